@@ -1,0 +1,152 @@
+"""Where everything of a run lies, what its tables hold, and how a fold's result is written and read.
+
+A fold's result is a folder of whole files; `result.json` is written last and carries the checksum of
+each other file, so that a result either is there and sound or counts as not there at all.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import SonotuneError
+from engine.storage import Storage
+from engine.task import Task
+
+RESULT_SCHEMA = 1
+
+# Columns of an epoch's row that are always there; `train_*` and `validation_*` columns follow.
+EPOCH_COLUMNS = ("stage", "epoch", "lr", "seconds", "images_per_second", "score", "best")
+
+# What is measured of one mask. `surface` distances are NaN where one of the masks is empty.
+MASK_COUNTS = ("tp", "fp", "fn", "tn")
+MASK_METRICS = ("dice", "iou", "pixel_accuracy", "precision", "recall", "specificity",
+                "hausdorff", "hd95", "hd95_directed", "asd", "assd")  # fmt: skip
+LESION_COUNTS = ("lesions", "lesions_hit", "lesions_false")
+PER_MASK = MASK_COUNTS + MASK_METRICS + LESION_COUNTS
+
+
+def case_schema() -> pa.Schema:
+    """One row per case: who it is, what was said of it, raw and refined (`refined_` columns)."""
+    count = {*MASK_COUNTS, *LESION_COUNTS}
+    columns = [("case", pa.string()), ("cluster", pa.string()), ("label", pa.string()),
+               ("predicted", pa.string()), ("refined_predicted", pa.string()),
+               ("probabilities", pa.list_(pa.float64()))]  # fmt: skip
+    for prefix in ("", "refined_"):
+        columns += [(prefix + name, pa.int64() if name in count else pa.float64()) for name in PER_MASK]
+    return pa.schema(columns)
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """The end of one task. `validation` and `test` hold the fold figures of `metrics/fold.py`."""
+
+    key: str
+    fold: str
+    status: str  # complete | diverged | failed
+    config: Mapping[str, Any]
+    classes: Sequence[str]
+    address: str
+    stage: str = "main"
+    best_epoch: int = 0
+    epochs: int = 0
+    score: float | None = None
+    validation: Mapping[str, float] = field(default_factory=dict)
+    test: Mapping[str, float] = field(default_factory=dict)
+    train_cases: int = 0
+    test_cases: int = 0
+    seconds: float = 0.0
+    parameters: int = 0
+    flops: int = 0
+    latency_ms: float = 0.0
+    peak_memory_mb: float = 0.0
+    numerics: Mapping[str, Any] = field(default_factory=dict)
+    worker: str = ""
+    started: float = 0.0  # seconds since the epoch
+    warnings: Sequence[str] = ()
+    error: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    schema: int = RESULT_SCHEMA
+
+
+class RunPaths:
+    """Every path of a run folder, relative to its storage. No other place builds one."""
+
+    study = "study.yaml"
+    folds = "folds.json"
+    journal = "journal.jsonl"
+    segments = "journal"  # numbered journal segments, on object stores
+    optuna = "optuna.log"
+    provenance = "provenance.json"
+    log = "run.log"
+    lock = "lock"
+    results = "results"
+    checkpoints = "checkpoints"
+    report = "report"
+
+    @staticmethod
+    def result(task: Task) -> str:
+        return f"results/{task.folder}"
+
+    @staticmethod
+    def checkpoint(task: Task) -> str:
+        return f"checkpoints/{task.folder}"
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def read_table(storage: Storage, path: str) -> pa.Table:
+    return pq.read_table(pa.BufferReader(storage.read(path)))
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_result(storage: Storage, task: Task, result: FoldResult, files: Mapping[str, bytes]) -> None:
+    """The files first, `result.json` with their checksums last."""
+    folder = RunPaths.result(task)
+    for name, data in files.items():
+        storage.write(f"{folder}/{name}", data)
+    record = asdict(result) | {"files": {name: digest(data) for name, data in sorted(files.items())}}
+    body = json.dumps(record, sort_keys=True, allow_nan=True)
+    envelope = {"sha256": digest(body.encode()), "result": json.loads(body)}
+    storage.write(f"{folder}/result.json", (json.dumps(envelope, sort_keys=True, indent=1) + "\n").encode())
+
+
+def read_result(storage: Storage, task: Task) -> FoldResult | None:
+    """None when the fold has not ended; an error naming the file when it is damaged or foreign."""
+    path = f"{RunPaths.result(task)}/result.json"
+    if not storage.exists(path):
+        return None
+    try:
+        envelope = json.loads(storage.read(path))
+        record = envelope["result"]
+        sound = digest(json.dumps(record, sort_keys=True, allow_nan=True).encode()) == envelope["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SonotuneError(f"{path} cannot be read ({error}); it is damaged") from error
+    if not sound:
+        raise SonotuneError(f"{path} does not match its own checksum; it is damaged")
+    if record.get("schema") != RESULT_SCHEMA:
+        raise SonotuneError(f"{path} has schema {record.get('schema')}, this sonotune reads {RESULT_SCHEMA}")
+    return FoldResult(**record)
+
+
+def damaged_files(storage: Storage, task: Task, result: FoldResult) -> list[str]:
+    """Names of the result's files that are missing or do not match their checksum."""
+    folder = RunPaths.result(task)
+
+    def sound(name: str, wanted: str) -> bool:
+        path = f"{folder}/{name}"
+        return storage.exists(path) and digest(storage.read(path)) == wanted
+
+    return [name for name, wanted in result.files.items() if not sound(name, wanted)]

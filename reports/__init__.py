@@ -1,0 +1,1 @@
+"""Fold-aggregated reports: reads run folders, imports neither torch nor Ray."""

@@ -62,8 +62,7 @@ class FoldRun:
         self.rows: list[EpochRow] = []
         torch.manual_seed(job.own_seed)
         self.network = self._network()
-        self.batches = self._batches(self.parts.train, training=True)
-        self.validation = self._batches(self.parts.validation, training=False)
+        self.batches = self._batches()
         self._resume()
 
     def _network(self) -> Network:
@@ -71,19 +70,18 @@ class FoldRun:
         size, channels = self.images.shape[1], self.images.shape[3]
         return build_network(self.configuration, channels, counts, size, self.job.numerics)
 
-    def _batches(self, rows: np.ndarray, training: bool) -> Batches:
+    def _batches(self) -> Batches:
         return Batches(
             self.images,
             self.pack.masks,
             self.pack.labels,
-            rows,
-            augment=self.configuration.augment if training else None,
-            batch=self.train.batch if training else max(self.train.batch, 32),
+            self.parts.train,
+            augment=self.configuration.augment,
+            batch=self.train.batch,
             seed=self.job.own_seed,
-            oversample=self.train.oversample if training else "none",
+            oversample=self.train.oversample,
             rounding=self.train.oversample_rounding,
             classes=len(self.pack.classes),
-            shuffle=training,
         )
 
     def next_epoch(self) -> EpochRow:
@@ -93,7 +91,7 @@ class FoldRun:
         lr = self.network.schedule.start(number)
         terms, images = self._train_epoch(number)
         spent = time.perf_counter() - began
-        figures = self._validate(number)
+        figures = self._validate()
         score = self._score(figures)
         self.epoch = number
         improved = score > self.best
@@ -121,16 +119,11 @@ class FoldRun:
         self.network.objective.end_epoch(means)
         return {f"train_{name}": value for name, value in means.items()}, images
 
-    def _validate(self, number: int) -> dict[str, float]:
-        self.network.model.eval()
-        losses = [(self.network.loss_of(b, number), len(b.labels)) for b in self.validation.epoch(0)]
-        cases = sum(n for _, n in losses)
-        terms = {t: sum(float(loss[t]) * n for loss, n in losses) / cases for t in losses[0][0]}
-        found = outputs(self.network, self.images, self.parts.validation)
+    def _validate(self) -> dict[str, float]:
+        found = outputs(self.network, self.images, self.parts.validation, self.pack)
         figures = fold_metrics(self._table(found, surface=False), self.pack.classes)
-        return {f"validation_{n}_loss": v for n, v in terms.items()} | {
-            f"validation_{n}": v for n, v in figures.items()
-        }
+        losses = {f"validation_{name}_loss": value for name, value in found.losses.items()}
+        return losses | {f"validation_{name}": value for name, value in figures.items()}
 
     def _score(self, row: dict[str, float]) -> float:
         figures = {name.removeprefix("validation_"): value for name, value in row.items()}
@@ -171,7 +164,7 @@ class FoldRun:
             found[part] = outputs(self.network, self.images, getattr(self.parts, part))
             tables[part] = self._table(found[part], surface=True)
         files = {f"cases_{part}.parquet": parquet_bytes(table) for part, table in tables.items()}
-        files |= gallery.files(self.network, self.pack, self.images, found["test"], tables["test"])
+        files |= gallery.files(self.pack, found["test"], tables["test"])
         figures = {part: fold_metrics(table, self.pack.classes) for part, table in tables.items()}
         return self.end("complete", figures, files)
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from engine.data.cases import Pack
 from engine.training.evaluate import Outputs
-from engine.training.network import Network
 
 PER_RANK = 2
 SIDE = 128
+SHOWN = ("case", "label", "predicted", "refined_predicted", "dice")
 
 
 def files(

@@ -95,7 +95,7 @@ class Conductor:
     # -- handing out -------------------------------------------------------------------------------
 
     def next(self) -> Task | None:
-        """A task for a free worker; None when there is nothing now, or `done` says why there never will be."""
+        """A task for a free worker; None when there is none now, or, `done` says why, never will be."""
         while self.done is None:
             action = self.race.next()
             if isinstance(action, Open):

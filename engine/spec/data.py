@@ -15,8 +15,9 @@ class Data(Section):
     """The layout of the data set on disk; `phantom` generates synthetic images and needs no disk."""
     root: str | None = None
     """The data set's folder; for `manifest` the CSV or Parquet file."""
-    classes: tuple[ClassName, ...] = Field(("normal", "benign", "malignant"), min_length=2, max_length=20)
-    """Chooses and orders the labels; cases of other classes are left out. `normal` is the one without lesion."""
+    classes: tuple[ClassName, ...] = Field(("benign", "malignant", "normal"), min_length=2, max_length=20)
+    """Chooses and orders the labels; cases of other classes are left out. `normal`
+    is the one without a lesion."""
     size: int = Field(128, ge=16, le=2048)
     """Side of the square that every image is resized to."""
     aspect: Literal["stretch", "pad"] = "stretch"

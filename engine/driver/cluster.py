@@ -71,6 +71,6 @@ def _join(address: str) -> None:
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise SonotuneError(
-            f"cannot join the Ray cluster at {address!r}: {error}; check the address with `ray status`, or leave "
-            "--address out to run on this machine"
+            f"cannot join the Ray cluster at {address!r}: {error}; check the address with `ray status`, "
+            "or leave --address out to run on this machine"
         ) from error

@@ -24,9 +24,7 @@ class View:
         self.cells: dict[tuple[str, str], str] = {}
         self.scores: dict[tuple[str, str], float] = {}
         self.began, self.images, self.trained = time.monotonic(), 0.0, 0
-        self.live = (
-            Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
-        )
+        self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
     def __enter__(self) -> "View":
         if self.live:

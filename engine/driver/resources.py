@@ -32,7 +32,8 @@ def share(resources: Resources, cluster: Mapping[str, float]) -> Share:
     if wanted.slots(cluster) < 1:
         has = ", ".join(f"{name} {amount:g}" for name, amount in sorted(cluster.items()) if ":" not in name)
         raise SonotuneError(
-            f"resources: one fold asks for {wanted.request()}, the cluster has {has}; ask for less, or add nodes"
+            f"resources: one fold asks for {wanted.request()}, the cluster has {has}; "
+            "ask for less, or add nodes"
         )
     return wanted
 

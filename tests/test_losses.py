@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 
 
 def test_lambda_weighs_segmentation_and_the_rest_goes_to_classification() -> None:
-    objective = build_loss(Loss(lambda_=0.7), np.array([5, 5]), Traits("any"))
+    objective = build_loss(Loss(lambda_=0.7), np.array([5, 5]), Traits())
     prediction = Prediction([torch.zeros(2, 1, 2, 2)], torch.zeros(2, 2), {})
     masks, labels = torch.ones(2, 1, 2, 2), torch.tensor([0, 1])
     terms = objective(prediction, masks, labels, torch.zeros(2, 1, 2, 2), 0)

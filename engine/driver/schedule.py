@@ -1,7 +1,7 @@
 """Carries each trial's reports to the conductor and its verdicts back to Ray Tune."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -9,14 +9,14 @@ from ray.tune.schedulers import TrialScheduler
 
 from engine.conductor import Conductor
 from engine.driver.faults import Faults
+from engine.driver.live import View
 from engine.driver.search import TaskSearcher
+from engine.race.events import Status
 from engine.race.race import Freeze
 from engine.race.race import Verdict as RaceVerdict
 from engine.task import Task
 
 log = logging.getLogger("sonotune")
-
-Listener = Callable[[Task, dict[str, Any]], None]
 
 
 class TaskScheduler(TrialScheduler):
@@ -27,11 +27,11 @@ class TaskScheduler(TrialScheduler):
         conductor: Conductor,
         searcher: TaskSearcher,
         give_up: Callable[[Task, str], None],
-        heard: Listener,
+        view: View,
     ) -> None:
         super().__init__()
         self.conductor, self.searcher = conductor, searcher
-        self.give_up, self.heard = give_up, heard
+        self.give_up, self.view = give_up, view
         self.faults = Faults()
         self.failure: str | None = None
 
@@ -41,8 +41,8 @@ class TaskScheduler(TrialScheduler):
             self._ended(task, {k.removeprefix("end/"): v for k, v in result.items() if k.startswith("end/")})
             return str(self.STOP)
         row = {name.removeprefix("row/"): value for name, value in result.items() if name.startswith("row/")}
-        self.heard(task, row)
-        stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"], row["stage"])
+        self.view.epoch(task, row)
+        stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"])
         for other, verdict in stops.items():
             self._halt(other, verdict)
             if other != task:
@@ -51,9 +51,20 @@ class TaskScheduler(TrialScheduler):
 
     def _halt(self, task: Task, verdict: RaceVerdict) -> None:
         if isinstance(verdict, Freeze):
-            self.conductor.ended(task, "frozen")
+            self._tell_end(task, "frozen")
         else:
-            self.conductor.ended(task, "stopped", note=getattr(verdict, "reason", ""))
+            self._tell_end(task, "stopped", note=getattr(verdict, "reason", ""))
+
+    def _tell_end(
+        self,
+        task: Task,
+        status: Status,
+        score: float | None = None,
+        values: Sequence[float] = (),
+        note: str = "",
+    ) -> None:
+        self.view.end(task, status, score)
+        self.conductor.ended(task, status, score, values, note)
 
     def _stop_trial(self, tune_controller: Any, task: Task) -> None:
         """The worker goes on to the end of its epoch; what it reports then is not heard any more."""
@@ -65,7 +76,7 @@ class TaskScheduler(TrialScheduler):
         if end["status"] == "failed":
             self._failed(task, end["signature"], end["error"])
         else:
-            self.conductor.ended(task, end["status"], end["score"], end["values"] or ())
+            self._tell_end(task, end["status"], end["score"], end["values"] or ())
 
     def _failed(self, task: Task, signature: str, error: str) -> None:
         retries = self.conductor.configuration_of(task).train.retries
@@ -75,9 +86,9 @@ class TaskScheduler(TrialScheduler):
 
     def _act(self, task: Task, verdict: str, error: str) -> None:
         if verdict == "retry":
-            return self.conductor.ended(task, "interrupted")
+            return self._tell_end(task, "interrupted")
         self.give_up(task, error)
-        self.conductor.ended(task, "failed")
+        self._tell_end(task, "failed")
         if verdict == "stop the study":
             self.failure = error
             self.conductor.stop("the same error came up in configuration after configuration")
@@ -107,7 +118,7 @@ class TaskScheduler(TrialScheduler):
             trial = tune_controller.get_trial(trial_id)
             if trial is not None and trial.status in (Trial.ERROR, Trial.TERMINATED):
                 self.searcher.tasks.pop(trial_id)
-                self.conductor.ended(task, "interrupted")
+                self._tell_end(task, "interrupted")
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         pass

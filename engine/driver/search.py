@@ -6,6 +6,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from engine.conductor import Conductor
+from engine.errors import SonotuneError
 from engine.task import Task
 
 
@@ -17,13 +18,18 @@ class TaskSearcher(Searcher):
         self.conductor, self.slots = conductor, slots
         self.tasks: dict[str, Task] = {}
         self.closing = False
+        self.error: SonotuneError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.closing and not self.tasks:
             return Searcher.FINISHED
         if self.closing or len(self.tasks) >= self.slots():
             return None
-        task = self.conductor.next()
+        try:
+            task = self.conductor.next()
+        except SonotuneError as error:
+            self.error, self.closing = error, True
+            return None
         if task is not None:
             self.tasks[trial_id] = task
             record = self.conductor.configuration_of(task).record()

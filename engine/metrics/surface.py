@@ -25,31 +25,50 @@ def steps(shape: tuple[int, int], sizes: np.ndarray, spacing: np.ndarray) -> np.
     return sizes / np.asarray(shape, dtype=np.float64) * known[:, None]
 
 
+def points(outline: np.ndarray) -> list[np.ndarray]:
+    """[N, H, W] -> (row, column) of each outline pixel, case by case."""
+    found = np.argwhere(outline)
+    starts = np.searchsorted(found[:, 0], np.arange(1, len(outline)))
+    return np.split(found[:, 1:], starts)
+
+
 def nearest(own: np.ndarray, other: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances from each point of either outline [H, W] to the other outline."""
-    ours, theirs = np.argwhere(own), np.argwhere(other)
-    if len(ours) * len(theirs) <= PAIRS:
-        pairs = cdist(ours * step, theirs * step)
+    """Distances from each point [P, 2] of either outline to the other outline."""
+    if len(own) * len(other) <= PAIRS:
+        pairs = cdist(own * step, other * step)
         return pairs.min(1), pairs.min(0)
-    points = np.concatenate([ours, theirs])
-    low, high = points.min(0), points.max(0) + 1
-    window = slice(low[0], high[0]), slice(low[1], high[1])
-    own, other = own[window], other[window]
-    return (
-        distance_transform_edt(~other, sampling=step)[own],
-        distance_transform_edt(~own, sampling=step)[other],
+    low = np.minimum(own.min(0), other.min(0))
+    shape = np.maximum(own.max(0), other.max(0)) - low + 1
+    return _transformed(own - low, other - low, shape, step), _transformed(
+        other - low, own - low, shape, step
     )
+
+
+def _transformed(own: np.ndarray, other: np.ndarray, shape: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Read off a distance transform of the window that holds both."""
+    outside = np.ones(shape, dtype=bool)
+    outside[tuple(other.T)] = False
+    return distance_transform_edt(outside, sampling=step)[tuple(own.T)]
+
+
+def percentile_95(values: np.ndarray) -> float:
+    """As numpy's, without its checks, which take longer than the few hundred values that an outline has."""
+    ranked, place = np.sort(values), 0.95 * (len(values) - 1)
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    return float(ranked[low] + (place - low) * (ranked[high] - ranked[low]))
 
 
 def figures(from_predicted: np.ndarray, from_truth: np.ndarray) -> tuple[float, ...]:
     """In the order of `SURFACE`. The 95 % symmetric distance is the larger of both directed ones."""
-    directed = float(np.percentile(from_predicted, 95))
+    directed = percentile_95(from_predicted)
+    count = len(from_predicted) + len(from_truth)
     return (
         float(max(from_predicted.max(), from_truth.max())),
-        max(directed, float(np.percentile(from_truth, 95))),
+        max(directed, percentile_95(from_truth)),
         directed,
         float(from_predicted.mean()),
-        float(np.concatenate([from_predicted, from_truth]).mean()),
+        float((from_predicted.sum() + from_truth.sum()) / count),
     )
 
 
@@ -59,7 +78,8 @@ def surface_distances(
     """Each name of `SURFACE` [N]; NaN where either mask is empty."""
     table = np.full((len(truth), len(SURFACE)), np.nan)
     step = steps((truth.shape[1], truth.shape[2]), sizes, spacing)
-    true, said = outlines(truth), outlines(predicted)
-    for case in np.flatnonzero(true.any((1, 2)) & said.any((1, 2))):
-        table[case] = figures(*nearest(said[case], true[case], step[case]))
+    outline = zip(points(outlines(predicted)), points(outlines(truth)), strict=True)
+    for case, (said, true) in enumerate(outline):
+        if len(said) and len(true):
+            table[case] = figures(*nearest(said, true, step[case]))
     return {name: table[:, place].copy() for place, name in enumerate(SURFACE)}

@@ -57,7 +57,7 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
 
 def parse(text: str, name: str) -> Any:
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        value = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -11,9 +11,10 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.errors import SonotuneError
+from engine.models.blocks import normalise
 from engine.models.weights import load_weights
-
-Norm = Literal["batch", "group"]
+from engine.spec.model import NormName
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ LAYOUTS: dict[str, Layout] = {
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
 
-    def __init__(self, inputs: int, planes: int, stride: int, dilation: int, norm: Norm) -> None:
+    def __init__(self, inputs: int, planes: int, stride: int, dilation: int, norm: NormName) -> None:
         super().__init__()
         self.conv1 = _conv3x3(inputs, planes, stride, dilation)
-        self.bn1 = make_norm(norm, planes)
+        self.bn1 = normalise(norm, planes)
         self.conv2 = _conv3x3(planes, planes, 1, dilation)
-        self.bn2 = make_norm(norm, planes)
+        self.bn2 = normalise(norm, planes)
         self.downsample = _shortcut(inputs, planes, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,15 +60,15 @@ class Bottleneck(nn.Module):
     """1x1 down, 3x3 (in groups for ResNeXt; the stride is here, as in torchvision), 1x1 up."""
 
     def __init__(
-        self, inputs: int, planes: int, stride: int, dilation: int, norm: Norm, inner: int, groups: int
+        self, inputs: int, planes: int, stride: int, dilation: int, norm: NormName, inner: int, groups: int
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, inner, 1, bias=False)
-        self.bn1 = make_norm(norm, inner)
+        self.bn1 = normalise(norm, inner)
         self.conv2 = _conv3x3(inner, inner, stride, dilation, groups)
-        self.bn2 = make_norm(norm, inner)
+        self.bn2 = normalise(norm, inner)
         self.conv3 = nn.Conv2d(inner, 4 * planes, 1, bias=False)
-        self.bn3 = make_norm(norm, 4 * planes)
+        self.bn3 = normalise(norm, 4 * planes)
         self.downsample = _shortcut(inputs, 4 * planes, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """forward(x) -> five maps: the stem before its pooling, then `layer1` … `layer4`.
+    """forward(x) -> the map of the stem before its pooling, then one of each stage: `layer1`, `layer2`, …
 
     `channels` and `strides` describe these maps. `dilated` keeps the resolution of `layer3` in `layer4`.
     """
@@ -88,33 +89,36 @@ class ResNetEncoder(nn.Module):
         architecture: str = "resnet18",
         inputs: int = 3,
         width: int = 64,
-        norm: Norm = "batch",
+        norm: NormName = "batch",
         stem_stride: Literal[1, 2] = 2,
         dilated: bool = False,
+        stages: int = 4,
         weights: str = "none",
     ) -> None:
         super().__init__()
+        _refuse_weights(weights, norm)
         layout = LAYOUTS[architecture]
-        planes = [width * 2**stage for stage in range(4)]
+        planes = [width * 2**stage for stage in range(stages)]
         self.channels = (width, *(layout.expansion * p for p in planes))
-        self.strides = tuple(stem_stride * step for step in (1, 2, 4, 8, 8 if dilated else 16))
+        self.strides = tuple(stem_stride * step for step in (1, 2, 4, 8, 8 if dilated else 16)[: stages + 1])
         self.conv1 = nn.Conv2d(inputs, width, 7, stem_stride, padding=3, bias=False)
-        self.bn1 = make_norm(norm, width)
+        self.bn1 = normalise(norm, width)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         steps = ((1, 1), (2, 1), (2, 1), (1, 2) if dilated else (2, 1))
-        self.layer1, self.layer2, self.layer3, self.layer4 = (
-            _stage(layout, stage, self.channels[stage], planes[stage], width, stride, dilation, norm)
-            for stage, (stride, dilation) in enumerate(steps)
-        )
+        self.layers = [f"layer{stage + 1}" for stage in range(stages)]
+        for stage, name in enumerate(self.layers):
+            inputs = self.channels[stage]
+            self.add_module(name, _stage(layout, stage, inputs, planes[stage], width, *steps[stage], norm))
         _initialise(self)
-        load_weights(self, weights, architecture)
+        beyond = tuple(f"layer{number}." for number in range(stages + 1, 5))
+        load_weights(self, weights, architecture, head=("fc.", *beyond))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """x: [B, C, H, W] -> maps [B, channels[i], H / strides[i], W / strides[i]]"""
         maps = [F.relu(self.bn1(self.conv1(x)))]
         x = self.maxpool(maps[0])
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
+        for name in self.layers:
+            x = self.get_submodule(name)(x)
             maps.append(x)
         return maps
 
@@ -128,7 +132,7 @@ class ResNet(ResNetEncoder):
         inputs: int,
         classes: int,
         width: int = 64,
-        norm: Norm = "batch",
+        norm: NormName = "batch",
         dropout: float = 0.0,
         weights: str = "none",
     ) -> None:
@@ -142,12 +146,12 @@ class ResNet(ResNetEncoder):
         return self.fc(self.dropout(deepest.mean(dim=(2, 3))))
 
 
-def make_norm(norm: Norm, channels: int) -> nn.Module:
-    """Group normalisation takes 32 groups, or as many as divide a thin layer in groups of at least two."""
-    if norm == "batch":
-        return nn.BatchNorm2d(channels)
-    groups = next(g for g in (32, 16, 8, 4, 2, 1) if channels % g == 0 and (channels // g >= 2 or g == 1))
-    return nn.GroupNorm(groups, channels)
+def _refuse_weights(weights: str, norm: NormName) -> None:
+    if weights == "imagenet" and norm != "batch":
+        raise SonotuneError(
+            f"weights='imagenet' with norm={norm!r}: the public weights belong to batch normalisation; "
+            "set model.norm: batch, or model.weights: none"
+        )
 
 
 def _conv3x3(inputs: int, outputs: int, stride: int, dilation: int, groups: int = 1) -> nn.Conv2d:
@@ -156,14 +160,14 @@ def _conv3x3(inputs: int, outputs: int, stride: int, dilation: int, groups: int 
     )
 
 
-def _shortcut(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Sequential | None:
+def _shortcut(inputs: int, outputs: int, stride: int, norm: NormName) -> nn.Sequential | None:
     if stride == 1 and inputs == outputs:
         return None
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), make_norm(norm, outputs))
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), normalise(norm, outputs))
 
 
 def _stage(
-    layout: Layout, stage: int, inputs: int, planes: int, width: int, stride: int, dilation: int, norm: Norm
+    layout: Layout, stage: int, inputs: int, planes: int, width: int, stride: int, dilation: int, norm: NormName
 ) -> nn.Sequential:
     """A thin ResNeXt keeps the width of its groups and gives up their number."""
     groups = max(1, layout.cardinality * width // 64)

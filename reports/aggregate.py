@@ -40,9 +40,7 @@ def figures(run: Run) -> Figures:
     return Figures(configs, run.folds, tuple(names), values, ratios(run))
 
 
-def _cube(
-    rows: Sequence[Sequence[FoldResult]], split: str, names: Sequence[str], folds: int
-) -> np.ndarray:
+def _cube(rows: Sequence[Sequence[FoldResult]], split: str, names: Sequence[str], folds: int) -> np.ndarray:
     cube = np.full((len(rows), folds, len(names)), np.nan)
     for c, row in enumerate(rows):
         for f, result in enumerate(row):

@@ -74,7 +74,9 @@ def make_run(location: Path | str, plan: Plan | None = None) -> Path:
     storage.write("study.yaml", yaml.safe_dump(study).encode())
     storage.write("folds.json", json.dumps(manifest).encode())
     storage.write("journal.jsonl", "".join(json.dumps(r) + "\n" for r in journal).encode())
-    storage.write("provenance.json", json.dumps({"sonotune": "0.1.0", "command": "sonotune search x"}).encode())
+    storage.write(
+        "provenance.json", json.dumps({"sonotune": "0.1.0", "command": "sonotune search x"}).encode()
+    )
     return Path(str(location))
 
 
@@ -176,7 +178,9 @@ def case_table(plan: Plan, cohort: Cohort, names: Sequence[str], quality: float,
     masks = _masks(found, extra, area - found, 4096, rng)
     normal = np.array([name == "normal" for name in plan.classes])
     empty = normal[predicted]
-    refined = {k: np.where(empty, v, masks[k]) for k, v in _masks(0 * found, 0 * extra, area, 4096, rng).items()}
+    refined = {
+        k: np.where(empty, v, masks[k]) for k, v in _masks(0 * found, 0 * extra, area, 4096, rng).items()
+    }
     shown = np.array(plan.classes, dtype=object)
     columns: dict[str, Any] = {
         "case": list(names), "cluster": [f"p{c}" for c in cohort.clusters[at]], "label": list(shown[truth]),
@@ -202,7 +206,13 @@ def _masks(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, pixels: int, rng: Any
             "recall": np.where(tp + fn > 0, tp / (tp + fn), np.where(both, 1.0, 0.0)),
             "specificity": np.where(tn + fp > 0, tn / (tn + fp), 1.0),
         }  # fmt: skip
-    surface = {"hausdorff": 1.4 * far, "hd95": far, "hd95_directed": 0.9 * far, "asd": far / 4, "assd": far / 4}
+    surface = {
+        "hausdorff": 1.4 * far,
+        "hd95": far,
+        "hd95_directed": 0.9 * far,
+        "asd": far / 4,
+        "assd": far / 4,
+    }
     lesions = {"lesions": (tp + fn > 0) * 1, "lesions_hit": (tp > 0) * 1, "lesions_false": (fp > 60) * 1}
     return {"tp": tp, "fp": fp, "fn": fn, "tn": tn} | shares | surface | lesions
 

@@ -25,6 +25,8 @@ from engine.losses.total import Objective, Terms, build_loss
 from engine.losses.tversky import tversky_loss
 from engine.losses.weighting import pace_weights, scheduled_lambda, uncertainty_total
 from engine.models.contract import Prediction
+from engine.models.registry import MODELS, small
+from engine.models.registry import traits as model_traits
 from engine.models.row import Traits
 from engine.spec.loss import FeatureLoss, Loss, Schedule
 
@@ -389,6 +391,23 @@ def test_losses_are_computed_in_full_precision_from_half_precision_maps() -> Non
     exact, rough = (found(p, truth, labels, images, 1).total for p in (prediction, half))
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, exact, rtol=0.02, atol=0.02)
+
+
+def test_a_loss_means_the_same_under_automatic_mixed_precision() -> None:
+    found = objective(Loss(gamma=0.2, lossnet=FeatureLoss(levels=2)), EVERYTHING)
+    exact = found(*example(EVERYTHING, heads=2), 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = found(*example(EVERYTHING, heads=2), 1)
+    assert mixed.total.dtype == torch.float32
+    for name, part in exact.parts.items():
+        torch.testing.assert_close(
+            mixed.parts[name], part, rtol=0.01 if name == "lossnet" else 2e-3, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_default_loss_suits_every_row_of_the_model_table(name: str) -> None:
+    assert check_loss(Loss(), model_traits(small(name)), name, 3) == []
 
 
 # --- weightings

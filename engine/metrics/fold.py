@@ -38,12 +38,13 @@ def figure_names(
 ) -> tuple[str, ...]:
     """What `fold_metrics` will hold for a model, so that an objective can be refused before any training.
     Epochs are scored without `surface` distances."""
-    said = {"predicted": classes[0], "refined_predicted": classes[0]}
-    said |= {"probabilities": [1.0] + [0.0] * (len(classes) - 1)} if classifies else dict.fromkeys(said)
-    left_out = () if surface else SURFACE
-    masks = {name: 0 for name in PER_MASK if segments and name not in left_out}
-    row = {"case": "", "label": classes[0]} | said | masks
-    row |= {REFINED + name: value for name, value in masks.items()}
+    row: dict[str, object] = {"case": "", "label": classes[0]}
+    if classifies:
+        certain = [1.0] + [0.0] * (len(classes) - 1)
+        row |= {"predicted": classes[0], "refined_predicted": classes[0], "probabilities": certain}
+    if segments:
+        scored = [name for name in PER_MASK if surface or name not in SURFACE]
+        row |= {prefix + name: 0 for prefix in (RAW, REFINED) for name in scored}
     return tuple(fold_metrics(pa.Table.from_pylist([row], schema=case_schema()), classes))
 
 

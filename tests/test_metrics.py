@@ -162,6 +162,15 @@ def test_lesions_that_touch_by_a_corner_are_one_and_cases_never_touch() -> None:
     assert unscaled(mask, mask)["lesions"].tolist() == [1, 1]
 
 
+def test_a_case_has_the_same_scores_alone_and_in_any_company() -> None:
+    truth, said = ellipses(300, 16, 9, 0.2), ellipses(300, 16, 10, 0.2)
+    together = unscaled(truth, said)
+    for case in (0, 127, 128, 299):
+        alone = unscaled(truth[case : case + 1], said[case : case + 1])
+        np.testing.assert_equal({name: values[case] for name, values in together.items()},
+                                {name: values[0] for name, values in alone.items()})  # fmt: skip
+
+
 def test_a_case_table_has_the_schema_and_every_name() -> None:
     table = rows(20)
     assert table.schema == case_schema()

@@ -55,7 +55,7 @@ def search(
     storage = folder.new(location)
     pack = load(study.fixed.data, default_cache(), _progress(console))
     manifest = make_folds(pack, study.fixed.folds)
-    check_study(study, pack, manifest)
+    check_study(study, pack)
     with hold(storage), _logging(storage), _ray(study, address) as scratch:
         numerics = _numerics(study.fixed.resources)
         head = folder.Head(pack.fingerprint, manifest.digest, numerics.record())

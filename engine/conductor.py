@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.errors import SonotuneError
 from engine.journal import Journal
 from engine.race.events import (
     Dropped,
@@ -28,8 +27,8 @@ from engine.race.events import (
 )
 from engine.race.outcome import Outcome, outcome
 from engine.race.race import Continue, Done, Open, Race, Run, Stop, Verdict
-from engine.sampler import Sampler
-from engine.spec.study import Configuration, Study, canonical
+from engine.sampler import Sampler, State
+from engine.spec.study import Configuration, Study
 from engine.task import Task
 
 MOST_REPEATS = 50  # asks in a row that yield known configurations before the space counts as exhausted
@@ -85,12 +84,7 @@ class Conductor:
             self._record(decision)
 
     def _replay_ask(self, record: Mapping[str, Any]) -> None:
-        asked = self.sampler.ask()
-        if asked is None or canonical(dict(asked.params)) != canonical(record["params"]):
-            raise SonotuneError(
-                f"the journal says that configuration {record['number']} was {record['params']}, the sampler "
-                f"now proposes {asked and dict(asked.params)}; resume with the version that began this run"
-            )
+        asked = self.sampler.ask_again(record["params"])
         self._enter(asked.number, asked.params)
 
     # -- handing out -------------------------------------------------------------------------------
@@ -233,7 +227,7 @@ class Conductor:
         told = found.values
         values = None if told is None else [sign * v for sign, v in zip(signs, told, strict=True)]
         for number in numbers:
-            self.sampler.tell(number, values, found.state)
+            self.sampler.tell(number, values, STATES[found.state])
 
     def is_out(self, config_id: str) -> bool:
         """Dropped for good: nobody will ask for its folds again."""
@@ -241,5 +235,6 @@ class Conductor:
         return found is not None and found.state == "dropped"
 
 
+STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed": "failed"}
 RACE_EVENTS = {"opened", "started", "reported", "ended", "lost", "dropped", "stopped", "limited", "resumed"}
 EXTRAS = {"reused", "note"}

@@ -101,7 +101,7 @@ class Session:
             pack, manifest, storage.location, fixed.seed, numerics, objectives(fixed.search), fixed.resources
         )
         self.reuse = [open_storage(place) for place in reuse]
-        sampler = Sampler(fixed.search, study.space, fixed.seed, study.first)
+        sampler = Sampler(fixed.search, study.space, fixed.seed, first=study.first)
         race = Race(
             fixed.race, manifest.names, fixed.search.configs, fixed.seed, len(objectives(fixed.search))
         )

@@ -47,8 +47,14 @@ def table_of(pack: Pack, spec: Folds) -> Table:
     strata = strata_of(pack, spec)
     order = np.array(sorted(range(len(pack.cases)), key=lambda row: (strata[row], pack.cases[row])), np.int64)
     names = tuple(pack.cases[row] for row in order)
-    units = units_of(pack, spec)[order]
+    units = renumbered(units_of(pack, spec)[order])
     return Table(names, np.asarray(pack.labels, np.int64)[order], strata[order], units, pack.classes)
+
+
+def renumbered(units: Rows) -> Rows:
+    """Numbers in order of first appearance, for the numbering too must not depend on the source's order."""
+    _, first, inverse = np.unique(units, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
 def strata_of(pack: Pack, spec: Folds) -> Rows:

@@ -58,7 +58,7 @@ class DeformableAttention(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Squeeze-and-excitation (Hu et al. 2018): each channel scaled by what all channels contain on average."""
+    """Squeeze-and-excitation (Hu et al. 2018): each channel scaled by what all of them contain."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -79,7 +79,8 @@ class StagesHead(nn.Module):
 
     def __init__(self, channels: Channels, model: Model, classes: int) -> None:
         super().__init__()
-        assert model.width is not None and model.norm is not None
+        assert model.width is not None
+        assert model.norm is not None
         self.merges = model.head == "stages-4-5-6"
         widths = [channels.bottleneck]
         if self.merges:

@@ -25,10 +25,10 @@ class Classifier(nn.Module):
 
 def resnet(model: Model, channels: int, classes: int, size: int) -> nn.Module:
     """ResNet or ResNeXt, as `model.encoder` says."""
-    assert model.encoder is not None and model.width is not None and model.norm is not None
-    network = ResNet(
-        model.encoder, channels, classes, model.width, model.norm, model.dropout, model.weights
-    )
+    assert model.encoder is not None
+    assert model.width is not None
+    assert model.norm is not None
+    network = ResNet(model.encoder, channels, classes, model.width, model.norm, model.dropout, model.weights)
     return Classifier(network)
 
 

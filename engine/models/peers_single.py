@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.blocks import ConvNormAct, DoubleConv, normalise
+from engine.models.blocks import ConvNormAct, DoubleConv
 from engine.models.contract import Prediction
 from engine.models.resnet import ResNetEncoder
 from engine.models.resnet_unet import make_encoder, upsample
@@ -39,7 +39,8 @@ class Fpn(nn.Module):
 
     def __init__(self, model: Model, channels: int) -> None:
         super().__init__()
-        assert model.width is not None and model.norm is not None
+        assert model.width is not None
+        assert model.norm is not None
         self.encoder = make_encoder(model, channels)
         pyramid, merged = 4 * model.width, 2 * model.width
         self.lateral = nn.ModuleList(nn.Conv2d(width, pyramid, 1) for width in self.encoder.channels[1:])
@@ -71,7 +72,8 @@ class DeepLabV3Plus(nn.Module):
 
     def __init__(self, model: Model, channels: int) -> None:
         super().__init__()
-        assert model.width is not None and model.norm is not None
+        assert model.width is not None
+        assert model.norm is not None
         self.encoder = _sixteenth(model, channels)
         self.quarter = self.encoder.strides.index(4)
         pyramid, few = 4 * model.width, max(1, 3 * model.width // 4)
@@ -88,10 +90,19 @@ class DeepLabV3Plus(nn.Module):
 
 def _sixteenth(model: Model, channels: int) -> ResNetEncoder:
     """The deepest map at a sixteenth: by the stem without stride, or by dilating the last stage."""
-    assert model.encoder is not None and model.width is not None and model.norm is not None
+    assert model.encoder is not None
+    assert model.width is not None
+    assert model.norm is not None
     strided = model.depth == 5
     return ResNetEncoder(
-        model.encoder, channels, model.width, model.norm, 2 if strided else 1, strided, weights=model.weights
+        model.encoder,
+        channels,
+        model.width,
+        model.norm,
+        stem_stride=2 if strided else 1,
+        dilated=strided,
+        dropout=model.dropout,
+        weights=model.weights,
     )
 
 
@@ -121,7 +132,8 @@ class UnetPlusPlus(nn.Module):
 
     def __init__(self, model: Model, channels: int) -> None:
         super().__init__()
-        assert model.width is not None and model.norm is not None
+        assert model.width is not None
+        assert model.norm is not None
         self.encoder = make_encoder(model, channels)
         self.strided = model.depth == 5
         given = self.encoder.channels
@@ -130,7 +142,9 @@ class UnetPlusPlus(nn.Module):
         for j in range(1, 5):
             for i in range(5 - j):
                 below = given[i + 1] if j == 1 else widths[i + 1]
-                self.nodes[f"{i}_{j}"] = DoubleConv(given[i] + (j - 1) * widths[i] + below, widths[i], model.norm)
+                self.nodes[f"{i}_{j}"] = DoubleConv(
+                    given[i] + (j - 1) * widths[i] + below, widths[i], model.norm
+                )
         first = 1 if model.deep_supervision else 4
         self.masks = nn.ModuleDict({str(j): nn.Conv2d(widths[0], 1, 1) for j in range(first, 5)})
 

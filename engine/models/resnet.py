@@ -81,7 +81,8 @@ class Bottleneck(nn.Module):
 class ResNetEncoder(nn.Module):
     """forward(x) -> the map of the stem before its pooling, then one of each stage: `layer1`, `layer2`, …
 
-    `channels` and `strides` describe these maps. `dilated` keeps the resolution of `layer3` in `layer4`.
+    `channels` and `strides` describe these maps. `dilated` keeps the resolution of `layer3` in `layer4`;
+    `dropout` drops channels of the deepest map.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class ResNetEncoder(nn.Module):
         stem_stride: Literal[1, 2] = 2,
         dilated: bool = False,
         stages: int = 4,
+        dropout: float = 0.0,
         weights: str = "none",
     ) -> None:
         super().__init__()
@@ -109,6 +111,7 @@ class ResNetEncoder(nn.Module):
         for stage, name in enumerate(self.layers):
             inputs = self.channels[stage]
             self.add_module(name, _stage(layout, stage, inputs, planes[stage], width, *steps[stage], norm))
+        self.drop_map = nn.Dropout2d(dropout)
         _initialise(self)
         beyond = tuple(f"layer{number}." for number in range(stages + 1, 5))
         load_weights(self, weights, architecture, head=("fc.", *beyond))
@@ -120,7 +123,7 @@ class ResNetEncoder(nn.Module):
         for name in self.layers:
             x = self.get_submodule(name)(x)
             maps.append(x)
-        return maps
+        return [*maps[:-1], self.drop_map(maps[-1])]
 
 
 class ResNet(ResNetEncoder):
@@ -167,7 +170,14 @@ def _shortcut(inputs: int, outputs: int, stride: int, norm: NormName) -> nn.Sequ
 
 
 def _stage(
-    layout: Layout, stage: int, inputs: int, planes: int, width: int, stride: int, dilation: int, norm: NormName
+    layout: Layout,
+    stage: int,
+    inputs: int,
+    planes: int,
+    width: int,
+    stride: int,
+    dilation: int,
+    norm: NormName,
 ) -> nn.Sequential:
     """A thin ResNeXt keeps the width of its groups and gives up their number."""
     groups = max(1, layout.cardinality * width // 64)

@@ -21,7 +21,8 @@ class ResnetUnet(Trunk):
 
     def __init__(self, model: Model, channels: int, decodes: bool) -> None:
         super().__init__()
-        assert model.width is not None and model.norm is not None
+        assert model.width is not None
+        assert model.norm is not None
         self.encoder = make_encoder(model, channels)
         maps = list(self.encoder.channels)
         skips = maps[-2::-1] if decodes else []
@@ -48,16 +49,18 @@ class ResnetUnet(Trunk):
         return Features(skips, bottleneck, decoded, decoded[1:])
 
 
-def make_encoder(model: Model, channels: int, stages: int = 4) -> ResNetEncoder:
+def make_encoder(model: Model, channels: int) -> ResNetEncoder:
     """`depth: 4` reads the images with a stem without stride."""
-    assert model.encoder is not None and model.width is not None and model.norm is not None
+    assert model.encoder is not None
+    assert model.width is not None
+    assert model.norm is not None
     return ResNetEncoder(
         model.encoder,
         channels,
         model.width,
         model.norm,
-        stem_stride=1 if model.depth == stages else 2,
-        stages=stages,
+        stem_stride=1 if model.depth == 4 else 2,
+        dropout=model.dropout,
         weights=model.weights,
     )
 
@@ -79,7 +82,8 @@ def _stage(inputs: int, outputs: int, norm: NormName, dsa: bool) -> nn.Sequentia
 
 def _full_resolution(model: Model, decodes: bool) -> nn.Module | None:
     """A last level without skip, where the stem's stride has left none."""
-    assert model.width is not None and model.norm is not None
+    assert model.width is not None
+    assert model.norm is not None
     if not decodes or model.depth == 4:
         return None
     return DoubleConv(model.width, max(1, model.width // 2), model.norm)

@@ -1,12 +1,12 @@
 """TransUNet (Chen et al. 2021): a ResNet-50 down to a sixteenth, a ViT-B/16 over its map, a U-Net decoder.
 
 The published hybrid encoder has nine blocks in its third stage; ours has torchvision's six, so that its
-weights fit. Pretrained weights reach the ResNet only. Transformer blocks are MONAI's.
+weights fit. Pretrained weights reach the ResNet only. The transformer's blocks are torch's: MONAI's would
+need one more dependency.
 """
 
 import torch
 import torch.nn.functional as F
-from monai.networks.blocks.transformerblock import TransformerBlock
 from torch import Tensor, nn
 
 from engine.models.blocks import ConvNormAct, DoubleConv
@@ -21,11 +21,15 @@ HEADS = 12  # as many as ViT-B; each is `width` wide, so that a width of 64 give
 class TransUnet(nn.Module):
     def __init__(self, model: Model, channels: int, size: int) -> None:
         super().__init__()
-        assert model.width is not None and model.norm is not None and model.layers is not None
+        assert model.width is not None
+        assert model.norm is not None
+        assert model.layers is not None
         width, norm = model.width, model.norm
-        self.encoder = ResNetEncoder("resnet50", channels, width, norm, stages=3, weights=model.weights)
+        self.encoder = ResNetEncoder(
+            "resnet50", channels, width, norm, stages=3, dropout=model.dropout, weights=model.weights
+        )
         *skips, deepest = self.encoder.channels
-        self.transformer = Transformer(deepest, HEADS * width, model.layers, size // 16, model.dropout)
+        self.transformer = Transformer(deepest, HEADS * width, model.layers, size // 16)
         self.narrow = ConvNormAct(HEADS * width, 8 * width, norm)
         widths = [4 * width, 2 * width, width]
         before = [8 * width, *widths]
@@ -48,29 +52,31 @@ class Transformer(nn.Module):
     """Every pixel of the map is a token; its place is learned on a `grid` x `grid` map and interpolated for
     images of another size."""
 
-    def __init__(self, inputs: int, hidden: int, layers: int, grid: int, dropout: float) -> None:
+    def __init__(self, inputs: int, hidden: int, layers: int, grid: int) -> None:
         super().__init__()
         self.embed = nn.Conv2d(inputs, hidden, 1)
         self.place = nn.Parameter(torch.empty(1, hidden, grid, grid))
         nn.init.trunc_normal_(self.place, std=0.02)
-        self.blocks = nn.Sequential(*(_block(hidden, dropout) for _ in range(layers)))
+        self.blocks = nn.Sequential(*(_block(hidden) for _ in range(layers)))
         self.norm = nn.LayerNorm(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, C, h, w] -> [B, hidden, h, w]"""
-        place = self.place
-        if place.shape[-2:] != x.shape[-2:]:
-            place = F.interpolate(place, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        embedded = self.embed(x) + place
+        embedded = self.embed(x) + self._place(x)
         tokens = self.norm(self.blocks(embedded.flatten(2).transpose(1, 2)))
         return tokens.transpose(1, 2).reshape(embedded.shape)
 
+    def _place(self, x: Tensor) -> Tensor:
+        if self.place.shape[-2:] == x.shape[-2:]:
+            return self.place
+        return F.interpolate(self.place, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
-def _block(hidden: int, dropout: float) -> TransformerBlock:
-    """MONAI's block has a norm for cross-attention even where there is none; nothing would ever train it."""
-    block = TransformerBlock(hidden, 4 * hidden, HEADS, dropout, qkv_bias=True)
-    block.norm_cross_attn = nn.Identity()
-    return block
+
+def _block(hidden: int) -> nn.TransformerEncoderLayer:
+    """Normalised before attention and before the perceptron, as in ViT."""
+    return nn.TransformerEncoderLayer(
+        hidden, HEADS, 4 * hidden, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
 
 
 def build(model: Model, channels: int, classes: int, size: int) -> nn.Module:

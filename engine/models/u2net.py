@@ -72,7 +72,8 @@ class Rsu(nn.Module):
 class U2Net(nn.Module):
     def __init__(self, model: Model, channels: int, down: tuple[Stage, ...], up: tuple[Stage, ...]) -> None:
         super().__init__()
-        assert model.width is not None and model.norm is not None
+        assert model.width is not None
+        assert model.norm is not None
         down, up = (tuple(_scale(stage, model.width) for stage in stages) for stages in (down, up))
         self.supervised = bool(model.deep_supervision)
         inputs = [channels, *(stage.outer for stage in down)]
@@ -82,6 +83,7 @@ class U2Net(nn.Module):
         self.up = nn.ModuleList(
             Rsu(a + b, stage, model.norm) for a, b, stage in zip(below, skips, up, strict=False)
         )
+        self.dropout = nn.Dropout2d(model.dropout)
         self.sides = nn.ModuleList(nn.Conv2d(width, 1, 3, padding=1) for width in below)
         self.fuse = nn.Conv2d(len(below), 1, 1)
 
@@ -91,6 +93,7 @@ class U2Net(nn.Module):
         for level, stage in enumerate(self.down):
             y = stage(_halve(y) if level else y)
             maps.append(y)
+        y = self.dropout(y)
         outputs = [y]
         for stage, skip in zip(self.up, maps[-2::-1], strict=True):
             y = stage(torch.cat([_like(y, skip), skip], dim=1))

@@ -56,7 +56,7 @@ def plain_loss(prediction: Prediction, x: Tensor) -> Tensor:
 
 
 def one_step(network: nn.Module, x: Tensor) -> float:
-    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.01)
+    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=3e-4)
     loss = plain_loss(network(x), x)
     optimizer.zero_grad()
     loss.backward()

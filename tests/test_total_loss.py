@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from engine.errors import SonotuneError
-from engine.losses.check import check_loss
+from engine.losses.check import Traits, check_loss
 from engine.losses.cross_entropy import mask_cross_entropy
 from engine.losses.dice import dice_loss
 from engine.losses.focal import mask_focal
@@ -21,25 +21,18 @@ from engine.losses.weighting import pace_weights, scheduled_lambda, uncertainty_
 from engine.models.contract import Prediction
 from engine.models.registry import MODELS, small
 from engine.models.registry import traits as model_traits
-from engine.models.row import Traits
 from engine.spec.loss import FeatureLoss, Loss, Schedule
 
 torch.set_num_threads(1)
-BOTH = Traits(segments=True, classifies=True, deep_supervision=False, soft_regions=False, reconstructs=False)
-EVERYTHING = Traits(
-    segments=True, classifies=True, deep_supervision=True, soft_regions=True, reconstructs=True
-)
-SEGMENTER = Traits(
-    segments=True, classifies=False, deep_supervision=False, soft_regions=False, reconstructs=False
-)
-CLASSIFIER = Traits(
-    segments=False, classifies=True, deep_supervision=False, soft_regions=False, reconstructs=False
-)
+BOTH = Traits("a model")
+EVERYTHING = Traits("a model", deep_supervision=True, soft_regions=True, reconstructs=True)
+SEGMENTER = Traits("a model", classifies=False)
+CLASSIFIER = Traits("a model", segments=False)
 COUNTS = np.array([6, 3, 1])
 
 
 def objective(loss: Loss, traits: Traits = BOTH) -> Objective:
-    return build_loss(loss, COUNTS, traits, "a model")
+    return build_loss(loss, COUNTS, traits)
 
 
 def terms(loss: Loss, traits: Traits = BOTH, epoch: int = 1, heads: int = 1) -> Terms:
@@ -59,7 +52,7 @@ def example(traits: Traits = BOTH, heads: int = 1) -> tuple[Prediction, Tensor, 
 def test_lambda_weighs_segmentation_and_the_rest_goes_to_classification() -> None:
     prediction = Prediction([torch.zeros(2, 1, 2, 2)], torch.zeros(2, 2), {})
     masks, labels = torch.ones(2, 1, 2, 2), torch.tensor([0, 1])
-    found = build_loss(Loss(lambda_=0.7), np.array([5, 5]), BOTH, "any")(prediction, masks, labels, masks, 1)
+    found = build_loss(Loss(lambda_=0.7), np.array([5, 5]), BOTH)(prediction, masks, labels, masks, 1)
     dice = 1 - (2 * 2 + 1) / (2 + 4 + 1)  # p = 0.5 on four pixels of lesion
     focal = 0.25 * math.log(2)
     assert found.parts["segmentation"].item() == pytest.approx(dice)
@@ -177,7 +170,7 @@ def test_a_loss_means_the_same_under_automatic_mixed_precision() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_default_loss_suits_every_row_of_the_model_table(name: str) -> None:
-    assert check_loss(Loss(), model_traits(small(name)), name, 3) == []
+    assert check_loss(Loss(), model_traits(small(name)), 3) == []
 
 
 def test_auto_deep_supervision_is_inverse_and_off_looks_at_the_final_map_only() -> None:
@@ -325,7 +318,7 @@ REFUSED = {
 def test_an_impossible_combination_is_refused_naming_both_sides(
     loss: Loss, traits: Traits, one: str, other: str
 ) -> None:
-    (problem,) = check_loss(loss, traits, "a model", classes=3)
+    (problem,) = check_loss(loss, traits, classes=3)
     assert one in problem
     assert other in problem
     with pytest.raises(SonotuneError, match="does not fit model 'a model'"):
@@ -334,13 +327,13 @@ def test_an_impossible_combination_is_refused_naming_both_sides(
 
 @pytest.mark.parametrize("traits", [BOTH, EVERYTHING, SEGMENTER, CLASSIFIER])
 def test_the_default_loss_suits_every_model(traits: Traits) -> None:
-    assert check_loss(Loss(), traits, "a model", 3) == []
+    assert check_loss(Loss(), traits, 3) == []
     assert math.isfinite(terms(Loss(), traits).total.item())
 
 
 def test_all_mistakes_are_told_at_once() -> None:
     loss = Loss(alpha=0.4, reconstruction=1.0, weighting="dwa", segmentation="dice", gamma=1.0)
-    assert len(check_loss(loss, CLASSIFIER, "a model")) == 5
+    assert len(check_loss(loss, CLASSIFIER)) == 5
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,0 @@
-"""stub"""
-import typer
-app = typer.Typer()

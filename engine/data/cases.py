@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -66,7 +65,6 @@ class Pack:
     official: tuple[int | None, ...]  # the test fold that the data set's authors gave the case
     fingerprint: str
     notes: tuple[str, ...] = ()
-    source: Literal["phantom", "busi", "bus_uclm", "udiat", "bus_bra", "manifest"] = "phantom"
 
     def __len__(self) -> int:
         return len(self.cases)

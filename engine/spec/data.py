@@ -15,8 +15,9 @@ class Data(Section):
     """The layout of the data set on disk; `phantom` generates synthetic images and needs no disk."""
     root: str | None = None
     """The data set's folder; for `manifest` the CSV or Parquet file."""
-    classes: tuple[ClassName, ...] = Field(("normal", "benign", "malignant"), min_length=2, max_length=20)
-    """Chooses and orders the labels; cases of other classes are left out. `normal` is the one without lesion."""
+    classes: tuple[ClassName, ...] = Field(("benign", "malignant", "normal"), min_length=2, max_length=20)
+    """Chooses and orders the labels; cases of other classes are left out. `normal`
+    is the one without a lesion."""
     size: int = Field(128, ge=16, le=2048)
     """Side of the square that every image is resized to."""
     aspect: Literal["stretch", "pad"] = "stretch"
@@ -29,6 +30,8 @@ class Data(Section):
     """Groups of duplicates, as `sonotune data audit --write-groups` writes them."""
     other_mask_size: Literal["refuse", "resize"] = "refuse"
     """What to do with a mask of another size than its image: refuse the case, or resize the mask to it."""
+    official_folds: Literal[5, 10] = 5
+    """Which of the two official divisions of `bus_bra` its cases carry."""
     skip_broken: bool = False
     """Leave broken cases out and list them, instead of refusing the data set."""
     count: int = Field(180, ge=6, le=100_000)

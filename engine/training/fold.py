@@ -59,11 +59,11 @@ class FoldRun:
         self.images = prepared(pack, self.configuration.preprocess, self.parts.train)
         self.started = time.time()
         self.epoch, self.best_epoch, self.best, self.seconds = 0, 0, -math.inf, 0.0
+        self.values: list[float] = []
         self.rows: list[EpochRow] = []
         torch.manual_seed(job.own_seed)
         self.network = self._network()
-        self.batches = self._batches(self.parts.train, training=True)
-        self.validation = self._batches(self.parts.validation, training=False)
+        self.batches = self._batches()
         self._resume()
 
     def _network(self) -> Network:
@@ -71,19 +71,18 @@ class FoldRun:
         size, channels = self.images.shape[1], self.images.shape[3]
         return build_network(self.configuration, channels, counts, size, self.job.numerics)
 
-    def _batches(self, rows: np.ndarray, training: bool) -> Batches:
+    def _batches(self) -> Batches:
         return Batches(
             self.images,
             self.pack.masks,
             self.pack.labels,
-            rows,
-            augment=self.configuration.augment if training else None,
-            batch=self.train.batch if training else max(self.train.batch, 32),
+            self.parts.train,
+            augment=self.configuration.augment,
+            batch=self.train.batch,
             seed=self.job.own_seed,
-            oversample=self.train.oversample if training else "none",
+            oversample=self.train.oversample,
             rounding=self.train.oversample_rounding,
             classes=len(self.pack.classes),
-            shuffle=training,
         )
 
     def next_epoch(self) -> EpochRow:
@@ -93,15 +92,16 @@ class FoldRun:
         lr = self.network.schedule.start(number)
         terms, images = self._train_epoch(number)
         spent = time.perf_counter() - began
-        figures = self._validate(number)
-        score = self._score(figures)
+        figures = self._validate()
+        values = self._values(figures)
+        score = objective.scalar(values)
         self.epoch = number
         improved = score > self.best
         if improved:
-            self.best, self.best_epoch = score, number
+            self.best, self.best_epoch, self.values = score, number, values
         self.network.schedule.end(score)
         row = {"stage": "main", "epoch": number, "lr": lr, "images_per_second": images / spent}
-        row |= {"score": score, "best": self.best} | terms | figures
+        row |= {"score": score, "best": self.best, "values": values} | terms | figures
         row["seconds"] = time.perf_counter() - began
         self.seconds += row["seconds"]
         self.rows.append(row)
@@ -121,21 +121,15 @@ class FoldRun:
         self.network.objective.end_epoch(means)
         return {f"train_{name}": value for name, value in means.items()}, images
 
-    def _validate(self, number: int) -> dict[str, float]:
-        self.network.model.eval()
-        losses = [(self.network.loss_of(b, number), len(b.labels)) for b in self.validation.epoch(0)]
-        cases = sum(n for _, n in losses)
-        terms = {t: sum(float(loss[t]) * n for loss, n in losses) / cases for t in losses[0][0]}
-        found = outputs(self.network, self.images, self.parts.validation)
+    def _validate(self) -> dict[str, float]:
+        found = outputs(self.network, self.images, self.parts.validation, self.pack)
         figures = fold_metrics(self._table(found, surface=False), self.pack.classes)
-        return {f"validation_{n}_loss": v for n, v in terms.items()} | {
-            f"validation_{n}": v for n, v in figures.items()
-        }
+        losses = {f"validation_{name}_loss": value for name, value in found.losses.items()}
+        return losses | {f"validation_{name}": value for name, value in figures.items()}
 
-    def _score(self, row: dict[str, float]) -> float:
+    def _values(self, row: dict[str, float]) -> list[float]:
         figures = {name.removeprefix("validation_"): value for name, value in row.items()}
-        each = objective.values(figures, self.job.objective, self.configuration.predict.refine)
-        return objective.scalar(each)
+        return objective.values(figures, self.job.objective, self.configuration.predict.refine)
 
     def _table(self, found: Outputs, surface: bool) -> pa.Table:
         return score_cases(self.pack, found, self.configuration.predict.threshold, surface)
@@ -171,7 +165,7 @@ class FoldRun:
             found[part] = outputs(self.network, self.images, getattr(self.parts, part))
             tables[part] = self._table(found[part], surface=True)
         files = {f"cases_{part}.parquet": parquet_bytes(table) for part, table in tables.items()}
-        files |= gallery.files(self.network, self.pack, self.images, found["test"], tables["test"])
+        files |= gallery.files(self.pack, found["test"], tables["test"])
         figures = {part: fold_metrics(table, self.pack.classes) for part, table in tables.items()}
         return self.end("complete", figures, files)
 
@@ -193,6 +187,7 @@ class FoldRun:
             best_epoch=self.best_epoch,
             epochs=self.epoch,
             score=self.best if self.rows else None,
+            values=self.values,
             train_cases=len(self.parts.train),
             test_cases=len(self.parts.test),
             seconds=self.seconds,
@@ -217,4 +212,4 @@ class FoldRun:
             self.storage.delete(self._path("best"))
 
 
-PROGRESS = ("epoch", "best_epoch", "best", "seconds", "rows")
+PROGRESS = ("epoch", "best_epoch", "best", "values", "seconds", "rows")

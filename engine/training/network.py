@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.losses.total import Objective, build_loss
+from engine.losses.total import Objective, Terms, build_loss
 from engine.models.contract import Prediction
-from engine.models.registry import MODELS, build
+from engine.models.registry import build, traits
 from engine.spec.study import Configuration
 from engine.training.batches import Batch
 from engine.training.numerics import Numerics, Precision
@@ -30,6 +30,7 @@ class Network:
     configuration: Configuration
     device: str
     precision: Precision
+    epoch: int = 1
 
     def autocast(self) -> AbstractContextManager[Any]:
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
@@ -40,8 +41,9 @@ class Network:
         return images.to(self.device, non_blocking=True, memory_format=layout)
 
     def predict(self, images: Tensor) -> Prediction:
+        """In full precision whatever the network runs in: probabilities and losses are computed from it."""
         with torch.no_grad(), self.autocast():
-            return self.model(self.place(images))
+            return _float(self.model(self.place(images)))
 
     def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """One optimizer step; the mean of each loss term over the batch."""
@@ -61,17 +63,22 @@ class Network:
         self.scaler.update()
         return sums
 
-    def loss_of(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
+    def losses(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
+        """The loss terms of a prediction made already."""
         with torch.no_grad():
-            return self._terms(batch, epoch).parts
+            return self._objective(prediction, batch, self.place(batch.images)).parts
 
-    def _terms(self, batch: Batch, epoch: int) -> Any:
+    def _terms(self, batch: Batch, epoch: int) -> Terms:
+        self.epoch = epoch
         images = self.place(batch.images)
         with self.autocast():
             prediction = self.model(images)
-        whole = _float(prediction)
+        return self._objective(_float(prediction), batch, images)
+
+    def _objective(self, prediction: Prediction, batch: Batch, images: Tensor) -> Terms:
         masks, labels = batch.masks.to(self.device), batch.labels.to(self.device)
-        return self.objective(whole, masks, labels, images.float(), epoch)
+        terms: Terms = self.objective(prediction, masks, labels, images, self.epoch)
+        return terms
 
     def trained(self) -> Iterable[nn.Parameter]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -98,9 +105,10 @@ def build_network(
 ) -> Network:
     """Built under the caller's torch seed, so that the same seed gives the same weights."""
     layout = torch.channels_last if configuration.train.channels_last else torch.contiguous_format
-    model = build(configuration.model, channels, len(class_counts), size)
+    spec = configuration.model
+    model = build(spec, channels, len(class_counts), size)
     model = model.to(numerics.device, memory_format=layout)
-    objective = build_loss(configuration.loss, class_counts, MODELS[configuration.model.name])
+    objective = build_loss(configuration.loss, class_counts, traits(spec))
     objective = objective.to(numerics.device)
     optimizer = build_optimizer(configuration.train, [*model.parameters(), *objective.parameters()])
     precision = numerics.precision(configuration.train)
@@ -117,7 +125,6 @@ def _split(batch: Batch, parts: int) -> Iterable[Batch]:
 
 
 def _float(prediction: Prediction) -> Prediction:
-    """Losses are computed in full precision, whatever the network ran in."""
     logits = None if prediction.logits is None else prediction.logits.float()
     aux = {name: value.float() for name, value in prediction.aux.items()}
     return Prediction([mask.float() for mask in prediction.masks], logits, aux)

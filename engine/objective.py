@@ -1,30 +1,29 @@
-"""The score by which configurations are compared, computed from validation figures in one place."""
+"""The score by which configurations are compared, computed from validation figures in one place.
+
+Higher is always better here: figures of which less is better are negated.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 
-Objective = str | Mapping[str, float] | Sequence[str] | None
+from engine.errors import SonotuneError
+from engine.spec.search import Search, direction
 
-DEFAULT = ("dice", "f1_macro")
+WORST = 1000.0  # stands for an undefined distance: longer than any image
 
-
-def objectives(objective: Objective, tasks: Sequence[str]) -> tuple[Mapping[str, float], ...]:
-    """Each objective as weights of metrics. Unset: the mean of Dice and macro F1, or the one that the
-    model's tasks allow."""
-    if objective is None:
-        use = [m for m, task in zip(DEFAULT, ("segment", "classify"), strict=True) if task in tasks]
-        return ({name: 1 / len(use) for name in use},)
-    if isinstance(objective, str):
-        return ({objective: 1.0},)
-    if isinstance(objective, Mapping):
-        return (objective,)
-    return tuple({name: 1.0} for name in objective)
+Weights = Mapping[str, float]
 
 
-def values(figures: Mapping[str, float], wanted: Sequence[Mapping[str, float]], refined: bool) -> list[float]:
-    """One value per objective, higher is better; an undefined figure counts as 0, never as good."""
+def objectives(search: Search) -> tuple[Weights, ...]:
+    """Each objective as weights of metrics, oriented so that higher is better."""
+    if isinstance(search.objective, dict):
+        return (dict(search.objective),)
+    return tuple({name: 1.0 if direction(name) == "maximize" else -1.0} for name in search.objectives)
+
+
+def values(figures: Mapping[str, float], wanted: Sequence[Weights], refined: bool) -> list[float]:
     prefix = "refined_" if refined else ""
-    return [math.fsum(weight * _figure(figures, prefix + name) for name, weight in w.items()) for w in wanted]
+    return [_value({prefix + name: weight for name, weight in one.items()}, figures) for one in wanted]
 
 
 def scalar(each: Sequence[float]) -> float:
@@ -32,6 +31,20 @@ def scalar(each: Sequence[float]) -> float:
     return math.fsum(each) / len(each)
 
 
-def _figure(figures: Mapping[str, float], name: str) -> float:
-    value = figures[name]
-    return value if math.isfinite(value) else 0.0
+def _value(weights: Weights, figures: Mapping[str, float]) -> float:
+    """A weighted sum. Metrics that the model cannot have (it lacks the task) leave their weight to the
+    others, so that single-task models can be searched under the same objective."""
+    known = {name: weight for name, weight in weights.items() if name in figures}
+    if not known:
+        raise SonotuneError(
+            f"search.objective: asks for {', '.join(weights)}, which this model does not have; "
+            f"it has {', '.join(sorted(figures))}"
+        )
+    scale = math.fsum(map(abs, weights.values())) / math.fsum(map(abs, known.values()))
+    return scale * math.fsum(weight * _figure(figures[name], weight) for name, weight in known.items())
+
+
+def _figure(figure: float, weight: float) -> float:
+    if math.isfinite(figure):
+        return figure
+    return 0.0 if weight > 0 else WORST

@@ -14,9 +14,7 @@ SIDE = 128
 SHOWN = ("case", "label", "predicted", "refined_predicted", "dice")
 
 
-def files(
-    network: Network, pack: Pack, images: np.ndarray, found: Outputs, table: pa.Table
-) -> dict[str, bytes]:
+def files(pack: Pack, found: Outputs, table: pa.Table) -> dict[str, bytes]:
     """Pictures of the best, median and worst cases, and `gallery/index.json` that says which is which."""
     listed, written = [], {}
     for rank, position in _chosen(table):

@@ -1,0 +1,270 @@
+"""A run folder as plain tables. What cannot be read is listed beside what can, never guessed."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import SonotuneError
+from engine.results import FoldResult, RunPaths, damaged_files, read_result
+from engine.spec import text
+from engine.storage import Storage, open_storage
+from engine.task import Task
+
+SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something of the run folder that the report does without."""
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """One configuration and how far it came. `folds` are its finished folds, by fold name."""
+
+    id: str
+    config: Mapping[str, Any]
+    status: str  # complete | dropped | failed | diverged | partial
+    folds: Mapping[str, FoldResult]
+    reason: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return self.status == "complete"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder says. `configs` are in the order in which they were begun."""
+
+    location: str
+    storage: Storage
+    name: str
+    study: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    journal: tuple[Mapping[str, Any], ...]
+    folds: tuple[str, ...]
+    classes: tuple[str, ...]
+    configs: tuple[Config, ...]
+    stages: tuple[FoldResult, ...]
+    problems: tuple[Problem, ...] = field(default=())
+
+    @cached_property
+    def by_id(self) -> dict[str, Config]:
+        return {config.id: config for config in self.configs}
+
+    @cached_property
+    def complete(self) -> tuple[Config, ...]:
+        return tuple(config for config in self.configs if config.complete)
+
+    def find(self, name: str) -> Config:
+        """A configuration by its id, by an unambiguous start of it, or the word `first`."""
+        if name == "first" and self.configs:
+            return self.configs[0]
+        found = [config for config in self.configs if config.id.startswith(name)]
+        if len(found) != 1:
+            known = ", ".join(c.id for c in self.configs[:12]) or "none"
+            raise SonotuneError(f"{self.name} has {len(found)} configurations named {name!r}; it has {known}")
+        return found[0]
+
+    def cases(self, config: str, fold: str, split: str, columns: Sequence[str] | None = None) -> pa.Table:
+        return self._table(Task(config, fold), f"cases_{split}.parquet", columns)
+
+    def epochs(self, config: str, fold: str) -> pa.Table:
+        return self._table(Task(config, fold), "epochs.parquet", None)
+
+    def _table(self, task: Task, name: str, columns: Sequence[str] | None) -> pa.Table:
+        data = self.storage.read(f"{RunPaths.result(task)}/{name}")
+        return pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False)
+
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """How many cases each part of each fold has, as far as the manifest says."""
+        rows = _fold_rows(self.manifest)
+        return {
+            row["name"]: {part: len(row.get(part) or ()) for part in ("train", "validation", "test")}
+            for row in rows
+        }
+
+
+def load(location: str) -> Run:
+    storage = open_storage(location)
+    names = set(storage.list(""))
+    if not names & {RunPaths.study, RunPaths.results, RunPaths.journal, RunPaths.segments}:
+        raise SonotuneError(
+            f"{location} is not a run folder: it has neither {RunPaths.study} nor {RunPaths.results}/; "
+            f"give the folder that `sonotune search --run` wrote"
+        )
+    problems: list[Problem] = []
+    study = _read(storage, RunPaths.study, lambda d: text.mapping(d.decode(), RunPaths.study), problems)
+    manifest = _read(storage, RunPaths.folds, _mapping, problems)
+    provenance = _read(storage, RunPaths.provenance, _mapping, problems)
+    journal = tuple(_journal(storage, problems))
+    results, unfinished = _results(storage, problems)
+    main = [r for r in results if r.stage == "main"]
+    folds = _fold_names(manifest, main, problems)
+    return Run(
+        location=str(location),
+        storage=storage,
+        name=str(study.get("study") or location),
+        study=study,
+        manifest=manifest,
+        provenance=provenance,
+        journal=journal,
+        folds=folds,
+        classes=tuple(main[0].classes) if main else (),
+        configs=_configs(main, unfinished, folds, journal),
+        stages=tuple(r for r in results if r.stage != "main"),
+        problems=tuple(problems),
+    )
+
+
+def _read(
+    storage: Storage, path: str, parse: Callable[[bytes], Any], problems: list[Problem]
+) -> Mapping[str, Any]:
+    if not storage.exists(path):
+        problems.append(Problem(path, "is missing"))
+        return {}
+    try:
+        return dict(parse(storage.read(path)))
+    except (SonotuneError, ValueError, TypeError, OSError) as error:
+        problems.append(Problem(path, f"cannot be read: {error}"))
+        return {}
+
+
+def _mapping(data: bytes) -> Mapping[str, Any]:
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds a {type(value).__name__}, not a mapping")
+    return value
+
+
+def _journal(storage: Storage, problems: list[Problem]) -> Iterable[Mapping[str, Any]]:
+    """The run's events as far as they can be read; a report must not fail on a torn journal."""
+    for path in _journal_files(storage):
+        for number, line in enumerate(storage.read(path).splitlines(), 1):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                problems.append(Problem(path, f"line {number} cannot be read"))
+                continue
+            if isinstance(record, dict) and kind_of(record):
+                yield record
+
+
+def _journal_files(storage: Storage) -> list[str]:
+    """One file on a disk, numbered segments on an object store."""
+    if storage.exists(RunPaths.journal):
+        return [RunPaths.journal]
+    return [f"{RunPaths.segments}/{name}" for name in storage.list(RunPaths.segments)]
+
+
+def _results(storage: Storage, problems: list[Problem]) -> tuple[list[FoldResult], list[Task]]:
+    found: list[FoldResult] = []
+    unfinished: list[Task] = []
+    for key in storage.list(RunPaths.results):
+        for fold in storage.list(f"{RunPaths.results}/{key}"):
+            task = Task(key, fold)
+            try:
+                result = read_result(storage, task)
+            except (SonotuneError, TypeError, AttributeError, OSError) as error:
+                problems.append(Problem(RunPaths.result(task), str(error)))
+                continue
+            if result is None:
+                unfinished.append(task)
+            elif bad := damaged_files(storage, task, result):
+                problems.append(Problem(RunPaths.result(task), f"{', '.join(bad)} missing or damaged"))
+            else:
+                found.append(result)
+    return found, unfinished
+
+
+def _fold_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = manifest.get("folds")
+    return [r for r in rows if isinstance(r, dict) and "name" in r] if isinstance(rows, list) else []
+
+
+def _fold_names(
+    manifest: Mapping[str, Any], results: Sequence[FoldResult], problems: list[Problem]
+) -> tuple[str, ...]:
+    named = tuple(str(row["name"]) for row in _fold_rows(manifest))
+    if named:
+        return named
+    seen = tuple(sorted({r.fold for r in results}))
+    if seen:
+        problems.append(Problem(RunPaths.folds, f"names no folds; taken from the results: {', '.join(seen)}"))
+    return seen
+
+
+def _configs(
+    results: Sequence[FoldResult],
+    unfinished: Sequence[Task],
+    folds: Sequence[str],
+    journal: Sequence[Mapping[str, Any]],
+) -> tuple[Config, ...]:
+    by_key: dict[str, dict[str, FoldResult]] = {}
+    for result in sorted(results, key=lambda r: r.started):
+        by_key.setdefault(result.key, {})[result.fold] = result
+    dropped = {config_of(r): str(r.get("reason", "")) for r in journal if kind_of(r) == "dropped"}
+    asked = {config_of(r): r for r in journal if kind_of(r) in ("asked", "opened")}
+    order = [*asked, *by_key, *(t.key for t in unfinished), *dropped]
+    keys = [k for k in dict.fromkeys(order) if k and _is_main(k, by_key, asked, dropped)]
+    return tuple(_config(key, by_key.get(key, {}), folds, dropped, asked.get(key, {})) for key in keys)
+
+
+def _is_main(key: str, *known: Mapping[str, Any]) -> bool:
+    return any(key in table for table in known)
+
+
+def _config(
+    key: str,
+    found: Mapping[str, FoldResult],
+    folds: Sequence[str],
+    dropped: Mapping[str, str],
+    asked: Mapping[str, Any],
+) -> Config:
+    done = {fold: found[fold] for fold in folds if fold in found and found[fold].status == "complete"}
+    bad = [r for r in found.values() if r.status != "complete"]
+    config = next((r.config for r in found.values()), asked.get("config", {}))
+    config = config if isinstance(config, Mapping) else {}
+    if folds and len(done) == len(folds):
+        return Config(key, config, "complete", done)
+    if bad:
+        return Config(key, config, bad[0].status, done, bad[0].error)
+    return Config(key, config, "dropped" if key in dropped else "partial", done, dropped.get(key, ""))
+
+
+def kind_of(record: Mapping[str, Any]) -> str:
+    return str(record.get("event") or record.get("type") or "").lower()
+
+
+def config_of(record: Mapping[str, Any]) -> str:
+    """Events name their configuration directly or through their task."""
+    task = record.get("task")
+    if isinstance(task, Mapping):
+        return str(task.get("key", ""))
+    if isinstance(task, list | tuple) and task:
+        return str(task[0])
+    if isinstance(task, str):
+        return task.split("/")[0]
+    value = record.get("config_id") or record.get("key") or record.get("config")
+    return value if isinstance(value, str) else ""
+
+
+def fold_of(record: Mapping[str, Any]) -> str:
+    task = record.get("task")
+    if isinstance(task, Mapping):
+        return str(task.get("fold", ""))
+    if isinstance(task, list | tuple) and len(task) > 1:
+        return str(task[1])
+    if isinstance(task, str) and "/" in task:
+        return task.split("/")[1]
+    return str(record.get("fold", ""))

@@ -1,0 +1,52 @@
+"""What the report's metrics are called, which way is better, and which ones lead a table."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+LOWER_IS_BETTER = ("hausdorff", "hd95", "hd95_directed", "asd", "assd", "brier", "ece", "incoherent",
+                   "lesions_false", "loss", "fp", "fn")  # fmt: skip
+LEADING = ("score", "dice", "iou", "dice_pooled", "iou_pooled", "hd95", "asd", "accuracy",
+           "balanced_accuracy", "f1_macro", "f1_weighted", "auc_macro", "incoherent", "ece")  # fmt: skip
+DEFAULT_OBJECTIVE = {"dice": 0.5, "f1_macro": 0.5}
+
+LABELS = {
+    "score": "Score", "dice": "Dice", "iou": "IoU", "dice_pooled": "Dice, pooled pixels",
+    "iou_pooled": "IoU, pooled pixels", "hd95": "HD95", "hd95_directed": "HD95, directed",
+    "hausdorff": "Hausdorff", "asd": "ASD", "assd": "ASSD", "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy", "f1_macro": "F1, macro", "f1_weighted": "F1, weighted",
+    "auc_macro": "AUC, macro", "brier": "Brier", "ece": "ECE", "incoherent": "Incoherent",
+    "pixel_accuracy": "Pixel accuracy",
+}  # fmt: skip
+
+
+def higher_is_better(metric: str) -> bool:
+    name = metric.removeprefix("refined_")
+    return not any(name == low or name.startswith(f"{low}_") for low in LOWER_IS_BETTER)
+
+
+def label(metric: str) -> str:
+    plain = metric.removeprefix("refined_")
+    shown = LABELS.get(plain, plain.replace("_", " ").capitalize())
+    return f"{shown}, refined" if plain != metric else shown
+
+
+def leading(known: Iterable[str]) -> list[str]:
+    have = set(known)
+    return [metric for metric in LEADING if metric in have]
+
+
+def objective(study: Mapping[str, Any]) -> list[dict[str, float]]:
+    """What the search maximised: one weighted sum of metrics, or several (for a Pareto front)."""
+    search = study.get("search")
+    given = search.get("objective") if isinstance(search, Mapping) else None
+    if isinstance(given, list) and given:
+        return [_weights(one) for one in given]
+    return [_weights(given)]
+
+
+def _weights(given: Any) -> dict[str, float]:
+    if isinstance(given, str) and given:
+        return {given: 1.0}
+    if isinstance(given, Mapping) and given:
+        return {str(name): float(weight) for name, weight in given.items()}
+    return dict(DEFAULT_OBJECTIVE)

@@ -14,7 +14,8 @@ from engine.data.arrow import VERSION, named, read_pack, write_pack
 from engine.data.cases import Found, Pack, Problem
 from engine.data.files import stamp
 from engine.data.groups import read_groups
-from engine.data.pack import Progress, Square, squares
+from engine.data.pack import Square, squares
+from engine.data.parallel import Progress
 from engine.data.select import check_classes, select
 from engine.data.sources.table import SOURCES
 from engine.errors import SonotuneError, many

@@ -139,9 +139,9 @@ def test_broken_files_are_told_and_do_not_stop_the_audit(tmp_path: Path) -> None
     layouts.save(root / "malignant" / "malignant (2)_mask.png", np.hstack([mask * 255] * 4))
     found = audited(root)
     expected = {
-        "benign (1)": "format", "benign (2)": "no-mask", "benign (3)": "mask-size", "benign (4)": "empty-mask",
-        "benign (5)": "mask-levels", "benign (6)": "tiny-lesion", "malignant (1)": "many-lesions",
-        "malignant (2)": "odd-size",
+        "benign (1)": "format", "benign (2)": "no-mask", "benign (3)": "mask-size",
+        "benign (4)": "empty-mask", "benign (5)": "mask-levels", "benign (6)": "tiny-lesion",
+        "malignant (1)": "many-lesions", "malignant (2)": "odd-size",
     }  # fmt: skip
     assert {case: rule for case, rule in expected.items() if rule not in rules(found, case)} == {}
     offered = next(finding for finding in found.findings if finding.rule == "mask-size")
@@ -172,7 +172,8 @@ def test_dropping_leaves_no_member_and_keeping_leaves_the_largest(tmp_path: Path
     found = audited(root)
     kept, gone = curate(found, "drop-all")
     assert {one.case for one in gone} == {
-        "benign (2)", "benign (70)", "benign (3)", "malignant (70)", "normal (1)", "normal (70)", "normal (2)",
+        "benign (2)", "benign (70)", "benign (3)",
+        "malignant (70)", "normal (1)", "normal (70)", "normal (2)",
     }  # fmt: skip
     kept, gone = curate(found, "keep-one")
     reasons = {one.case: one.reason for one in gone}

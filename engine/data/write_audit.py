@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from engine.data.audit import Audit, Finding
 from engine.data.curate import LeftOut, Rule, curate, manifest_rows
+from engine.data.files import writing
 from engine.data.groups import write_groups
 from engine.data.page import render
 from engine.errors import SonotuneError
@@ -19,8 +20,9 @@ from engine.storage import LocalStorage
 
 def write_findings(audit: Audit, out: Path) -> None:
     folder = LocalStorage(out)
-    folder.write("audit.parquet", _parquet(audit.findings))
-    folder.write("audit.html", render(audit).encode())
+    with writing(out):
+        folder.write("audit.parquet", _parquet(audit.findings))
+        folder.write("audit.html", render(audit).encode())
 
 
 def write_groups_of(audit: Audit, out: Path) -> Path:

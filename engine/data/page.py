@@ -16,6 +16,14 @@ from engine.data.parallel import in_order
 TALL = 180  # pixels of a picture on the page
 MOST_GROUPS = 400  # on one page: some 10 MB
 OUTLINE = (60, 220, 255)  # blue, green, red
+MEANING = {
+    "labels-conflict": "at least one label is wrong; --curate leaves the whole group out",
+    "masks-disagree": "one frame is outlined in two ways",
+    "near-duplicate": "leaks between folds, unless data.groups keeps the group together",
+    "exact-duplicate": "leaks between folds, unless data.groups keeps the group together",
+    "problem": "the case is refused, or left out with --skip-broken",
+    "look": "for a person to judge",
+}
 WORST_FIRST = ("labels-conflict", "masks-disagree", "near-duplicate", "exact-duplicate")
 
 
@@ -41,12 +49,19 @@ def render(audit: Audit) -> str:
     loose = [finding for finding in audit.findings if not finding.group]
     return page.render(
         audit=audit,
-        counts=sorted(Counter((finding.weight, finding.rule) for finding in audit.findings).items()),
+        counts=_counts(audit),
         groups=groups,
         hidden=len(audit.groups) - len(groups),
         problems=[finding for finding in loose if finding.weight == "problem"],
         looks=[finding for finding in loose if finding.weight == "look"],
     )
+
+
+def _counts(audit: Audit) -> list[tuple[str, int, str]]:
+    """Rule, lines, and what it means, the most frequent first."""
+    weights = {finding.rule: finding.weight for finding in audit.findings}
+    counts = Counter(finding.rule for finding in audit.findings).most_common()
+    return [(rule, count, MEANING.get(rule, MEANING[weights[rule]])) for rule, count in counts]
 
 
 def _groups(audit: Audit) -> list[Group]:

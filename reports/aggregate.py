@@ -40,9 +40,7 @@ def figures(run: Run) -> Figures:
     return Figures(configs, run.folds, tuple(names), values, ratios(run))
 
 
-def _cube(
-    rows: Sequence[Sequence[FoldResult]], split: str, names: Sequence[str], folds: int
-) -> np.ndarray:
+def _cube(rows: Sequence[Sequence[FoldResult]], split: str, names: Sequence[str], folds: int) -> np.ndarray:
     cube = np.full((len(rows), folds, len(names)), np.nan)
     for c, row in enumerate(rows):
         for f, result in enumerate(row):
@@ -112,7 +110,7 @@ def frame(known: Figures, confidence: float = 0.95) -> pa.Table:
 
 def _part(known: Figures, split: str, confidence: float) -> pa.Table:
     values = known.values[split].transpose(0, 2, 1)  # [configs, metrics, folds]
-    configs, metrics, folds = values.shape
+    configs, metrics, _ = values.shape
     summary = summarise(values, known.ratio[split], confidence)
     columns: dict[str, object] = {
         "config_id": np.repeat(known.configs, metrics),

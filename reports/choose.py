@@ -57,7 +57,9 @@ def evidence_of(run: Run, known: Figures, select: Select, metrics: Sequence[str]
             f"select.metrics names {unknown[0]!r}, which the run did not measure; it has "
             f"{', '.join(known.metrics)}"
         )
-    several = [known.of("validation", m) * (1 if higher_is_better(m) else -1) for m in metrics if m in known.at]
+    several = [
+        known.of("validation", m) * (1 if higher_is_better(m) else -1) for m in metrics if m in known.at
+    ]
     shape = (0, len(known.configs), len(known.folds))
     return Evidence(
         scores=known.of("validation", "score"),
@@ -120,7 +122,9 @@ def lower_bound(evidence: Evidence) -> np.ndarray:
 def median_ranks(evidence: Evidence) -> np.ndarray:
     """Rank 1 is best; ties share their mean rank; the median runs over folds and metrics."""
     ranks = stats.rankdata(-np.nan_to_num(evidence.several, nan=-np.inf), axis=-2)
-    return np.asarray(np.median(np.moveaxis(ranks, -3, -1).reshape(*ranks.shape[:-3], ranks.shape[-2], -1), -1))
+    return np.asarray(
+        np.median(np.moveaxis(ranks, -3, -1).reshape(*ranks.shape[:-3], ranks.shape[-2], -1), -1)
+    )
 
 
 def median_rank(evidence: Evidence) -> np.ndarray:
@@ -167,7 +171,9 @@ def _why_best(e: Evidence, best: int, configs: Sequence[str], select: Select, me
     return head + f"; the next, {configs[second]}, has {_pm(mean[second], std[second])}."
 
 
-def _why_one_se(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
+def _why_one_se(
+    e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]
+) -> str:
     top, mean, floor = int(best_mean(e)), mean_of(e.scores), float(one_se_floor(e)[0])
     eligible = int((mean >= floor).sum())
     return (
@@ -195,7 +201,9 @@ def _why_rank(e: Evidence, best: int, configs: Sequence[str], select: Select, me
     )
 
 
-def _why_pareto(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
+def _why_pareto(
+    e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]
+) -> str:
     points = e.several.mean(axis=-1).T
     size = int(front(np.nan_to_num(points, nan=-1e9)).sum())
     shown = ", ".join(f"{label(m)} {abs(v):.4f}" for m, v in zip(metrics, points[best], strict=True))

@@ -149,17 +149,22 @@ def _mapping(data: bytes) -> Mapping[str, Any]:
 
 def _journal(storage: Storage, problems: list[Problem]) -> Iterable[Mapping[str, Any]]:
     """The run's events as far as they can be read; a report must not fail on a torn journal."""
-    if not storage.exists(RunPaths.journal):
-        return
-    for number, line in enumerate(storage.read(RunPaths.journal).splitlines(), 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            problems.append(Problem(RunPaths.journal, f"line {number} cannot be read"))
-            continue
-        record = record.get("record", record) if isinstance(record, dict) else {}
-        if isinstance(record, dict) and "type" in record:
-            yield record
+    for path in _journal_files(storage):
+        for number, line in enumerate(storage.read(path).splitlines(), 1):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                problems.append(Problem(path, f"line {number} cannot be read"))
+                continue
+            if isinstance(record, dict) and kind_of(record):
+                yield record
+
+
+def _journal_files(storage: Storage) -> list[str]:
+    """One file on a disk, numbered segments on an object store."""
+    if storage.exists(RunPaths.journal):
+        return [RunPaths.journal]
+    return [f"{RunPaths.segments}/{name}" for name in storage.list(RunPaths.segments)]
 
 
 def _results(storage: Storage, problems: list[Problem]) -> tuple[list[FoldResult], list[Task]]:
@@ -238,7 +243,7 @@ def _config(
 
 
 def kind_of(record: Mapping[str, Any]) -> str:
-    return str(record.get("type", "")).lower()
+    return str(record.get("event") or record.get("type") or "").lower()
 
 
 def config_of(record: Mapping[str, Any]) -> str:

@@ -20,6 +20,11 @@ from engine.storage import open_storage
 from engine.task import Task
 
 CLASSES = ("benign", "malignant", "normal")
+PROVENANCE = {
+    "sonotune": "0.1.0",
+    "command": "sonotune search searchspaces/quickstart.yaml",
+    "python": "3.11",
+}
 
 
 @dataclass(frozen=True)
@@ -62,19 +67,19 @@ def make_run(location: Path | str, plan: Plan | None = None) -> Path:
     configs = [_config(number, plan, rng) for number in range(plan.configs)]
     journal: list[dict[str, Any]] = []
     for number, (key, config, quality) in enumerate(configs):
-        journal.append({"type": "asked", "number": number, "config_id": key, "config": config})
+        journal.append({"event": "asked", "number": number, "config_id": key, "config": config})
         short = number >= plan.configs - plan.dropped
         for fold in manifest["folds"][: 1 if short else None]:
             _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
         if short:
             reason = f"P(final mean > incumbent's) = 0.0{number % 9 + 1} < 0.1"
-            journal.append({"type": "dropped", "config_id": key, "reason": reason, "epoch": plan.epochs})
+            journal.append({"event": "dropped", "config_id": key, "reason": reason, "epoch": plan.epochs})
     study = {"study": plan.name, "data": {"source": "phantom", "size": 64}, "search": dict(plan.search),
              "select": dict(plan.select), "race": {"rule": "paired" if plan.dropped else "none"}}  # fmt: skip
     storage.write("study.yaml", yaml.safe_dump(study).encode())
     storage.write("folds.json", json.dumps(manifest).encode())
     storage.write("journal.jsonl", "".join(json.dumps(r) + "\n" for r in journal).encode())
-    storage.write("provenance.json", json.dumps({"sonotune": "0.1.0", "command": "sonotune search x"}).encode())
+    storage.write("provenance.json", json.dumps(PROVENANCE).encode())
     return Path(str(location))
 
 
@@ -154,10 +159,10 @@ def _fold(
     files |= {f"cases_{s}.parquet": parquet_bytes(t) for s, t in tables.items()}
     write_result(storage, task, result, files)
     event = {"task": {"key": key, "fold": fold["name"]}}
-    journal.append({"type": "started"} | event)
+    journal.append({"event": "started"} | event)
     best = epochs["score"].to_pylist()
-    journal += [{"type": "reported", "epoch": e, "score": s} | event for e, s in enumerate(best, 1)]
-    journal.append({"type": "ended", "status": "complete", "score": score} | event)
+    journal += [{"event": "reported", "epoch": e, "score": s} | event for e, s in enumerate(best, 1)]
+    journal.append({"event": "ended", "status": "complete", "score": score} | event)
 
 
 def case_table(plan: Plan, cohort: Cohort, names: Sequence[str], quality: float, rng: Any) -> pa.Table:
@@ -176,7 +181,9 @@ def case_table(plan: Plan, cohort: Cohort, names: Sequence[str], quality: float,
     masks = _masks(found, extra, area - found, 4096, rng)
     normal = np.array([name == "normal" for name in plan.classes])
     empty = normal[predicted]
-    refined = {k: np.where(empty, v, masks[k]) for k, v in _masks(0 * found, 0 * extra, area, 4096, rng).items()}
+    refined = {
+        k: np.where(empty, v, masks[k]) for k, v in _masks(0 * found, 0 * extra, area, 4096, rng).items()
+    }
     shown = np.array(plan.classes, dtype=object)
     columns: dict[str, Any] = {
         "case": list(names), "cluster": [f"p{c}" for c in cohort.clusters[at]], "label": list(shown[truth]),
@@ -202,7 +209,13 @@ def _masks(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, pixels: int, rng: Any
             "recall": np.where(tp + fn > 0, tp / (tp + fn), np.where(both, 1.0, 0.0)),
             "specificity": np.where(tn + fp > 0, tn / (tn + fp), 1.0),
         }  # fmt: skip
-    surface = {"hausdorff": 1.4 * far, "hd95": far, "hd95_directed": 0.9 * far, "asd": far / 4, "assd": far / 4}
+    surface = {
+        "hausdorff": 1.4 * far,
+        "hd95": far,
+        "hd95_directed": 0.9 * far,
+        "asd": far / 4,
+        "assd": far / 4,
+    }
     lesions = {"lesions": (tp + fn > 0) * 1, "lesions_hit": (tp > 0) * 1, "lesions_false": (fp > 60) * 1}
     return {"tp": tp, "fp": fp, "fn": fn, "tn": tn} | shares | surface | lesions
 
@@ -213,9 +226,11 @@ def epoch_table(epochs: int, final: float, rng: np.random.Generator) -> pa.Table
     best = np.maximum.accumulate(np.append(raw[:-1], final))
     loss = 1 - raw + rng.normal(0, 0.01, epochs)
     return pa.table({
-        "stage": ["main"] * epochs, "epoch": number, "lr": np.full(epochs, 1e-3), "seconds": np.full(epochs, 3.0),
+        "stage": ["main"] * epochs, "epoch": number, "lr": np.full(epochs, 1e-3),
+        "seconds": np.full(epochs, 3.0),
         "images_per_second": np.full(epochs, 60.0), "score": best, "best": best >= best.max(),
-        "train_loss": loss, "train_loss_segmentation": 0.6 * loss, "train_loss_classification": 0.4 * loss,
+        "train_loss": loss,
+        "train_loss_segmentation": 0.6 * loss, "train_loss_classification": 0.4 * loss,
         "validation_loss": loss + 0.05, "validation_dice": raw, "validation_f1_macro": raw - 0.02,
     })  # fmt: skip
 

@@ -35,6 +35,8 @@ class Mask:
 
 def check_place(path: Path, root: Path) -> None:
     """The rules of a file's place, before it is opened."""
+    if path.is_symlink() and not path.exists():
+        raise Broken("missing", "is a link that leads nowhere")
     if not is_inside(path, root):
         raise Broken("outside", "leads out of the data set's folder; put the file itself there")
     if not path.exists():

@@ -17,11 +17,12 @@ from engine.data.groups import read_groups
 from engine.data.pack import Progress, Square, squares
 from engine.data.select import check_classes, select
 from engine.data.sources.table import SOURCES
-from engine.errors import many
+from engine.errors import SonotuneError, many
 from engine.spec.data import Data
 from engine.storage import LocalStorage
 
 PACKED_FROM = {"source", "classes", "size", "aspect", "other_mask_size", "skip_broken", "count", "seed"}
+MOST_SHOWN = 50  # broken cases in one message
 
 
 def load(data: Data, cache: Path, progress: Progress | None = None) -> Pack:
@@ -103,13 +104,17 @@ def _pack(data: Data, found: Found, progress: Progress | None) -> Pack:
     good = [square for square in packed if square.image is not None]
     problems = [*found.problems, *(problem for square in packed for problem in square.problems)]
     if problems and not data.skip_broken:
-        raise many(f"data set {data.root!r}", [str(problem) for problem in problems] + [WAY_OUT])
+        raise _refused(data, problems)
     check_classes([square.case.label for square in good], data)
     remarks = [remark for square in good for remark in square.remarks]
     return named(_arrays(good, data, (*found.notes, *_told(problems), *_summed(remarks))))
 
 
-WAY_OUT = "mend these files, or leave their cases out with --skip-broken (data.skip_broken: true)"
+def _refused(data: Data, problems: list[Problem]) -> SonotuneError:
+    title = f"data set {data.root!r} has broken cases (mend them, or leave them out with --skip-broken)"
+    shown = [str(problem) for problem in problems[:MOST_SHOWN]]
+    rest = len(problems) - len(shown)
+    return many(title, [*shown, f"and {rest} more"] if rest else shown)
 
 
 def _told(problems: list[Problem]) -> list[str]:

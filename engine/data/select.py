@@ -5,22 +5,24 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from engine.data.cases import Case, Found, Problem
+from engine.data.cases import NORMAL, Case, Found, Problem
 from engine.data.files import natural
 from engine.data.tables import read_table
 from engine.errors import SonotuneError
 from engine.spec.data import Data
 
 FEWEST = 3  # cases of a class: one each to train, validate and test on
-NAME = re.compile(r"^[^/\\\x00-\x1f\x7f]{1,200}$")
+KNOWN = ("benign", "malignant", NORMAL)
+NAME = re.compile(r"^(?!\.)[^/\\\x00-\x1f\x7f]{1,200}\Z")
 
 
 def select(found: Found, data: Data) -> Found:
     """Cases in natural order of their names, whatever the order of the files or of `classes`."""
-    cases, bad = _well_named(found.cases)
-    problems = [*found.problems, *bad]
+    problems = [*found.problems, *_names(found.cases), *_labels(found.cases, data)]
+    broken = {problem.case for problem in problems}
+    cases = [case for case in found.cases if case.name not in broken]
     if data.keep == "curated":
-        kept = set(_ids_to_keep(cases, data))
+        kept = set(_ids_to_keep(found.cases, data))
         cases = [case for case in cases if case.name in kept]
         problems = [problem for problem in problems if problem.case in kept]
     used = [case for case in cases if case.label in data.classes]
@@ -28,28 +30,36 @@ def select(found: Found, data: Data) -> Found:
     return replace(found, cases=tuple(used), problems=tuple(problems))
 
 
-def _well_named(cases: tuple[Case, ...]) -> tuple[list[Case], list[Problem]]:
-    """Names become file names in a run folder, so they may hold no separators and never clash."""
+def _names(cases: tuple[Case, ...]) -> list[Problem]:
+    """Names become file names in a run folder, so they hold no separators; two cases never share one."""
+    rule = "must be 1 to 200 characters, without slashes, control characters or a dot in front"
+    bad = [
+        Problem(case.name, case.image.name, "case-name", f"has the case name {case.name!r}; it {rule}")
+        for case in cases
+        if not NAME.match(case.name) or case.name != case.name.strip()
+    ]
     first: dict[str, Case] = {}
-    bad: list[Problem] = []
     for case in cases:
-        if not NAME.match(case.name) or case.name.startswith(".") or case.name != case.name.strip():
-            rule = (
-                "must be 1 to 200 characters without slashes and control characters, not starting with a dot"
-            )
-            bad.append(
-                Problem(case.name, case.image.name, "case-name", f"the case name {case.name!r} {rule}")
-            )
-        elif case.name in first:
-            other = first[case.name].image.name
-            text = f"has the case name {case.name!r} that {other!r} already has; names must differ"
+        other = first.setdefault(case.name, case)
+        if other is not case:
+            text = f"has the case name {case.name!r}, as {other.image.name} has; names must differ"
             bad.append(Problem(case.name, case.image.name, "same-name", text))
-        else:
-            first[case.name] = case
-    return list(first.values()), bad
+    return bad
 
 
-def _ids_to_keep(cases: list[Case], data: Data) -> list[str]:
+def _labels(cases: tuple[Case, ...], data: Data) -> list[Problem]:
+    """A label that nobody knows is a mistake; one that the study leaves out is a choice."""
+    known = tuple(dict.fromkeys((*data.classes, *KNOWN)))
+    return [
+        Problem(
+            case.name, case.image.name, "label", f"has the label {case.label!r}; known are {', '.join(known)}"
+        )
+        for case in cases
+        if case.label not in known
+    ]
+
+
+def _ids_to_keep(cases: tuple[Case, ...], data: Data) -> list[str]:
     names = read_ids(Path(data.ids or ""))
     known = {case.name for case in cases}
     unknown = [name for name in names if name not in known]

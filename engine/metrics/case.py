@@ -6,6 +6,8 @@ distances do not exist unless both masks have a surface: they are NaN then, neve
 
 import numpy as np
 
+from engine.metrics.lesions import lesion_counts
+from engine.metrics.surface import SURFACE, surface_distances
 from engine.results import PER_MASK
 
 Columns = dict[str, np.ndarray]
@@ -39,8 +41,30 @@ def overlaps(counts: Columns) -> Columns:
     }
 
 
-def score_masks(truth: np.ndarray, predicted: np.ndarray, sizes: np.ndarray, spacing: np.ndarray) -> Columns:
-    """Every name of `PER_MASK`, each [N]. Distances are in original pixels, or mm where spacing is known."""
+def score_masks(
+    truth: np.ndarray, predicted: np.ndarray, sizes: np.ndarray, spacing: np.ndarray, surface: bool = True
+) -> Columns:
+    """[N, H, W] of 0/1, original sizes [N, 2], mm per original pixel [N] -> each name of `PER_MASK` [N].
+
+    Counts are in pixels of the stack; distances in original pixels, or mm where spacing is known. They take
+    most of the time: without `surface` they are left out.
+    """
     counts = pixel_counts(truth, predicted)
-    columns = counts | overlaps(counts)
+    columns = counts | overlaps(counts) | lesion_counts(truth, predicted)
+    if surface:
+        columns |= surface_distances(truth, predicted, sizes, spacing)
+    return _ordered(columns)
+
+
+def erase(columns: Columns, erased: np.ndarray) -> Columns:
+    """The scores once the masks of the chosen cases [N] are emptied; nothing is measured again."""
+    keep = ~erased
+    tp, fp, fn, tn = (columns[name] for name in ("tp", "fp", "fn", "tn"))
+    counts = {"tp": tp * keep, "fp": fp * keep, "fn": fn + tp * erased, "tn": tn + fp * erased}
+    distances = {name: np.where(erased, np.nan, columns[name]) for name in SURFACE if name in columns}
+    found = {name: columns[name] * keep for name in ("lesions_hit", "lesions_false")}
+    return _ordered(columns | counts | overlaps(counts) | distances | found)
+
+
+def _ordered(columns: Columns) -> Columns:
     return {name: columns[name] for name in PER_MASK if name in columns}

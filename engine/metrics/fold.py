@@ -1,4 +1,8 @@
-"""The figures of a fold, from its case rows. numpy and pyarrow only: reports recompute them anywhere."""
+"""The figures of a fold, from its case rows. numpy and pyarrow only: reports recompute them anywhere.
+
+Every figure is there twice: raw, and under `refined_` after prediction refining. A model with one task has
+the figures of that task only.
+"""
 
 from collections.abc import Sequence
 
@@ -7,6 +11,63 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import SonotuneError
+from engine.metrics.classification import class_figures, confusion_of, probability_figures
+from engine.metrics.refine import incoherent, normal_class
+from engine.metrics.segmentation import lesion_figures, mean_figures, pooled_figures
+from engine.results import MASK_METRICS, PER_MASK
+
+SURFACE = ("hausdorff", "hd95", "hd95_directed", "asd", "assd")
+RAW, REFINED = "", "refined_"
+
+
+def fold_metrics(cases: pa.Table, classes: Sequence[str]) -> dict[str, float]:
+    """Every figure of the fold by name; `docs/metrics.md` has their formulas."""
+    if cases.num_rows == 0:
+        raise SonotuneError("a fold needs at least one case row to have figures, got 0")
+    labels = class_indices(cases["label"], classes)
+    figures: dict[str, float] = {}
+    for prefix in (RAW, REFINED):
+        found = mask_part(cases, prefix, labels, classes) | class_part(cases, prefix, labels, classes)
+        found |= coherence_part(cases, prefix, classes)
+        figures |= {prefix + name: value for name, value in found.items()}
+    return figures
+
+
+def confusion(cases: pa.Table, classes: Sequence[str], refined: bool = False) -> np.ndarray:
+    """[C, C] counts: rows are true classes, columns predicted ones."""
+    predicted = class_indices(cases[(REFINED if refined else RAW) + "predicted"], classes)
+    return confusion_of(class_indices(cases["label"], classes), predicted, len(classes))
+
+
+def mask_part(cases: pa.Table, prefix: str, labels: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """Case means, pooled figures and lesion detection; nothing for a model without masks."""
+    if not _has(cases, prefix + "tp"):
+        return {}
+    there = [name for name in PER_MASK if _has(cases, prefix + name)]
+    columns = {name: cases[prefix + name].to_numpy() for name in there}
+    per_case = {name: columns[name] for name in MASK_METRICS if name in columns}
+    figures = mean_figures(per_case, SURFACE, labels, classes)
+    figures |= pooled_figures(columns, labels, classes)
+    return figures | lesion_figures(columns, labels, classes)
+
+
+def class_part(cases: pa.Table, prefix: str, labels: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """Figures of the confusion matrix and of the probabilities; nothing for a model without classes."""
+    if not _has(cases, "predicted"):
+        return {}
+    said = class_indices(cases[prefix + "predicted"], classes)
+    figures = class_figures(confusion_of(labels, said, len(classes)), classes)
+    return figures | probability_figures(_probabilities(cases, prefix, said, classes), labels, classes)
+
+
+def coherence_part(cases: pa.Table, prefix: str, classes: Sequence[str]) -> dict[str, float]:
+    """Share of cases whose class and mask contradict each other, where both and a normal class exist."""
+    normal = normal_class(classes)
+    if normal is None or not (_has(cases, "tp") and _has(cases, "predicted")):
+        return {}
+    empty = (cases[prefix + "tp"].to_numpy() + cases[prefix + "fp"].to_numpy()) == 0
+    said = class_indices(cases[prefix + "predicted"], classes)
+    return {"incoherent": float(incoherent(said, empty, normal).mean())}
 
 
 def class_indices(column: pa.ChunkedArray, classes: Sequence[str]) -> np.ndarray:
@@ -14,60 +75,25 @@ def class_indices(column: pa.ChunkedArray, classes: Sequence[str]) -> np.ndarray
     index = pc.index_in(column, value_set=pa.array(classes, pa.string()))
     if index.null_count:
         strangers = sorted(set(pc.unique(column).to_pylist()) - set(classes), key=str)
-        raise SonotuneError(f"case rows hold classes {strangers}, the study has {list(classes)}")
+        raise SonotuneError(f"case rows hold the classes {strangers}, but the study has {list(classes)}")
     return index.to_numpy().astype(np.int64)
 
 
-def confusion(cases: pa.Table, classes: Sequence[str], refined: bool = False) -> np.ndarray:
-    """[C, C] counts: rows are true classes, columns predicted ones."""
-    predicted = cases["refined_predicted" if refined else "predicted"]
-    return confusion_of(
-        class_indices(cases["label"], classes), class_indices(predicted, classes), len(classes)
-    )
+def _has(cases: pa.Table, column: str) -> bool:
+    """Whether the rows carry a column; one with holes is damage, not a task that the model lacks."""
+    holes = cases[column].null_count
+    if 0 < holes < cases.num_rows:
+        raise SonotuneError(f"case rows must have {column!r} in all rows or none, {holes} of them lack it")
+    return holes == 0
 
 
-def confusion_of(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-
-
-def quotient(part: np.ndarray, whole: np.ndarray, empty: np.ndarray | float) -> np.ndarray:
-    return np.where(whole > 0, part / np.maximum(whole, 1), empty)
-
-
-def class_figures(matrix: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
-    """Accuracy, F1 and the per-class figures of a confusion matrix.
-
-    A class that was never predicted has precision 0; a class that is neither there nor predicted has no
-    figures (NaN) and is left out of macro means, as in scikit-learn.
-    """
-    hits, true, said = np.diag(matrix), matrix.sum(1), matrix.sum(0)
-    total, absent = matrix.sum(), (true + said) == 0
-    nothing = np.where(absent, np.nan, 0.0)
-    each = {
-        "precision": quotient(hits, said, nothing),
-        "sensitivity": quotient(hits, true, np.nan),
-        "specificity": quotient(total - true - said + hits, total - true, np.nan),
-        "f1": quotient(2 * hits, true + said, np.nan),
-    }
-    figures = {"accuracy": float(hits.sum() / total), "balanced_accuracy": float(mean(each["sensitivity"]))}
-    for name, values in each.items():
-        figures[f"{name}_macro"] = mean(values)
-        figures |= {f"{name}_{label}": float(v) for label, v in zip(classes, values, strict=True)}
-    figures["f1_weighted"] = float(np.nansum(each["f1"] * true) / total)
-    return figures
-
-
-def mean(values: np.ndarray) -> float:
-    """Mean of what is defined; NaN when nothing is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
-
-
-def fold_metrics(cases: pa.Table, classes: Sequence[str]) -> dict[str, float]:
-    """Every figure of the fold by name, raw, and refined under `refined_`."""
-    figures: dict[str, float] = {}
-    for prefix in ("", "refined_"):
-        found = class_figures(confusion(cases, classes, bool(prefix)), classes)
-        found |= {name: mean(cases[prefix + name].to_numpy()) for name in ("dice", "iou")}
-        figures |= {prefix + name: value for name, value in found.items()}
-    return figures
+def _probabilities(cases: pa.Table, prefix: str, said: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """[N, C]. Where refinement changed the class, it is certain of the new one."""
+    flat = pc.list_flatten(cases["probabilities"]).to_numpy()
+    if len(flat) != cases.num_rows * len(classes):
+        raise SonotuneError(f"case rows need {len(classes)} probabilities each, one per class")
+    probabilities = flat.reshape(-1, len(classes))
+    if prefix == RAW:
+        return probabilities
+    changed = said != class_indices(cases["predicted"], classes)
+    return np.where(changed[:, None], np.eye(len(classes))[said], probabilities)

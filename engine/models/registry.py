@@ -16,7 +16,7 @@ from engine.spec.model import Model
 if TYPE_CHECKING:
     from torch import nn
 
-FILES = ("own", "mtl_oca", "refining")
+FILES = ("own", "mtl_oca", "refining", "acsnet", "peers", "two_stage")
 COMMON = ("name", "dropout")  # fields that every system has
 
 

@@ -30,6 +30,8 @@ class Data(Section):
     """Groups of duplicates, as `sonotune data audit --write-groups` writes them."""
     other_mask_size: Literal["refuse", "resize"] = "refuse"
     """What to do with a mask of another size than its image: refuse the case, or resize the mask to it."""
+    official_folds: Literal[5, 10] = 5
+    """Which of the two official divisions of `bus_bra` its cases carry."""
     skip_broken: bool = False
     """Leave broken cases out and list them, instead of refusing the data set."""
     count: int = Field(180, ge=6, le=100_000)

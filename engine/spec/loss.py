@@ -37,11 +37,13 @@ class Loss(Section):
     lambda_: float = Field(0.5, ge=0, le=1, alias="lambda")
     """λ, always the weight of segmentation."""
     segmentation: Literal[
-        "dice", "dice_squared", "cross_entropy", "focal", "dice_ce", "dice_focal", "tversky"
-    ] = "dice"
-    """The loss of each lesion map. `dice` divides by the plain sums, `dice_squared` by sums of squares."""
-    classification: Literal["focal", "cross_entropy", "binary_cross_entropy"] = "focal"
-    """The loss of the class logits. `binary_cross_entropy` reads each class as a yes or no of its own."""
+        "auto", "dice", "dice_squared", "cross_entropy", "focal", "dice_ce", "dice_focal", "tversky"
+    ] = "auto"
+    """The loss of each lesion map. `dice` divides by the plain sums, `dice_squared` by sums of squares.
+    `auto` is `dice` for a model that segments; any other name is refused for one that does not."""
+    classification: Literal["auto", "focal", "cross_entropy", "binary_cross_entropy"] = "auto"
+    """The loss of the class logits. `binary_cross_entropy` reads each class as a yes or no of its own.
+    `auto` is `focal` for a model that classifies; any other name is refused for one that does not."""
     smooth: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Added to numerator and denominator of Dice and Tversky, so that an empty mask has a loss."""
     focal_gamma: float = Field(2.0, ge=0, le=10)

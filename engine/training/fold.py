@@ -59,6 +59,7 @@ class FoldRun:
         self.images = prepared(pack, self.configuration.preprocess, self.parts.train)
         self.started = time.time()
         self.epoch, self.best_epoch, self.best, self.seconds = 0, 0, -math.inf, 0.0
+        self.values: list[float] = []
         self.rows: list[EpochRow] = []
         torch.manual_seed(job.own_seed)
         self.network = self._network()
@@ -92,14 +93,15 @@ class FoldRun:
         terms, images = self._train_epoch(number)
         spent = time.perf_counter() - began
         figures = self._validate()
-        score = self._score(figures)
+        values = self._values(figures)
+        score = objective.scalar(values)
         self.epoch = number
         improved = score > self.best
         if improved:
-            self.best, self.best_epoch = score, number
+            self.best, self.best_epoch, self.values = score, number, values
         self.network.schedule.end(score)
         row = {"stage": "main", "epoch": number, "lr": lr, "images_per_second": images / spent}
-        row |= {"score": score, "best": self.best} | terms | figures
+        row |= {"score": score, "best": self.best, "values": values} | terms | figures
         row["seconds"] = time.perf_counter() - began
         self.seconds += row["seconds"]
         self.rows.append(row)
@@ -125,10 +127,9 @@ class FoldRun:
         losses = {f"validation_{name}_loss": value for name, value in found.losses.items()}
         return losses | {f"validation_{name}": value for name, value in figures.items()}
 
-    def _score(self, row: dict[str, float]) -> float:
+    def _values(self, row: dict[str, float]) -> list[float]:
         figures = {name.removeprefix("validation_"): value for name, value in row.items()}
-        each = objective.values(figures, self.job.objective, self.configuration.predict.refine)
-        return objective.scalar(each)
+        return objective.values(figures, self.job.objective, self.configuration.predict.refine)
 
     def _table(self, found: Outputs, surface: bool) -> pa.Table:
         return score_cases(self.pack, found, self.configuration.predict.threshold, surface)
@@ -186,6 +187,7 @@ class FoldRun:
             best_epoch=self.best_epoch,
             epochs=self.epoch,
             score=self.best if self.rows else None,
+            values=self.values,
             train_cases=len(self.parts.train),
             test_cases=len(self.parts.test),
             seconds=self.seconds,
@@ -210,4 +212,4 @@ class FoldRun:
             self.storage.delete(self._path("best"))
 
 
-PROGRESS = ("epoch", "best_epoch", "best", "seconds", "rows")
+PROGRESS = ("epoch", "best_epoch", "best", "values", "seconds", "rows")

@@ -105,9 +105,10 @@ def build_network(
 ) -> Network:
     """Built under the caller's torch seed, so that the same seed gives the same weights."""
     layout = torch.channels_last if configuration.train.channels_last else torch.contiguous_format
-    model = build(configuration.model, channels, len(class_counts), size)
+    spec = configuration.model
+    model = build(spec, channels, len(class_counts), size)
     model = model.to(numerics.device, memory_format=layout)
-    objective = build_loss(configuration.loss, class_counts, traits(configuration.model))
+    objective = build_loss(configuration.loss, class_counts, traits(spec), spec.name)
     objective = objective.to(numerics.device)
     optimizer = build_optimizer(configuration.train, [*model.parameters(), *objective.parameters()])
     precision = numerics.precision(configuration.train)

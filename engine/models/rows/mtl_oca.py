@@ -24,5 +24,5 @@ ROWS = (
         {"backbone": ("plain_unet",), "tasks": (SEGMENT, CLASSIFY)}, SMALL),
     Row("mt_dunet", "engine.models.multitask:build", "mtl-oca", "U-Net with a classifier on the bottleneck",
         {"backbone": "plain_unet", "tasks": BOTH, "head": "bottleneck", "width": 64},
-        {"backbone": ("plain_unet",), "tasks": (BOTH,), "head": ("bottleneck",)}, SMALL),
+        {"backbone": ("plain_unet", "resnet_unet"), "tasks": (BOTH,), "head": ("bottleneck",)}, SMALL),
 )  # fmt: skip

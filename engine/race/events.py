@@ -1,0 +1,121 @@
+"""Everything a race ever learns, as plain values that a journal can hold.
+
+A race is told of the world by these events alone, so that the same journal gives the same decisions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from engine.errors import SonotuneError
+from engine.task import Task
+
+Status = Literal["complete", "diverged", "failed", "stopped", "frozen", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A configuration has entered. `cost` orders configurations where a picking rule prefers cheap ones."""
+
+    config: str
+    epochs: int
+    cost: float = 0.0
+    prerequisite: str | None = None  # key of the first stage that each of its folds needs
+    first: bool = False  # asked for by the user (`search.first`)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker has taken up a task, new, frozen or interrupted."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One epoch of a task. Higher is better; `values` are the single objectives when there are several."""
+
+    task: Task
+    epoch: int
+    score: float
+    values: tuple[float, ...] = ()
+    stage: str = "main"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task has left its worker. `score` is the best of its epochs, by the rule of `Reported.score`."""
+
+    task: Task
+    status: Status
+    score: float | None = None
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What a fold had reached is gone (a damaged file): it is trained again from its start."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A decision of the race: this configuration is out. An audited one is finished all the same."""
+
+    config: str
+    reason: str
+    audited: bool = False
+    outer: str | None = None  # of nested folds: out in the race of this outer fold only
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The study's budget is spent, or its user has stopped it: nothing new is handed out."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Limited:
+    """How many configurations may be opened from now on in all; lifts an earlier `Stopped`."""
+
+    configs: int | None
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The driver has started again: whatever was running is not."""
+
+
+Event = Opened | Started | Reported | Ended | Lost | Dropped | Stopped | Limited | Resumed
+
+KINDS: dict[str, type] = {
+    kind.__name__.lower(): kind
+    for kind in (Opened, Started, Reported, Ended, Lost, Dropped, Stopped, Limited, Resumed)
+}
+
+
+def to_record(event: Event) -> dict[str, Any]:
+    """A flat record of JSON types: {"event": "started", "task": {"key": ..., "fold": ...}}."""
+    record: dict[str, Any] = {"event": type(event).__name__.lower(), **asdict(event)}
+    if "values" in record:
+        record["values"] = list(record["values"])
+    return record
+
+
+def from_record(record: Mapping[str, Any]) -> Event:
+    """The event of a record made by `to_record`; what a reader added under other names is refused."""
+    fields = {name: value for name, value in record.items() if name != "event"}
+    kind = KINDS.get(record.get("event", ""))
+    if kind is None:
+        raise SonotuneError(f"race events are {', '.join(KINDS)}, got {record.get('event')!r}")
+    if "task" in fields:
+        fields["task"] = Task(**fields["task"])
+    if "values" in fields:
+        fields["values"] = tuple(fields["values"])
+    try:
+        event: Event = kind(**fields)
+    except TypeError as error:
+        raise SonotuneError(f"a journaled {record['event']} event does not fit: {error}") from error
+    return event

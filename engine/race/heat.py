@@ -1,0 +1,157 @@
+"""One heat: what is known of every configuration on every fold of one set of folds, in flat arrays.
+
+A study has one heat; a nested one has a heat per outer fold, for a configuration that is out for one
+outer fold may be the pick of another. Scores are kept at a few epochs of each fold only (its *levels*).
+"""
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+
+import numpy as np
+
+
+class State(IntEnum):
+    """Where one fold of one configuration stands."""
+
+    WAITING = 0
+    FROZEN = 1  # has a checkpoint, no worker
+    BLOCKED = 2  # its first stage is being trained for somebody
+    RUNNING = 3
+    STOPPED = 4
+    COMPLETE = 5
+    FAILED = 6  # or diverged
+
+
+AVAILABLE = (State.WAITING, State.FROZEN)
+Levels = Callable[[int], np.ndarray]
+
+
+class Heat:
+    """Arrays over [configuration, fold, level, channel]; channel 0 is the score, others are objectives."""
+
+    def __init__(self, folds: Sequence[str], levels: Levels, channels: int = 1) -> None:
+        self.folds = tuple(folds)
+        self.column = {fold: k for k, fold in enumerate(self.folds)}
+        self.count = 0
+        self.started = 0
+        self.complete: list[int] = []
+        self._levels = levels
+        self._level_epochs: dict[int, np.ndarray] = {}
+        self._turns = [self._turn(start) for start in range(len(self.folds))]
+        self._allocate(16, channels)
+
+    def _allocate(self, size: int, channels: int) -> None:
+        folds, depth = len(self.folds), len(self._levels(100))
+        self.curves = np.full((size, folds, depth, channels), np.nan, dtype=np.float32)
+        self.best = np.full((size, folds, channels), -np.inf)
+        self.depth = np.zeros((size, folds), dtype=np.int8)  # levels reached
+        self.reached = np.zeros((size, folds), dtype=np.int32)  # epochs reached
+        self.state = np.zeros((size, folds), dtype=np.int8)
+        self.means = np.full((size, channels), np.nan)  # only of complete configurations
+        self.epochs = np.zeros(size, dtype=np.int32)
+        self.cost = np.zeros(size)
+        self.out = np.zeros(size, dtype=bool)
+        self.audited = np.zeros(size, dtype=bool)
+        self.ready = np.zeros(size, dtype=bool)  # has a fold that could be handed out
+
+    def _grow(self) -> None:
+        old = dict(vars(self))
+        self._allocate(2 * len(self.epochs), self.curves.shape[-1])
+        for name, array in old.items():
+            if isinstance(array, np.ndarray):
+                getattr(self, name)[: len(array)] = array
+
+    def open(self, epochs: int, cost: float) -> int:
+        if self.count == len(self.epochs):
+            self._grow()
+        row, self.count = self.count, self.count + 1
+        self.epochs[row], self.cost[row] = epochs, cost
+        self.ready[row] = True
+        return row
+
+    def level_epochs(self, row: int) -> np.ndarray:
+        """The epochs at which this configuration's folds are looked at; the last one is its end."""
+        epochs = int(self.epochs[row])
+        if epochs not in self._level_epochs:
+            self._level_epochs[epochs] = self._levels(epochs)
+        return self._level_epochs[epochs]
+
+    def report(self, row: int, fold: int, epoch: int, scores: Sequence[float]) -> bool:
+        """Keep an epoch's score; True when a level was reached. An epoch told twice changes nothing."""
+        if epoch <= self.reached[row, fold]:
+            return False
+        self.reached[row, fold] = epoch
+        np.fmax(self.best[row, fold], scores, out=self.best[row, fold])
+        return self._climb(row, fold, epoch)
+
+    def _climb(self, row: int, fold: int, epoch: int) -> bool:
+        levels, before = self.level_epochs(row), self.depth[row, fold]
+        after = int(np.searchsorted(levels, epoch, side="right"))
+        self.curves[row, fold, before:after] = self.best[row, fold]
+        self.depth[row, fold] = max(before, after)
+        return after > before
+
+    def finish(self, row: int, fold: int, scores: Sequence[float]) -> None:
+        """A fold has ended well, perhaps before its last epoch (patience): its score is final."""
+        self.best[row, fold] = scores
+        self._climb(row, fold, int(self.epochs[row]))
+        self.curves[row, fold, -1] = scores
+        self.move(row, fold, State.COMPLETE)
+        if (self.state[row] == State.COMPLETE).all():
+            self.complete.append(row)
+            self.means[row] = self.best[row].mean(axis=0)
+
+    def forget(self, row: int, fold: int) -> None:
+        """All that was known of this fold is gone."""
+        if row in self.complete:
+            self.complete.remove(row)
+            self.means[row] = np.nan
+        self.curves[row, fold] = np.nan
+        self.best[row, fold] = -np.inf
+        self.depth[row, fold] = self.reached[row, fold] = 0
+        self.move(row, fold, State.WAITING)
+
+    def move(self, row: int, fold: int, state: State) -> None:
+        self.started += state == State.RUNNING
+        self.state[row, fold] = state
+        self._refresh(row)
+
+    def drop(self, row: int, audited: bool) -> None:
+        self.out[row], self.audited[row] = True, audited
+        self._refresh(row)
+
+    def _refresh(self, row: int) -> None:
+        if self.wanted(row):
+            self.ready[row] = bool((self.state[row] <= State.FROZEN).any())
+        else:
+            self.ready[row] = False
+
+    def wanted(self, row: int) -> bool:
+        """Is any of this configuration's folds still worth a worker?"""
+        return not self.out[row] or bool(self.audited[row])
+
+    def alive(self) -> np.ndarray:
+        """Rows that are neither out nor complete."""
+        rows = ~self.out[: self.count]
+        rows[self.complete] = False
+        return np.flatnonzero(rows)
+
+    def _turn(self, start: int) -> tuple[int, ...]:
+        """Folds in the order in which a configuration takes them, repeat after repeat."""
+        repeats: dict[str, list[int]] = {}
+        for k, fold in enumerate(self.folds):
+            repeats.setdefault(fold.rpartition("-")[0], []).append(k)
+        return tuple(
+            members[(start + j) % len(members)] for members in repeats.values() for j in range(len(members))
+        )
+
+    def order(self, row: int) -> tuple[int, ...]:
+        """The fold that starts rotates, so that early figures of many configurations cover all folds."""
+        return self._turns[row % len(self.folds)]
+
+    def next_fold(self, row: int) -> int:
+        """The fold of a ready configuration to go on with: one already begun first."""
+        states = self.state[row]
+        frozen = [k for k in self.order(row) if states[k] == State.FROZEN]
+        waiting = [k for k in self.order(row) if states[k] == State.WAITING]
+        return max(frozen, key=lambda k: int(self.reached[row, k])) if frozen else waiting[0]

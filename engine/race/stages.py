@@ -1,0 +1,34 @@
+"""First stages that configurations share: who needs which, and how far each is on each fold."""
+
+from engine.race.heat import State
+from engine.task import Task
+
+
+class Stages:
+    """Keys of first stages, their state per fold, and the rows of the configurations that need them."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, list[int]] = {}
+        self._needs: dict[int, str] = {}
+        self._states: dict[str, dict[str, State]] = {}
+
+    def knows(self, key: str) -> bool:
+        return key in self.users
+
+    def need(self, key: str, row: int) -> list[tuple[str, State]]:
+        """A configuration enters that needs `key`; how its folds stand, where that stage was begun."""
+        self.users.setdefault(key, []).append(row)
+        self._needs[row] = key
+        follow = {State.RUNNING: State.BLOCKED, State.FAILED: State.FAILED}
+        begun = self._states.get(key, {}).items()
+        return [(fold, follow[state]) for fold, state in begun if state in follow]
+
+    def move(self, stage: Task, state: State) -> None:
+        self._states.setdefault(stage.key, {})[stage.fold] = state
+
+    def first(self, config: str, row: int, fold: str) -> Task:
+        """The task to hand out for a configuration's fold: its first stage while that is not done."""
+        key = self._needs.get(row)
+        if key is None or self._states.get(key, {}).get(fold) == State.COMPLETE:
+            return Task(config, fold)
+        return Task(key, fold)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from engine.errors import SonotuneError
-from engine.losses.check import check_loss
+from engine.losses.check import Traits, check_loss
 from engine.losses.cross_entropy import class_binary_cross_entropy, class_cross_entropy, mask_cross_entropy
 from engine.losses.deep_supervision import map_weights, supervised, truth_at
 from engine.losses.dice import dice_loss
@@ -25,19 +25,20 @@ from engine.losses.total import Objective, Terms, build_loss
 from engine.losses.tversky import tversky_loss
 from engine.losses.weighting import pace_weights, scheduled_lambda, uncertainty_total
 from engine.models.contract import Prediction
-from engine.models.row import Traits
 from engine.spec.loss import FeatureLoss, Loss, Schedule
 
 torch.set_num_threads(1)
-BOTH = Traits(segments=True, classifies=True, deep_supervision=False, soft_regions=False, reconstructs=False)
+BOTH = Traits(
+    "a model", segments=True, classifies=True, deep_supervision=False, soft_regions=False, reconstructs=False
+)
 EVERYTHING = Traits(
-    segments=True, classifies=True, deep_supervision=True, soft_regions=True, reconstructs=True
+    "a model", segments=True, classifies=True, deep_supervision=True, soft_regions=True, reconstructs=True
 )
 SEGMENTER = Traits(
-    segments=True, classifies=False, deep_supervision=False, soft_regions=False, reconstructs=False
+    "a model", segments=True, classifies=False, deep_supervision=False, soft_regions=False, reconstructs=False
 )
 CLASSIFIER = Traits(
-    segments=False, classifies=True, deep_supervision=False, soft_regions=False, reconstructs=False
+    "a model", segments=False, classifies=True, deep_supervision=False, soft_regions=False, reconstructs=False
 )
 COUNTS = np.array([6, 3, 1])
 
@@ -60,7 +61,7 @@ def scores(seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def objective(loss: Loss, traits: Traits = BOTH) -> Objective:
-    return build_loss(loss, COUNTS, traits, "a model")
+    return build_loss(loss, COUNTS, traits)
 
 
 def terms(loss: Loss, traits: Traits = BOTH, epoch: int = 1, heads: int = 1) -> Terms:
@@ -287,7 +288,7 @@ def test_gamma_adds_the_feature_loss_to_the_segmentation() -> None:
 def test_lambda_weighs_segmentation_and_the_rest_goes_to_classification() -> None:
     prediction = Prediction([torch.zeros(2, 1, 2, 2)], torch.zeros(2, 2), {})
     masks, labels = torch.ones(2, 1, 2, 2), torch.tensor([0, 1])
-    found = build_loss(Loss(lambda_=0.7), np.array([5, 5]), BOTH, "any")(prediction, masks, labels, masks, 1)
+    found = build_loss(Loss(lambda_=0.7), np.array([5, 5]), BOTH)(prediction, masks, labels, masks, 1)
     dice = 1 - (2 * 2 + 1) / (2 + 4 + 1)  # p = 0.5 on four pixels of lesion
     focal = 0.25 * math.log(2)
     assert found.parts["segmentation"].item() == pytest.approx(dice)
@@ -518,7 +519,7 @@ REFUSED = {
 def test_an_impossible_combination_is_refused_naming_both_sides(
     loss: Loss, traits: Traits, one: str, other: str
 ) -> None:
-    (problem,) = check_loss(loss, traits, "a model", classes=3)
+    (problem,) = check_loss(loss, traits, classes=3)
     assert one in problem
     assert other in problem
     with pytest.raises(SonotuneError, match="does not fit model 'a model'"):
@@ -527,13 +528,13 @@ def test_an_impossible_combination_is_refused_naming_both_sides(
 
 @pytest.mark.parametrize("traits", [BOTH, EVERYTHING, SEGMENTER, CLASSIFIER])
 def test_the_default_loss_suits_every_model(traits: Traits) -> None:
-    assert check_loss(Loss(), traits, "a model", 3) == []
+    assert check_loss(Loss(), traits, 3) == []
     assert math.isfinite(terms(Loss(), traits).total.item())
 
 
 def test_all_mistakes_are_told_at_once() -> None:
     loss = Loss(alpha=0.4, reconstruction=1.0, weighting="dwa", segmentation="dice", gamma=1.0)
-    assert len(check_loss(loss, CLASSIFIER, "a model")) == 5
+    assert len(check_loss(loss, CLASSIFIER)) == 5
 
 
 @pytest.mark.parametrize(

@@ -59,13 +59,13 @@ def _configs(extend: list[str]) -> int | None:
 
 def _close(location: str, console: Console, outcome: "launch.Outcome") -> None:  # noqa: F821
     """The report is written also of what there is when a search was stopped."""
-    from reports.write import write
+    from reports.commands import report_one
 
     if outcome.interrupted:
         console.print(f"stopped; nothing is lost. Go on with: sonotune resume {location}")
         raise typer.Exit(STOPPED)
     console.print(f"{outcome.reason}.", highlight=False)
-    page = write(location, console)
+    page = report_one(location)
     if outcome.failure:
         raise SonotuneError(f"the study was stopped: {outcome.reason}:\n{outcome.failure}")
     console.print(f"report: {page}", soft_wrap=True, highlight=False)

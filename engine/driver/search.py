@@ -45,6 +45,10 @@ class TaskSearcher(Searcher):
     def trial_of(self, task: Task) -> str | None:
         return next((trial for trial, running in self.tasks.items() if running == task), None)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune stores its tuner at the start; the journal is our state."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the state."""
 

@@ -108,7 +108,7 @@ def build_network(
     spec = configuration.model
     model = build(spec, channels, len(class_counts), size)
     model = model.to(numerics.device, memory_format=layout)
-    objective = build_loss(configuration.loss, class_counts, traits(spec), spec.name)
+    objective = build_loss(configuration.loss, class_counts, traits(spec))
     objective = objective.to(numerics.device)
     optimizer = build_optimizer(configuration.train, [*model.parameters(), *objective.parameters()])
     precision = numerics.precision(configuration.train)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.errors import SonotuneError
 from engine.journal import Journal
 from engine.race.events import (
     Dropped,
@@ -26,9 +25,10 @@ from engine.race.events import (
     from_record,
     to_record,
 )
-from engine.race.race import Continue, Done, Freeze, Open, Race, Run, Stop, Verdict
-from engine.sampler import Sampler
-from engine.spec.study import Configuration, Study, canonical
+from engine.race.outcome import Outcome, outcome
+from engine.race.race import Continue, Done, Open, Race, Run, Stop, Verdict
+from engine.sampler import Sampler, State
+from engine.spec.study import Configuration, Study
 from engine.task import Task
 
 MOST_REPEATS = 50  # asks in a row that yield known configurations before the space counts as exhausted
@@ -84,12 +84,7 @@ class Conductor:
             self._record(decision)
 
     def _replay_ask(self, record: Mapping[str, Any]) -> None:
-        asked = self.sampler.ask()
-        if asked is None or canonical(dict(asked.params)) != canonical(record["params"]):
-            raise SonotuneError(
-                f"the journal says that configuration {record['number']} was {record['params']}, the sampler "
-                f"now proposes {asked and dict(asked.params)}; resume with the version that began this run"
-            )
+        asked = self.sampler.ask_again(record["params"])
         self._enter(asked.number, asked.params)
 
     # -- handing out -------------------------------------------------------------------------------
@@ -135,8 +130,9 @@ class Conductor:
         fresh = config_id not in self.entries
         entry = self.entries.setdefault(config_id, Entry(configuration, params))
         entry.numbers.append(number)
-        if entry.told:
-            self._tell(config_id, [number])
+        found = outcome(self.race, config_id) if entry.told else None
+        if found is not None:
+            self._tell(found, [number])
         return config_id, fresh
 
     def _from_past(self, task: Task) -> bool:
@@ -221,20 +217,24 @@ class Conductor:
     def _tell_outcome(self, config_id: str) -> None:
         """The sampler hears of a configuration once: when it is complete, or out, or failed."""
         entry = self.entries.get(config_id)
-        if entry is None or entry.told or not self.race.settled(config_id):
-            return
-        entry.told = True
-        self._tell(config_id, entry.numbers)
+        found = None if entry is None or entry.told else outcome(self.race, config_id)
+        if entry is not None and found is not None:
+            entry.told = True
+            self._tell(found, entry.numbers)
 
-    def _tell(self, config_id: str, numbers: Sequence[int]) -> None:
-        state, told = self.race.outcome(config_id)
+    def _tell(self, found: Outcome, numbers: Sequence[int]) -> None:
         signs = [1 if d == "maximize" else -1 for d in self.study.fixed.search.directions]
+        told = found.values
         values = None if told is None else [sign * v for sign, v in zip(signs, told, strict=True)]
         for number in numbers:
-            self.sampler.tell(number, values, state)
+            self.sampler.tell(number, values, STATES[found.state])
+
+    def is_out(self, config_id: str) -> bool:
+        """Dropped for good: nobody will ask for its folds again."""
+        found = outcome(self.race, config_id) if config_id in self.entries else None
+        return found is not None and found.state == "dropped"
 
 
+STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed": "failed"}
 RACE_EVENTS = {"opened", "started", "reported", "ended", "lost", "dropped", "stopped", "limited", "resumed"}
 EXTRAS = {"reused", "note"}
-
-__all__ = ["Conductor", "Freeze", "Past"]

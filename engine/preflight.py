@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from engine.data.cases import Pack
 from engine.errors import SonotuneError, many
 from engine.losses.check import check_loss
-from engine.manifest import Manifest
 from engine.models import registry
 from engine.spec.space import VARIANTS
 from engine.spec.study import Configuration, Study
 
 
-def check_study(study: Study, pack: Pack, manifest: Manifest) -> None:
+def check_study(study: Study, pack: Pack) -> None:
     """Every corner of the space must be buildable on this data."""
     problems = list(dict.fromkeys(problems_of(study, pack.images.shape[1], len(pack.classes))))
     if problems:

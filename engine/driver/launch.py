@@ -55,7 +55,7 @@ def search(
     storage = folder.new(location)
     pack = load(study.fixed.data, default_cache(), _progress(console))
     manifest = make_folds(pack, study.fixed.folds)
-    check_study(study, pack, manifest)
+    check_study(study, pack)
     with hold(storage), _logging(storage), _ray(study, address) as scratch:
         numerics = _numerics(study.fixed.resources)
         head = folder.Head(pack.fingerprint, manifest.digest, numerics.record())
@@ -101,7 +101,7 @@ class Session:
             pack, manifest, storage.location, fixed.seed, numerics, objectives(fixed.search), fixed.resources
         )
         self.reuse = [open_storage(place) for place in reuse]
-        sampler = Sampler(fixed.search, study.space, fixed.seed, study.first)
+        sampler = Sampler(fixed.search, study.space, fixed.seed, first=study.first)
         race = Race(
             fixed.race, manifest.names, fixed.search.configs, fixed.seed, len(objectives(fixed.search))
         )

@@ -14,7 +14,7 @@ from typing import Any
 from ray import tune
 
 from engine.data.cases import Pack
-from engine.folds import Manifest
+from engine.manifest import Manifest
 from engine.spec.resources import Resources
 from engine.storage import open_storage
 from engine.task import Task
@@ -40,7 +40,7 @@ class Shared:
         return Job(
             task,
             record,
-            self.manifest[task.fold],
+            self.manifest.fold(task.fold),
             self.pack.fingerprint,
             self.seed,
             self.numerics,

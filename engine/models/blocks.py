@@ -26,9 +26,9 @@ def norm_for_pooling(name: NormName) -> NormName:
 class ConvNormAct(nn.Sequential):
     """[B, inputs, H, W] -> [B, outputs, H, W]; no bias, since the norm has one."""
 
-    def __init__(self, inputs: int, outputs: int, norm: NormName, kernel: int = 3) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: NormName, kernel: int = 3, dilation: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2 * dilation, dilation=dilation, bias=False),
             normalise(norm, outputs),
             nn.ReLU(inplace=True),
         )

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.models.acsnet import StagesHead
 from engine.models.blocks import ConvNormAct, Mlp, mean_and_max, norm_for_pooling
 from engine.models.features import Channels, Features
 from engine.spec.model import Model
@@ -80,4 +81,6 @@ def build_head(model: Model, channels: Channels, classes: int) -> nn.Module:
         return MultiScaleHead(channels, hidden, classes, model.dropout)
     if model.head == "feature-processing":
         return FeatureProcessingHead(channels, model, classes)
+    if model.head in ("stage-5", "stages-4-5-6"):
+        return StagesHead(channels, model, classes)
     return BackboneFeaturesHead(channels, hidden, classes, model.dropout)

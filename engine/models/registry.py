@@ -15,7 +15,7 @@ from engine.spec.model import Model
 if TYPE_CHECKING:
     from torch import nn
 
-FILES = ("own",)
+FILES = ("own", "acsnet", "peers", "two_stage")
 COMMON = ("name", "dropout")  # fields that every system has
 
 

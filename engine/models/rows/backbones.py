@@ -27,4 +27,8 @@ BACKBONES = (
     Backbone("swin_unetr", MONAI + "swin_unetr", "MONAI SwinUNETR: shifted-window attention encoder",
              {"width": 24, "depth": 5, "norm": "instance"}, {"depth": range(2, 6)}, 12,
              {"width": 12, "depth": 3}),
+    Backbone("resnet_unet", "engine.models.resnet_unet:build", "U-Net with a ResNet encoder",
+             {"encoder": "resnet18", "width": 64, "depth": 4, "norm": "group", "weights": "none",
+              "gate": False, "dsa": False},
+             {"depth": (4, 5), "norm": ("batch", "group")}, 2, {"width": 6}),
 )  # fmt: skip

@@ -46,11 +46,15 @@ def statistic(name: str, classes: Sequence[str]) -> Statistic | None:
 def _of_class(name: str, prefix: str, plain: str, classes: Sequence[str]) -> Statistic | None:
     for number, label in enumerate(classes):
         stem = plain.removesuffix(f"_{label}")
-        if stem != plain and stem in MEANS:
-            return Statistic(name, lambda s: _defined(_only(s, prefix + stem, number)), mean)
-        if stem != plain and stem in PER_CLASS:
-            return Statistic(name, lambda s: _one_hot(s, prefix), lambda sums: _each(sums)[stem][..., number])
+        if stem != plain and stem in (*MEANS, *PER_CLASS):
+            return _one_class(name, prefix, stem, number)
     return None
+
+
+def _one_class(name: str, prefix: str, stem: str, number: int) -> Statistic:
+    if stem in MEANS:
+        return Statistic(name, lambda s: _defined(_only(s, prefix + stem, number)), mean)
+    return Statistic(name, lambda s: _one_hot(s, prefix), lambda sums: _each(sums)[stem][..., number])
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ def _one_hot(stack: Stack, prefix: str) -> np.ndarray:
 
 def _each(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Per class [..., classes] from counts [..., classes²]; an absent class has no figures."""
-    classes = int(round(np.sqrt(counts.shape[-1])))
+    classes = round(float(np.sqrt(counts.shape[-1])))
     matrix = counts.reshape(*counts.shape[:-1], classes, classes)
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
     true, said, total = matrix.sum(-1), matrix.sum(-2), matrix.sum((-2, -1))[..., None]

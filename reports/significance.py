@@ -147,10 +147,13 @@ def cautions(known: Figures, rows: Sequence[Row], grouped: bool, confidence: flo
     """What these tests cannot support."""
     n, ratio = len(known.folds), known.ratio["test"]
     alpha = 1 - confidence
-    found = ["The pick was chosen for being best, so its comparison with the runners-up is a test after "
-             "selection: its p-values are too small. The bias-corrected figures above are the honest ones."]  # fmt: skip
+    found = [
+        "The pick was chosen for being best, so its comparison with the runners-up is a test after "
+        "selection: its p-values are too small. The bias-corrected figures above are the honest ones."
+    ]
     if 2 <= n < 10:
-        need = float(stats.t.ppf(1 - alpha / 2, n - 1)) * float(corrected_error(np.array(1.0), np.array(n), ratio))
+        unit = corrected_error(np.array(1.0), np.array(n), ratio)
+        need = float(stats.t.ppf(1 - alpha / 2, n - 1) * unit)
         found.append(
             f"{n} folds leave {n - 1} degrees of freedom: a mean difference must exceed {need:.2f} standard "
             f"deviations of the fold differences to reach p < {alpha:.2g}. Repeated folds would help."
@@ -158,5 +161,7 @@ def cautions(known: Figures, rows: Sequence[Row], grouped: bool, confidence: flo
     if n < 2:
         found.append("One fold has no spread: nothing can be said about significance over folds.")
     if grouped and any(row["test"].startswith("McNemar") for row in rows):
-        found.append("Some cases belong together (patients or duplicates); McNemar treats them as independent.")
+        found.append(
+            "Some cases belong together (patients or duplicates); McNemar's test treats them as independent."
+        )
     return found

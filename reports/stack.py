@@ -58,7 +58,8 @@ def read(run: Run, split: str, configs: Sequence[str] | None = None) -> Stack:
         return _empty(run)
     rows, folds = who
     bounds = np.searchsorted(folds, np.arange(len(run.folds) + 1))
-    kept, columns = [], {name: np.full((len(wanted), len(folds)), np.nan) for name in NUMBERS}
+    kept: list[str] = []
+    columns = {name: np.full((len(wanted), len(folds)), np.nan) for name in NUMBERS}
     columns |= {name: np.full((len(wanted), len(folds)), -1, np.int8) for name in CLASS_COLUMNS}
     chances = np.full((len(wanted), len(folds), len(run.classes)), np.nan)
     for config in wanted:
@@ -136,4 +137,6 @@ def _stack(
 def _empty(run: Run) -> Stack:
     none = np.zeros(0, np.int64)
     columns = {name: np.zeros((0, 0)) for name in (*NUMBERS, *CLASS_COLUMNS)}
-    return Stack((), run.classes, none, none, none, none, none, none, columns, np.zeros((0, 0, len(run.classes))))
+    return Stack(
+        (), run.classes, none, none, none, none, none, none, columns, np.zeros((0, 0, len(run.classes)))
+    )

@@ -196,6 +196,8 @@ REFUSED = {
     "a class in too few patients": (
         pack_of(NINE, ("a",) * 4 + ("b",) * 5 + (None,) * 18), Folds(k=3), "benign has 2",
     ),
+    "too few for two levels": (pack_of(labels_of(9, 9, 6)), Folds(outer=2, k=5), "at least 10 cases"),
+    "fewer than outer folds": (pack_of(labels_of(9, 9, 6)), Folds(outer=8, k=2), "at least 8 cases"),
     "an empty class": (pack_of(labels_of(9, 9)), Folds(k=3), "normal has 0"),
     "patients split on purpose": (TORN, Folds(k=3, group_by="none"), "patients in more than one part: p"),
     "duplicates split on purpose": (TWINS, Folds(k=3, group_by="patient"), "duplicates in more than one"),

@@ -182,7 +182,7 @@ def _duplicates(audit: Audit) -> Iterator[Finding]:
         first, second = audit.facts[pair.first], audit.facts[pair.second]
         one, other = first.case.name, second.case.name
         group = audit.group_of[one]
-        text = "the same pixels" if pair.kind == "exact" else f"the same frame (similarity {pair.score:.3f})"
+        text = "the same pixels" if pair.kind == "exact" else f"nearly the same (similarity {pair.score:.3f})"
         yield Finding(f"{pair.kind}-duplicate", "look", one, text, other=other, group=group, value=pair.score)
         overlap = mask_overlap(first, second, pair)
         if overlap < AGREE:

@@ -217,6 +217,10 @@ REFUSED = {
         pack_of(labels_of(12, 12, 12), official=(1,) * 6 + (2,) * 6 + (1, 2) * 6 + (1,) * 12),
         Folds(from_="official"), "class|without any case of normal",
     ),
+    "official folds that leave one unit of a class to train and validate": (
+        pack_of(labels_of(9, 9, 4), (None,) * 18 + ("a", "a", "b", "b"), official=(1, 2) * 9 + (1, 1, 2, 2)),
+        Folds(from_="official"), "fold r0-f0, train and validation: class normal has 1 separable unit",
+    ),
     "a file that is not there": (pack_of(NINE), Folds(from_="nowhere.json"), "cannot be read"),
     "a case twice": (
         dataclasses.replace(TORN, cases=("one", "one", *TORN.cases[2:])), Folds(k=3), "more than once: one",

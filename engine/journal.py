@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import SonotuneError
-from engine.records import Record, dropped, encode, parse
+from engine.records import Record, dropped, encode, parse, seal
 from engine.results import RunPaths
 from engine.segments import Segments
 from engine.storage import Storage
@@ -34,10 +34,10 @@ class Journal:
         return number
 
     def commit(self) -> None:
-        """Everything appended so far, in one write and one sync. After an error it may be tried again."""
+        """Everything appended so far, whole or not at all. After an error it may be tried again."""
         if not self._pending:
             return
-        self._sink.add(b"".join(self._pending), self._next - len(self._pending), self._next - 1)
+        self._sink.add(seal(self._pending), self._next - len(self._pending), self._next - 1)
         self._pending.clear()
 
     def close(self) -> None:

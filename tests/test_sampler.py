@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -320,6 +321,26 @@ def test_ten_thousand_configurations_are_cheap(name: str) -> None:
         assert asked is not None
         sampler.tell(asked.number, [0.5], "complete")
     assert (time.perf_counter() - start) / 10_000 < 0.5e-3
+
+
+def test_another_process_with_other_hashes_proposes_the_same() -> None:
+    program = """
+import json
+from tests.test_sampler import BRANCHED, make, run_parallel, values_for
+for name in ("tpe", "cmaes", "nsga2", "motpe"):
+    sampler = make(name, BRANCHED, seed=-4, startup=5)
+    print(json.dumps(run_parallel(sampler, 25, values_for(sampler))))
+"""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1])},
+            stdout=subprocess.PIPE,
+        )
+        for seed in ("1", "2")
+    ]
+    one, other = [process.communicate()[0] for process in processes]
+    assert one == other != b""
 
 
 def test_importing_the_sampler_imports_neither_torch_nor_ray() -> None:

@@ -11,7 +11,7 @@ from typing import Self
 from engine.errors import SonotuneError
 from engine.holder import Holder, encode, parse, refused
 from engine.results import RunPaths
-from engine.storage import Storage
+from engine.storage import Storage, without_secrets
 
 BEAT = 10.0  # seconds between two signs of life of a lease
 SILENT = 4  # beats without a sign after which a lease counts as abandoned
@@ -41,6 +41,7 @@ class Lease(Lock):
         self, storage: Storage, beat: float = BEAT, silent: float = SILENT, settle: float = SETTLE
     ) -> None:
         self.storage = storage
+        self._place = without_secrets(storage.location)
         self._me = Holder.me()
         self._lost: str | None = None
         self._over = threading.Event()
@@ -54,7 +55,7 @@ class Lease(Lock):
     def check(self) -> None:
         if self._lost:
             raise SonotuneError(
-                f"this driver lost the lock of {without_secrets(self.storage.location)}: {self._lost}; it stops here so that "
+                f"this driver lost the lock of {self._place}: {self._lost}; it stops here so that "
                 "no two drivers write: resume when no other driver runs"
             )
 
@@ -85,7 +86,7 @@ class Lease(Lock):
         if self._changes(seen, silence):
             raise refused(
                 parse(self._read() or b"") or holder,
-                f"{without_secrets(self.storage.location)}/{RunPaths.lock}",
+                f"{self._place}/{RunPaths.lock}",
                 f"a dead driver's lease is free after {silence:g} seconds",
             )
         self.taken_over = str(holder) if holder else "a damaged lease"
@@ -107,7 +108,7 @@ class Lease(Lock):
         if now is None or now.token != self._me.token:
             raise refused(
                 now,
-                f"{without_secrets(self.storage.location)}/{RunPaths.lock}",
+                f"{self._place}/{RunPaths.lock}",
                 "both started at the same time",
             )
 

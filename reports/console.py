@@ -5,9 +5,11 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from reports.build import Report
+from reports.parts import nothing, sentences
 from reports.tables import Column, Row, Table, shown
 
 ROWS = 20
+LINES = 6
 NARROW = ("rank", "config_id", "status", "validation_score_mean", "test_dice_mean", "test_f1_macro_mean")
 
 
@@ -21,10 +23,9 @@ def console(report: Report, out: Console | None = None) -> None:
             out.print(f"… {len(board.rows) - ROWS} more in tables/leaderboard.csv")
     for warning in report.warnings:
         out.print(f"[yellow]![/] {escape(warning)}", highlight=False)
-    out.print(
-        escape(report.pick.reason) if report.pick else "No configuration is complete yet.", highlight=False
-    )
-    for line in report.lines:
+    pick = report.study.pick
+    out.print(escape(pick.reason if pick else nothing(report.study)), highlight=False)
+    for line in sentences(report.study)[:LINES] if pick else ():
         out.print(escape(line), highlight=False)
 
 

@@ -29,16 +29,17 @@ def report_of(location: str, select: Select | None = None) -> Report:
 
 def save(report: Report, live: float | None = None) -> str:
     """The page comes last: who sees it finds everything that it links to."""
-    storage = report.run.storage
+    storage = report.study.run.storage
     for table in report.tables:
         storage.write(f"report/tables/{table.name}.csv", table.csv())
-        storage.write(f"report/tables/{table.name}.tex", latex(table))
     for section in report.sections:
+        for table in section.shown:
+            storage.write(f"report/tables/{table.name}.tex", latex(table))
         for figure in section.figures:
             storage.write(f"report/figures/{figure.name}.svg", figure.svg.encode())
-    title, parts = report.run.name, (report.subtitle, report.warnings, report.sections)
+    title, parts = report.study.run.name, (report.subtitle, report.warnings, report.sections)
     storage.write("report/report.md", page.markdown(title, *parts))
-    whole = summary.summary(report.run, report.known, report.pick, report.extra)
+    whole = summary.summary(report.study, report.extra)
     storage.write(summary.PATH, summary.dump(whole))
     storage.write("report/index.html", page.render(title, *parts, live=live))
     return f"{storage.location}/report/index.html"

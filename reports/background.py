@@ -55,16 +55,17 @@ def space(study: Study) -> Section | None:
     order = [row["parameter"] for row in found] or names
     chosen = study.pick.config_id if study.pick else None
     blocks: list[Any] = []
+    behind: list[Table] = [plain_table("configurations", "Configurations", rows)]
     if found:
-        blocks += [importance.importance_figure(found), importance.importance_table(found)]
+        blocks.append(importance.importance_figure(found))
+        behind.append(importance.importance_table(found))
     blocks.append(slicing.slice_figure(rows, slicing.first(order)[:SLICES], chosen))
     blocks.append(slicing.parallel_figure(rows, order, chosen))
     numeric = [name for name in order if configs.is_number([row[name] for row in rows])]
     if len(numeric) > 1 and len(rows) >= importance.ENOUGH:
         blocks.append(slicing.contour_figure(rows, numeric, chosen))
     front_blocks, data = fronts(study, chosen)
-    everything = plain_table("configurations", "Configurations", rows)
-    return Section("space", "Hyperparameters", [*blocks, *front_blocks], [everything, *data])
+    return Section("space", "Hyperparameters", [*blocks, *front_blocks], [*behind, *data])
 
 
 def fronts(study: Study, chosen: str | None) -> tuple[list[Any], list[Table]]:

@@ -29,7 +29,7 @@ def console(report: Report, out: Console | None = None) -> None:
         out.print(escape(line), highlight=False)
 
 
-def grid(table: Table, keys: tuple[str, ...] | None = None) -> Grid:
+def grid(table: Table, keys: tuple[str, ...] | None = None, rows: int | None = ROWS) -> Grid:
     columns = [c for c in table.columns if keys is None or c.key in keys]
     made = Grid(
         title=escape(table.title), title_justify="left", box=None, header_style="bold", pad_edge=False
@@ -39,7 +39,7 @@ def grid(table: Table, keys: tuple[str, ...] | None = None) -> Grid:
         label = escape(column.label).replace(" ", "\n", 1)
         made.add_column(label, justify="left" if left else "right", no_wrap=True)
     ranks = table.ranks()
-    for number, row in enumerate(table.rows[:ROWS]):
+    for number, row in enumerate(table.rows[:rows]):
         made.add_row(*(_cell(column, row, ranks.get((number, column.key))) for column in columns))
     return made
 

@@ -44,7 +44,7 @@ def table(found: list[Row]) -> Table:
                Column("parameters", "Parameters", "count"),
                Column("flops", "FLOPs per image", "count"),
                Column("latency_ms", "Latency, ms", digits=2))  # fmt: skip
-    return Table("cost", "Cost", columns, found, filters=len(found) > 12)
+    return Table("cost", "By configuration", columns, found, filters=len(found) > 12)
 
 
 def stage_rows(run: Run) -> list[Row]:

@@ -7,7 +7,9 @@ import numpy as np
 
 from engine.spec import text
 from reports import boards, diagnosis, nested, significance
-from reports.measures import higher_is_better, label
+from reports.aggregate import ranking
+from reports.boards import better
+from reports.measures import higher_is_better, inside, label
 from reports.sections import Code, Headline, Headlines, Section, Text
 from reports.study import Study
 from reports.tables import Column, Table
@@ -16,6 +18,7 @@ UNCORRECTED = (
     "The objective cannot be recomputed from the stored cases (an AUC, for one, is no sum over cases), so "
     "the optimism of choosing is not corrected here."
 )
+POOLED = ("dice", "dice_pooled", "hd95", "accuracy", "f1_macro", "refined_dice")
 HEADLINES = ("dice", "f1_macro", "accuracy", "hd95")
 
 
@@ -58,12 +61,7 @@ def _headline(metric: str, values: np.ndarray, row: dict[str, Any] | None) -> He
     digits = 2 if metric == "hd95" else 3
     spread = f"± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
     note = f"Bias-corrected {_corrected(row, digits)}" if row else f"{len(values)} folds"
-    return Headline(f"Test {_lower(metric)}", f"{values.mean():.{digits}f}", spread, note)
-
-
-def _lower(metric: str) -> str:
-    shown = label(metric)
-    return shown if shown[:2].isupper() or shown[1:2].isdigit() else shown[0].lower() + shown[1:]
+    return Headline(f"Test {inside(metric)}", f"{values.mean():.{digits}f}", spread, note)
 
 
 def _corrected(row: dict[str, Any], digits: int) -> str:
@@ -116,15 +114,19 @@ def optimism_table(study: Study) -> Table:
 
 
 def intervals(study: Study) -> Table:
-    """Every complete configuration, pooled over cases."""
-    columns = (Column("config_id", "Configuration", "id"), Column("label", "Metric", "text"),
-               Column("pooled", "Pooled over cases"), Column("bootstrap_low", "from"),
-               Column("bootstrap_high", "to"))  # fmt: skip
-    rows = [row | {"label": label(row["metric"])} for row in study.intervals]
+    """Every complete configuration, pooled over cases, the best by validation first."""
+    ranks = ranking(study.known)
+    rows: dict[str, dict[str, Any]] = {c: {"config_id": c} for c in sorted(ranks, key=lambda c: ranks[c])}
+    for row in study.intervals:
+        names = {"pooled": "", "bootstrap_low": "_low", "bootstrap_high": "_high"}
+        rows[row["config_id"]] |= {f"{row['metric']}{end}": row[key] for key, end in names.items()}
+    columns = [Column("config_id", "Configuration", "id")]
+    columns += [Column(name, label(name), reach=(f"{name}_low", f"{name}_high"), better=better(name))
+                for name in (one.name for one in study.statistics) if name in POOLED]  # fmt: skip
     drawn = "clusters (patients or duplicates)" if study.test.grouped else "cases"
-    note = f"Percentile intervals over {study.select.bootstraps:,} resamples of {drawn}, test rows."
+    note = f"Test rows; percentile intervals over {study.select.bootstraps:,} resamples of {drawn}."
     title = "Pooled over cases, with bootstrap intervals"
-    return Table("intervals", title, columns, rows, note, filters=True)
+    return Table("intervals", title, tuple(columns), list(rows.values()), note, wide=True, filters=True)
 
 
 def tests(study: Study) -> Section | None:
@@ -158,11 +160,12 @@ def classes(study: Study) -> Section | None:
     if (own.columns["predicted"] >= 0).any():
         rows = diagnosis.confusion_rows(own, study.picked)
         blocks.append(diagnosis.confusion_figure(rows, own.classes))
-        blocks.append(diagnosis.confusion_table(rows, own.classes))
+        data.append(diagnosis.confusion_table(rows, own.classes))
     if np.isfinite(own.probabilities).any():
         roc, pr = (diagnosis.curve_rows(own, study.picked, kind) for kind in ("roc", "pr"))
         calibration = diagnosis.calibration_rows(own, study.picked)
         blocks += [diagnosis.curve_figure(roc, pr), diagnosis.calibration_figure(calibration)]
-        data = [diagnosis.plain_table("roc", "ROC", roc), diagnosis.plain_table("precision_recall", "PR", pr),
+        data += [diagnosis.plain_table("roc", "ROC", roc),
+                 diagnosis.plain_table("precision_recall", "Precision-recall", pr),
                 diagnosis.plain_table("calibration", "Calibration", calibration)]  # fmt: skip
     return Section("classes", "Classes", blocks, data)

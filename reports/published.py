@@ -142,7 +142,7 @@ def _ours(run: Run, known: Figures, config: str, metric: str) -> tuple[float, fl
 
 def paper_table(table: Printed, rows: Sequence[Row]) -> Table:
     columns = [Column("model", "Method", "text"), Column("whose", "Whose", "text")]
-    columns += [Column(m, label(m), _kind(m), f"{m}_std", better(m), 2 if m in ("hd95", "asd") else 3)
+    columns += [Column(m, label(m), _kind(m), f"{m}_std", better=better(m), digits=_digits(m))
                 for m in table.metrics]  # fmt: skip
     columns.append(Column("comparable", "Comparison", "text"))
     folds = f"{table.folds} folds" if table.folds else "one held-out part"
@@ -151,6 +151,10 @@ def paper_table(table: Printed, rows: Sequence[Row]) -> Table:
     return Table(
         f"published_{table.key.replace('.', '_')}", title, tuple(columns), rows, table.note, wide=True
     )
+
+
+def _digits(metric: str) -> int:
+    return 2 if metric in ("hd95", "asd") else 3
 
 
 def _kind(metric: str) -> Any:

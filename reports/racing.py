@@ -114,9 +114,12 @@ def figure(run: Run, begun: Sequence[Row], pick: str | None) -> Figure:
     def paint(sheet: Canvas) -> None:
         axis = sheet.subplots()
         axis.grid(False)
+        for y in range(len(shown)):
+            axis.broken_barh([(x, 0.92) for x in range(len(folds))], (y - 0.31, 0.62), color=GRID, alpha=0.5)
         for row in begun:
             if row["config_id"] in at and row["fold"] in folds:
-                _bar(axis, folds[row["fold"]], at[row["config_id"]], row)
+                kind = "dropped" if run.by_id[row["config_id"]].status == "dropped" else str(row["status"])
+                _bar(axis, folds[row["fold"]], at[row["config_id"]], row, kind)
         axis.set(xlim=(-0.05, len(folds)), ylim=(len(shown) - 0.4, -0.6))
         axis.set_xticks([n + 0.46 for n in range(len(folds))], list(folds), fontsize=8)
         axis.set_yticks(range(len(shown)), shown, fontsize=7.5, family="monospace")
@@ -147,10 +150,9 @@ COLOURS = {
 }
 
 
-def _bar(axis: Any, fold: int, at: int, row: Row) -> None:
+def _bar(axis: Any, fold: int, at: int, row: Row, kind: str) -> None:
     share = min(1.0, row["epochs"] / row["planned"]) if row["planned"] else 1.0
-    colour = COLOURS.get(str(row["status"]), SERIES[5])
-    axis.barh(at, 0.92, left=fold, height=0.62, color=GRID, alpha=0.55, linewidth=0)
+    colour = COLOURS.get(kind, SERIES[5])
     axis.barh(at, 0.92 * share, left=fold, height=0.62, color=colour, linewidth=0)
 
 
@@ -159,7 +161,7 @@ def _legend(axis: Any) -> None:
 
     names = {
         "complete": SERIES[0],
-        "stopped by a drop": SERIES[1],
+        "dropped": SERIES[1],
         "failed or diverged": "#b3261e",
         "other": SERIES[5],
     }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from reports.configs import Row, is_log, is_number, unit
 from reports.draw import SERIES, SOFT, Canvas, Figure, draw
@@ -127,6 +128,8 @@ def contour_figure(rows: Sequence[Row], names: Sequence[str], pick: str | None) 
         axis.set(
             xscale="log" if is_log(x.tolist()) else "linear", yscale="log" if is_log(y.tolist()) else "linear"
         )
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_minor_formatter(NullFormatter())
         axis.set(xlabel=SYMBOLS.get(first, first), ylabel=SYMBOLS.get(second, second))
         sheet.colorbar(filled, ax=axis, label="validation score, smoothed")
 

@@ -88,16 +88,21 @@ class Page:
     @property
     def requests(self) -> list[str]:
         """Everything that was fetched, other than what the page itself carries."""
-        urls = [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+        urls = [
+            e["params"]["request"]["url"]
+            for e in self.events
+            if e.get("method") == "Network.requestWillBeSent"
+        ]
         return [url for url in urls if not url.startswith("data:")]
 
     @property
     def complaints(self) -> list[str]:
         """Errors of scripts, of the console, of the security policy, and failed requests."""
         bad = {"Runtime.exceptionThrown", "Network.loadingFailed", "Log.entryAdded"}
-        return [json.dumps(e["params"])[:300] for e in self.events
-                if e.get("method") in bad
-                or (e.get("method") == "Runtime.consoleAPICalled" and e["params"]["type"] in ("error", "warning"))]  # fmt: skip
+        spoken = [e for e in self.events if e.get("method") == "Runtime.consoleAPICalled"]
+        found = [e for e in self.events if e.get("method") in bad]
+        found += [e for e in spoken if e["params"]["type"] in ("error", "warning")]
+        return [json.dumps(e["params"])[:300] for e in found]
 
 
 @contextmanager
@@ -113,7 +118,8 @@ def browser() -> Iterator[Page]:
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={profile}"], preexec_fn=wire, pass_fds=(3, 4, inward, outward),
+            [CHROMIUM, *FLAGS, f"--user-data-dir={profile}"],
+            preexec_fn=wire, pass_fds=(3, 4, inward, outward),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(inward)

@@ -31,7 +31,7 @@ def impossible(configuration: Configuration, size: int, classes: int) -> Iterato
         yield str(error)
         return
     traits = registry.traits(configuration.model)
-    yield from check_loss(configuration.loss, traits, configuration.model.name, classes)
+    yield from check_loss(configuration.loss, traits, classes)
     if configuration.predict.refine and not (traits.segments and traits.classifies):
         yield (
             f"predict.refine: is on, but model {configuration.model.name!r} has not both tasks; "

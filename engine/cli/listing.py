@@ -1,8 +1,9 @@
 """`sonotune models`, `spaces` and `schema`: what there is to choose from."""
 
 import json
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,10 +22,8 @@ def models(as_json: Json = False) -> None:
     """List every model that a space can name."""
     from engine.models.registry import MODELS
 
-    rows = [
-        {"name": r.name, "system": r.system, "about": r.about, "defaults": dict(r.defaults)}
-        for r in MODELS.values()
-    ]
+    shown = ("name", "system", "about", "defaults")
+    rows: list[dict[str, Any]] = [{name: getattr(row, name) for name in shown} for row in MODELS.values()]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -39,15 +38,12 @@ def spaces() -> None:
     table = Table("space", "study", "profiles", box=None, pad_edge=False)
     for path in sorted(SPACES.glob("*.yaml")):
         document = text.read_mapping(path)
-        table.add_row(str(path.relative_to(Path.cwd(), walk_up=True)) if _walkable() else str(path),
-                      str(document.get("study")), ", ".join(document.get("profiles") or {}))  # fmt: skip
+        table.add_row(
+            os.path.relpath(path), str(document.get("study")), ", ".join(document.get("profiles") or {})
+        )
     if not table.row_count:
         raise SonotuneError(f"there are no search spaces in {SPACES}; they come with the source checkout")
     Console().print(table)
-
-
-def _walkable() -> bool:
-    return SPACES.is_relative_to(Path.cwd())
 
 
 def schema() -> None:

@@ -1,6 +1,6 @@
 """`sonotune search` and `sonotune resume`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -8,6 +8,9 @@ from rich.console import Console
 from engine.cli.options import Address, Profile, Set, Space
 from engine.errors import SonotuneError
 from engine.spec.load import load
+
+if TYPE_CHECKING:
+    from engine.driver.launch import Outcome
 
 STOPPED = 130
 
@@ -57,15 +60,15 @@ def _configs(extend: list[str]) -> int | None:
     return configs
 
 
-def _close(location: str, console: Console, outcome: "launch.Outcome") -> None:  # noqa: F821
+def _close(location: str, console: Console, outcome: "Outcome") -> None:
     """The report is written also of what there is when a search was stopped."""
-    from reports.write import write
+    from reports.commands import report_one
 
     if outcome.interrupted:
         console.print(f"stopped; nothing is lost. Go on with: sonotune resume {location}")
         raise typer.Exit(STOPPED)
     console.print(f"{outcome.reason}.", highlight=False)
-    page = write(location, console)
+    page = report_one(location)
     if outcome.failure:
         raise SonotuneError(f"the study was stopped: {outcome.reason}:\n{outcome.failure}")
     console.print(f"report: {page}", soft_wrap=True, highlight=False)

@@ -35,6 +35,10 @@ class TaskScheduler(TrialScheduler):
         self.faults = Faults()
         self.failure: str | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune stores its tuner at the start; the journal is our state."""
+        return {}
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         task = self.searcher.tasks[trial.trial_id]
         if "end/status" in result:

@@ -20,7 +20,7 @@ class TaskSearcher(Searcher):
         self.closing = False
         self.error: SonotuneError | None = None
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         if self.closing and not self.tasks:
             return Searcher.FINISHED
         if self.closing or len(self.tasks) >= self.slots():
@@ -44,6 +44,10 @@ class TaskSearcher(Searcher):
 
     def trial_of(self, task: Task) -> str | None:
         return next((trial for trial, running in self.tasks.items() if running == task), None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune stores its tuner at the start; the journal is our state."""
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the state."""

@@ -1,7 +1,7 @@
 """Which losses a model can have. Plain data in and out, so that a study is refused before anything starts."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass
 
 from engine.spec.loss import Loss
 
@@ -9,23 +9,16 @@ SOFT_REGION_WEIGHT = 0.4  # α of the MTL-OCA paper
 RECONSTRUCTION_WEIGHT = 1.0  # not printed anywhere; the terms are of similar size on standardised input
 
 
-class Traits(Protocol):
+@dataclass(frozen=True)
+class Traits:
     """What a configured model returns, as far as a loss can ask for it."""
 
-    @property
-    def segments(self) -> bool: ...
-
-    @property
-    def classifies(self) -> bool: ...
-
-    @property
-    def deep_supervision(self) -> bool: ...
-
-    @property
-    def soft_regions(self) -> bool: ...
-
-    @property
-    def reconstructs(self) -> bool: ...
+    name: str
+    segments: bool = True
+    classifies: bool = True
+    deep_supervision: bool = False
+    soft_regions: bool = False
+    reconstructs: bool = False
 
 
 def alpha(loss: Loss, traits: Traits) -> float:
@@ -40,12 +33,12 @@ def reconstruction(loss: Loss, traits: Traits) -> float:
     return RECONSTRUCTION_WEIGHT * traits.reconstructs
 
 
-def check_loss(loss: Loss, traits: Traits, model: str, classes: int | None = None) -> list[str]:
+def check_loss(loss: Loss, traits: Traits, classes: int | None = None) -> list[str]:
     """Every combination that cannot work, each naming both sides; empty when all is well.
 
-    `model` is the name to print; `classes` is how many the data has, where that is known already.
+    `classes` is how many the data has, where that is known already.
     """
-    name = f"model {model!r}"
+    name = f"model {traits.name!r}"
     rules = (_segmentation_rules, _branch_rules, _classification_rules, _weighting_rules)
     problems = [text for rule in rules for text in rule(loss, traits, name)]
     weights = loss.class_weights

@@ -135,9 +135,9 @@ class Objective(nn.Module):
         self.weighting.end_epoch(mean_parts)
 
 
-def build_loss(loss: Loss, class_counts: np.ndarray, traits: Traits, model: str) -> Objective:
-    """class_counts: training cases of each class, in the order of the logits; `model`: its name."""
-    problems = check_loss(loss, traits, model, len(class_counts))
+def build_loss(loss: Loss, class_counts: np.ndarray, traits: Traits) -> Objective:
+    """class_counts: training cases of each class, in the order of the logits."""
+    problems = check_loss(loss, traits, len(class_counts))
     if problems:
-        raise many(f"the loss does not fit model {model!r}", problems)
+        raise many(f"the loss does not fit model {traits.name!r}", problems)
     return Objective(loss, traits, class_weights(loss, class_counts))

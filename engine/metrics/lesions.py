@@ -26,11 +26,16 @@ def matches(true: np.ndarray, lesions: int, said: np.ndarray, guesses: int) -> t
     both = (true > 0) & (said > 0)
     pair, shared = np.unique(true[both].astype(np.int64) * (guesses + 1) + said[both], return_counts=True)
     lesion, guess = np.divmod(pair, guesses + 1)
-    union = np.bincount(true, minlength=lesions + 1)[lesion] + np.bincount(said, minlength=guesses + 1)[guess]
-    good = shared >= HIT * (union - shared)
+    union = pixels(true, lesions)[lesion] + pixels(said, guesses)[guess] - shared
+    good = shared >= HIT * union
     hit, useful = np.zeros(lesions + 1, bool), np.zeros(guesses + 1, bool)
     hit[lesion[good]] = useful[guess[good]] = True
     return hit[1:], useful[1:]
+
+
+def pixels(numbered: np.ndarray, count: int) -> np.ndarray:
+    """Pixels of each component, by its number; the background is not counted."""
+    return np.bincount(numbered[numbered > 0], minlength=count + 1)
 
 
 def homes(numbered: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -16,6 +16,18 @@ HIDDEN = 8  # neurons of the layer before the last, in units of the width: 256 a
 MERGED = 16  # channels that merged maps are brought to: 512 at a width of 32
 
 
+class PooledHead(nn.Module):
+    """Reads one map, whichever it is given: [B, C, h, w] -> [B, classes]."""
+
+    def __init__(self, inputs: int, hidden: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.seen = nn.Identity()
+        self.mlp = Mlp(2 * inputs, hidden, classes, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mlp(mean_and_max(self.seen(x)))
+
+
 class BottleneckHead(nn.Module):
     """Reads the deepest map."""
 
@@ -64,7 +76,7 @@ class FeatureProcessingHead(nn.Module):
         inputs = channels.bottleneck + channels.encoder[-1] + sum(channels.decoder[:1])
         merged = MERGED * model.width
         self.seen = ConvNormAct(inputs, merged, norm_for_pooling(model.norm))
-        self.mlp = Mlp(merged, HIDDEN * model.width, classes, model.dropout)
+        self.mlp = Mlp(merged, hidden_of(model), classes, model.dropout)
 
     def forward(self, features: Features) -> Tensor:
         beside = [features.encoder[-1], *features.decoder[:1]]
@@ -72,9 +84,14 @@ class FeatureProcessingHead(nn.Module):
         return self.mlp(self.seen(torch.cat([raised, *beside], dim=1)).mean((2, 3)))
 
 
-def build_head(model: Model, channels: Channels, classes: int) -> nn.Module:
+def hidden_of(model: Model) -> int:
+    """Neurons before the last layer; a narrow network keeps enough of them to learn."""
     assert model.width is not None
-    hidden = HIDDEN * model.width
+    return max(16, HIDDEN * model.width)
+
+
+def build_head(model: Model, channels: Channels, classes: int) -> nn.Module:
+    hidden = hidden_of(model)
     if model.head == "bottleneck":
         return BottleneckHead(channels, hidden, classes, model.dropout)
     if model.head == "multi-scale":

@@ -36,8 +36,12 @@ class MultiTask(nn.Module):
 
 
 def build_backbone(model: Model, channels: int, decodes: bool) -> Trunk:
+    """One that does not decode has neither decoder maps nor side maps."""
     assert model.backbone is not None
-    return load(BACKBONES[model.backbone].build)(model, channels, decodes)
+    trunk: Trunk = load(BACKBONES[model.backbone].build)(model, channels, decodes)
+    if not decodes:
+        trunk.channels = trunk.channels._replace(decoder=[], sides=[])
+    return trunk
 
 
 def build(model: Model, channels: int, classes: int, size: int) -> nn.Module:

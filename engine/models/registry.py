@@ -8,14 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import SonotuneError
-from engine.models.row import CLASSIFY, Backbone, Row, Traits
+from engine.losses.check import Traits
+from engine.models.row import CLASSIFY, Backbone, Row
 from engine.models.rows.backbones import BACKBONES as BACKBONE_ROWS
 from engine.spec.model import Model
 
 if TYPE_CHECKING:
     from torch import nn
 
-FILES = ("own", "acsnet", "peers", "two_stage")
+FILES = ("own", "mtl_oca", "refining", "acsnet", "peers", "two_stage")
 COMMON = ("name", "dropout")  # fields that every system has
 
 
@@ -80,10 +81,12 @@ def check(model: Model, size: int) -> Model:
 
 
 def traits(model: Model) -> Traits:
+    """What a configured model returns, for the loss and for the checks of a study."""
     row, chosen = find(model.name), resolve(model)
     tasks = chosen.tasks or ()
     segments = "segment" in tasks
     return Traits(
+        model.name,
         segments=segments,
         classifies="classify" in tasks,
         deep_supervision=segments and bool(chosen.deep_supervision),
@@ -141,6 +144,11 @@ def _refuse_combinations(chosen: Model) -> None:
         raise SonotuneError(
             f"model.deep_supervision=True with model.tasks=[classify]: {chosen.name} then has no masks; "
             "leave one of them out"
+        )
+    if chosen.deep_supervision and chosen.depth == 1:
+        raise SonotuneError(
+            f"model.deep_supervision=True with model.depth=1: {chosen.name} then has one level of masks; "
+            "use a depth of at least 2"
         )
     if chosen.oca is False and chosen.head == "refined-features":
         raise SonotuneError(

@@ -47,14 +47,3 @@ class Row:
     stride: int | None = None  # None: 2 ** depth
     width_multiple: int = 1
     reconstructs: bool = False  # aux["reconstruction"]: [B, channels, H, W]
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What a configured model returns, for the loss and for the checks of a study."""
-
-    segments: bool
-    classifies: bool
-    deep_supervision: bool
-    soft_regions: bool  # aux["soft_regions"]: [B, 2, h, w], background first
-    reconstructs: bool

@@ -1,8 +1,8 @@
 """TransUNet (Chen et al. 2021): a ResNet-50 down to a sixteenth, a ViT-B/16 over its map, a U-Net decoder.
 
 The published hybrid encoder has nine blocks in its third stage; ours has torchvision's six, so that its
-weights fit. Pretrained weights reach the ResNet only. The transformer's blocks are torch's: MONAI's would
-need one more dependency.
+weights fit. Pretrained weights reach the ResNet only. The transformer's blocks are torch's: MONAI's carry
+a norm for cross-attention that nothing here would train.
 """
 
 import torch

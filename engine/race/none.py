@@ -1,5 +1,6 @@
 """`none`: every fold of every configuration is trained. The other rules differ from it where they say so."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -9,11 +10,23 @@ from engine.spec import race as spec
 
 Choice = tuple[int, int] | Literal["open"] | None
 Drop = tuple[int, str]
+Pick = Literal["best_mean", "one_se", "lower_bound", "pareto"]
 
 
 def ends_only(epochs: int) -> np.ndarray:
     """A rule that looks at finished folds alone needs one level."""
     return np.array([epochs])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a heat is run in: its folds, the seed, and what the search and the pick want of it."""
+
+    folds: tuple[str, ...]
+    seed: int = 0
+    channels: int = 1  # the score, then single objectives when there are several
+    pick: Pick = "best_mean"
+    learns: bool = True  # the sampler's proposals depend on results
 
 
 class TrainAll:
@@ -22,30 +35,31 @@ class TrainAll:
     name = "none"
     stops = False  # whether a configuration with a failed fold is out at once
 
-    def __init__(self, settings: spec.Race, seed: int) -> None:
+    def __init__(self, settings: spec.Race, setting: Setting) -> None:
         self.settings = settings
-        self.seed = seed
+        self.setting = setting
+        self.heat = Heat(setting.folds, self.levels, setting.channels)
 
     def levels(self, epochs: int) -> np.ndarray:
         """Epochs at which a fold of so many epochs is looked at."""
         return ends_only(epochs)
 
-    def drops(self, heat: Heat, row: int, fold: int) -> list[Drop]:
+    def drops(self, row: int, fold: int) -> list[Drop]:
         """Configurations that are out, now that this fold has reached a level or its end."""
         return []
 
-    def choose(self, heat: Heat, may_open: bool) -> Choice:
+    def choose(self, may_open: bool) -> Choice:
         """What a free worker takes up: the oldest configuration's folds first, then a new one."""
-        ready = heat.ready[: heat.count]
+        ready = self.heat.ready[: self.heat.count]
         if ready.any():
             row = int(ready.argmax())
-            return row, heat.next_fold(row)
+            return row, self.heat.next_fold(row)
         return "open" if may_open else None
 
-    def stops_fold(self, heat: Heat, row: int, fold: int) -> bool:
+    def stops_fold(self, row: int, fold: int) -> bool:
         """Whether this fold alone is stopped for good (no rule of ours does; some peers do)."""
         return False
 
-    def freezes(self, heat: Heat, row: int, fold: int) -> bool:
+    def freezes(self, row: int, fold: int) -> bool:
         """Whether this fold's worker should take up something else for now."""
         return False

@@ -23,6 +23,7 @@ The driver and the race keep this protocol:
    configurations, or says that the sampler has no more; it also lifts `Stopped`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,7 @@ from engine.race.events import (
     Stopped,
 )
 from engine.race.heat import Heat, State
+from engine.race.none import Pick, Setting, TrainAll
 from engine.race.rules import make_rule
 from engine.race.stages import Stages
 from engine.spec import race as spec
@@ -110,16 +112,22 @@ class Race:
         configs: int | None,
         seed: int = 0,
         objectives: int = 1,
+        pick: Pick = "best_mean",
+        learns: bool = True,
+        make: Callable[[spec.Race, Setting], TrainAll] = make_rule,
     ) -> None:
         self.settings, self.seed, self.limit = settings, seed, configs
-        self.rule = make_rule(settings, seed)
         self.channels = 1 if objectives == 1 else 1 + objectives
         groups: dict[str | None, list[str]] = {}
         for fold in folds:
             groups.setdefault(outer_of(fold), []).append(fold)
-        self.heats = {
-            outer: Heat(members, self.rule.levels, self.channels) for outer, members in groups.items()
+        self.rules = {
+            outer: make(settings, Setting(tuple(members), seed, self.channels, pick, learns))
+            for outer, members in groups.items()
         }
+        self.heats = {outer: rule.heat for outer, rule in self.rules.items()}
+        self._outer = {fold: outer for outer, members in groups.items() for fold in members}
+        self._names = {id(heat): outer for outer, heat in self.heats.items()}
         self.rows: dict[str, int] = {}
         self.configs: list[str] = []
         self.running: dict[Task, None] = {}
@@ -170,7 +178,7 @@ class Race:
             heat.open(event.epochs, event.cost)
         if event.prerequisite is not None:
             for fold, state in self.stages.need(event.prerequisite, row):
-                heat = self.heats[outer_of(fold)]
+                heat = self.heats[self._outer[fold]]
                 heat.move(row, heat.column[fold], state)
                 self._failed(fold, row, state)
 
@@ -218,7 +226,7 @@ class Race:
     def _stage(self, stage: Task, state: State, followers: State) -> None:
         """A first stage moves, and with it the same fold of whatever needs it."""
         self.stages.move(stage, state)
-        heat = self.heats[outer_of(stage.fold)]
+        heat = self.heats[self._outer[stage.fold]]
         fold = heat.column[stage.fold]
         for row in self.stages.users[stage.key]:
             if heat.state[row, fold] in (State.WAITING, State.BLOCKED):
@@ -238,16 +246,16 @@ class Race:
         return tuple(self._pending)
 
     def _judge(self, heat: Heat, row: int, fold: int) -> None:
-        for victim, reason in self.rule.drops(heat, row, fold):
+        for victim, reason in self._rule(heat).drops(row, fold):
             self._decide(heat, victim, reason)
 
     def _failed(self, fold: str, row: int, state: State) -> None:
         """A configuration with a failed fold never has a mean: a rule that stops trains it no further."""
-        if state == State.FAILED and self.rule.stops:
-            self._decide(self.heats[outer_of(fold)], row, f"fold {fold} failed")
+        if state == State.FAILED and self.stops:
+            self._decide(self.heats[self._outer[fold]], row, f"fold {fold} failed")
 
     def _decide(self, heat: Heat, row: int, reason: str) -> None:
-        outer = next(name for name, other in self.heats.items() if other is heat)
+        outer = self._names[id(heat)]
         decided = {(drop.config, drop.outer) for drop in self._pending}
         if heat.out[row] or (self.configs[row], outer) in decided:
             return
@@ -283,18 +291,18 @@ class Race:
 
     def _choose(self) -> Run | Open | None:
         may_open = self.limit is None or len(self.configs) < self.limit
-        for heat in sorted(self.heats.values(), key=lambda heat: heat.started):
-            choice = self.rule.choose(heat, may_open)
+        for rule in sorted(self.rules.values(), key=lambda rule: rule.heat.started):
+            choice = rule.choose(may_open)
             if choice == "open":
                 return Open()
             if choice is not None:
                 row, fold = choice
-                return Run(self.stages.first(self.configs[row], row, heat.folds[fold]))
+                return Run(self.stages.first(self.configs[row], row, rule.heat.folds[fold]))
         return None
 
     def _needed(self, task: Task) -> bool:
         """Whether anybody still wants this task's result."""
-        heat = self.heats[outer_of(task.fold)]
+        heat = self.heats[self._outer[task.fold]]
         rows = self.stages.users[task.key] if self.stages.knows(task.key) else [self.rows[task.key]]
         return any(heat.wanted(row) for row in rows)
 
@@ -307,9 +315,10 @@ class Race:
         if self.stages.knows(task.key):
             return Continue()
         heat, row, fold = self._place(task)
-        if self.rule.stops_fold(heat, row, fold):
-            return Stop(f"{self.rule.name}: this fold alone")
-        return Freeze() if self.rule.freezes(heat, row, fold) else Continue()
+        rule = self._rule(heat)
+        if rule.stops_fold(row, fold):
+            return Stop(f"{rule.name}: this fold alone")
+        return Freeze() if rule.freezes(row, fold) else Continue()
 
     def _why(self, task: Task) -> str:
         row = self.rows.get(task.key)
@@ -317,10 +326,17 @@ class Race:
 
     # -- places ------------------------------------------------------------------------------------
 
+    def _rule(self, heat: Heat) -> TrainAll:
+        return self.rules[self._names[id(heat)]]
+
+    @property
+    def stops(self) -> bool:
+        return next(iter(self.rules.values())).stops
+
     def _place(self, task: Task) -> tuple[Heat, int, int]:
         if task.key not in self.rows:
             raise SonotuneError(f"{task.folder} is of no opened configuration")
-        heat = self.heats[outer_of(task.fold)]
+        heat = self.heats[self._outer[task.fold]]
         return heat, self.rows[task.key], heat.column[task.fold]
 
     def _scores(self, score: float, values: tuple[float, ...]) -> tuple[float, ...]:

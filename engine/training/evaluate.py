@@ -7,8 +7,10 @@ import pyarrow as pa
 import torch
 
 from engine.data.cases import Pack
+from engine.dealing import units_of
 from engine.metrics.table import case_table
 from engine.models.contract import Prediction
+from engine.spec.folds import Folds
 from engine.training.batches import Batch
 from engine.training.network import Network
 
@@ -61,10 +63,10 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray | None:
 
 def score_cases(pack: Pack, found: Outputs, threshold: float, surface: bool) -> pa.Table:
     """`surface` distances cost most of the time and no epoch is chosen by them: they wait for the end."""
-    rows = found.rows
+    rows, names = found.rows, clusters(pack)
     return case_table(
         cases=[pack.cases[i] for i in rows],
-        clusters=[pack.clusters[i] for i in rows],
+        clusters=[names[i] for i in rows],
         labels=pack.labels[rows],
         classes=pack.classes,
         truth=pack.masks[rows],
@@ -74,3 +76,10 @@ def score_cases(pack: Pack, found: Outputs, threshold: float, surface: bool) -> 
         spacing=pack.spacing[rows],
         surface=surface,
     )
+
+
+def clusters(pack: Pack) -> list[str]:
+    """Cases that share a patient or are near-duplicates are one piece of evidence: the first one's name."""
+    units = units_of(pack, Folds(group_by="both"))
+    first = {unit: pack.cases[row] for row, unit in reversed(list(enumerate(units.tolist())))}
+    return [first[unit] for unit in units.tolist()]

@@ -37,7 +37,7 @@ ROWS = (
     Row("chen_mtl", "engine.models.multitask:build", "acsnet",
         "U-Net with a classifier on its bottleneck (Chen et al. 2019), over a ResNet: mt_dunet's other name",
         OVER_UNET,
-        {"backbone": ("resnet_unet", "plain_unet"), "tasks": TASKS, "head": ("bottleneck",)}, SMALL),
+        {"backbone": ("resnet_unet", "plain_unet"), "tasks": (BOTH,), "head": ("bottleneck",)}, SMALL),
     Row("qu_mtl", MULTI + "qu", "acsnet", "classes pixel by pixel, pooled over the lesion (Qu et al. 2019)",
         {"backbone": "resnet_unet", "tasks": BOTH, "depth": 5},
         {"backbone": ("resnet_unet",), "tasks": (BOTH, SEGMENT)}, SMALL),

@@ -1,11 +1,10 @@
 """Deformable convolution in plain torch against an ordinary convolution of the same shape.
 
-python benchmarks/deform.py [--size 64] [--batch 4] [--threads 2]: milliseconds of forward + backward (median)
-and the memory that autograd keeps for the backward pass.
+python benchmarks/deform.py [--size 64] [--batch 4]: milliseconds of forward + backward on one thread (best of
+7, processor time, so that neighbours on the machine count less), and what autograd keeps for the backward.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 
@@ -21,9 +20,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"{device}, torch {torch.__version__}, batch {options.batch}, {options.size}x{options.size}")
     print(f"{'channels':>10} {'layer':>18} {'ms':>8} {'ratio':>6} {'saved MiB':>10} {'ratio':>6}")
@@ -61,15 +59,16 @@ def _print_rows(title: str, layers: dict[str, Callable[[Tensor], Tensor]], x: Te
 
 
 def _milliseconds(layer: Callable[[Tensor], Tensor], x: Tensor, rounds: int = 7) -> float:
+    clock = time.perf_counter if x.is_cuda else time.process_time
     times = []
     for _ in range(rounds + 2):
         given = x.detach().requires_grad_()
-        started = time.perf_counter()
+        started = clock()
         layer(given).sum().backward()
         if x.is_cuda:
             torch.cuda.synchronize()
-        times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times[2:])
+        times.append(1000 * (clock() - started))
+    return min(times[2:])
 
 
 def _saved(layer: Callable[[Tensor], Tensor], x: Tensor) -> int:

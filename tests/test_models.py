@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,6 +172,15 @@ REFUSED = [
     ({"name": "unet_mtl", "deep_supervision": True}, 64, "unet_mtl has no deep_supervision"),
     ({"name": "unet_mtl", "weights": "imagenet"}, 64, "unet_mtl has no weights"),
     ({"name": "unet_mtl", "head": "refined-features"}, 64, "unet_mtl takes bottleneck, multi-scale"),
+    ({"name": "mtl_oca", "deep_supervision": True}, 64, "mtl_oca has no deep_supervision.*mt_unetpp"),
+    ({"name": "mtl_oca", "oca": False, "head": "refined-features"}, 64, "oca=False: no object context"),
+    ({"name": "mtl_oca_no_oca", "oca": True}, 64, "mtl_oca_no_oca takes False"),
+    ({"name": "mt_unetpp", "depth": 5}, 64, "mt_unetpp takes 4"),
+    ({"name": "mt_unetpp", "backbone": "nnunet"}, 64, "mt_unetpp takes unetpp"),
+    ({"name": "st_seg", "tasks": ["segment", "classify"]}, 64, r"st_seg takes \[segment\]"),
+    ({"name": "unetpp", "tasks": ["classify"], "deep_supervision": True}, 64, "has no masks"),
+    ({"name": "refining", "backbone": "plain_unet", "depth": 1}, 64, "one level"),
+    ({"name": "mt_nnunet"}, 80, "not divisible by 32"),
     ({"name": "unet_mtl", "depth": 4}, 72, "not divisible by 16"),
     ({"name": "unet_mtl", "depth": 5}, 32, "one pixel"),
 ]
@@ -200,3 +210,19 @@ def test_listing_models_imports_neither_torch_nor_ray() -> None:
     heavy = "('torch', 'monai', 'ray')"
     code = f"import sys, engine.models.registry as r; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_can_be_exported_and_gives_the_same_numbers(name: str) -> None:
+    network, x = made(small(name)).eval(), images(1, 64)
+    program = torch.export.export(network, (x,)).module()
+    with torch.no_grad():
+        mine, exported = network(x), program(x)
+    torch.testing.assert_close(list(mine.masks), list(exported.masks))
+    assert mine.logits is None or torch.allclose(mine.logits, exported.logits, atol=1e-4)
+
+
+def test_the_page_on_models_names_every_row() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"| `{name}` |" not in page] == []

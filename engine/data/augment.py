@@ -29,6 +29,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the netwo
 
 def pipeline(spec: Augment, size: int) -> Augmented:
     """image [H, W, C], mask [H, W] of 0/1 and a seed -> the changed two, of the same shapes."""
+    if not any(isinstance(change, Chance) and change.p > 0 for _, change in spec):
+        return lambda image, mask, seed: (image, mask)  # and albumentations is never imported
     cv2.setNumThreads(0)  # the threads are ours
     return Pipeline(spec, size)
 
@@ -60,11 +62,11 @@ class Pipeline:
         grey = image[:, :, :1]
         low, high = float(grey.min()), float(grey.max())
         reach = np.float32(max(high - low, 1e-6))
-        unit = {"image": (grey - np.float32(low)) / reach}
-        changed = unit
+        unit = (grey - np.float32(low)) / reach
+        changed: dict[str, Any] = {"image": unit}
         for transform in self.tones:
             changed = transform(**changed)
-        if changed is unit:
+        if changed["image"] is unit:
             return image
         grey = changed["image"].reshape(grey.shape) * reach + np.float32(low)
         return grey if image.shape[2] == 1 else np.concatenate([grey, image[:, :, 1:]], axis=2)

@@ -15,7 +15,7 @@ from monai.networks.nets.segresnet import SegResNet
 from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
-from engine.models.features import Channels, Features, Trunk
+from engine.models.features import Channels, Features, Trunk, supervised
 from engine.models.monai_parts import norm_of, symmetric
 from engine.models.unet import widths_of
 from engine.spec.model import Model
@@ -46,7 +46,7 @@ class MonaiUnet(Trunk):
         self.bottom = _innermost(net.model)
         self.up = nn.ModuleList(up for _, up in reversed(levels)) if decodes else nn.ModuleList()
         maps = [*widths[-3::-1], widths[0]]
-        self.channels = Channels(widths[:-2], widths[-1], maps, maps[1:])
+        self.channels = Channels(widths[:-2], widths[-1], maps, supervised(maps))
 
     def forward(self, x: Tensor) -> Features:
         maps: list[Tensor] = []
@@ -58,7 +58,7 @@ class MonaiUnet(Trunk):
         for up, skip in zip(self.up, reversed(maps), strict=False):
             x = up(torch.cat([skip, x], dim=1))
             decoded.append(x)
-        return Features(maps[:-1], bottleneck, decoded, decoded[1:])
+        return Features(maps[:-1], bottleneck, decoded, supervised(decoded))
 
 
 def _unet_levels(block: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
@@ -100,7 +100,7 @@ class MonaiAttentionUnet(Trunk):
             raised = up(x)
             x = merge(torch.cat([gate(g=raised, x=skip), raised], dim=1))
             decoded.append(x)
-        return Features(maps[:-1], maps[-1], decoded, decoded[1:] or decoded)
+        return Features(maps[:-1], maps[-1], decoded, supervised(decoded))
 
 
 def _attention_layers(block: nn.Module) -> Iterator[AttentionLayer]:
@@ -145,7 +145,7 @@ class MonaiSegResNet(Trunk):
             x = refine(up(x) + skip)
             decoded.append(x)
         decoded[-1:] = [self.finish(last) for last in decoded[-1:]]
-        return Features(maps[:-1], maps[-1], decoded, decoded[1:] or decoded)
+        return Features(maps[:-1], maps[-1], decoded, supervised(decoded))
 
 
 def _blocks(levels: int) -> tuple[int, ...]:
@@ -212,7 +212,7 @@ class MonaiDynUnet(Trunk):
         for up, skip in zip(self.up, maps[-2::-1], strict=False):
             x = up(x, skip)
             decoded.append(x)
-        return Features(maps[:-1], maps[-1], decoded, decoded[1:] or decoded)
+        return Features(maps[:-1], maps[-1], decoded, supervised(decoded))
 
 
 def unet(model: Model, channels: int, decodes: bool) -> Trunk:

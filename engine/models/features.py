@@ -1,8 +1,10 @@
 """What a backbone hands to heads, whatever network it is."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from torch import Tensor, nn
+
+Map = TypeVar("Map")
 
 
 class Features(NamedTuple):
@@ -37,3 +39,8 @@ class Trunk(nn.Module):
 
     def __call__(self, x: Tensor) -> Features:
         return super().__call__(x)
+
+
+def supervised(maps: list[Map]) -> list[Map]:
+    """The maps of a mirrored decoder that masks are read from: all but the coarsest, and at least two."""
+    return maps[1:] if len(maps) > 2 else maps

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from engine.models.features import Channels
+from engine.models.features import Channels, supervised
 from engine.spec.model import Model
 
 
@@ -17,4 +17,4 @@ def norm_of(model: Model, channels: int) -> tuple[str, dict[str, Any]]:
 def symmetric(widths: list[int]) -> Channels:
     """One map per level, the decoder mirroring the encoder; all but its coarsest can be supervised."""
     decoder = widths[-2::-1]
-    return Channels(widths[:-1], widths[-1], decoder, decoder[1:] or decoder)
+    return Channels(widths[:-1], widths[-1], decoder, supervised(decoder))

@@ -145,6 +145,11 @@ def _refuse_combinations(chosen: Model) -> None:
             f"model.deep_supervision=True with model.tasks=[classify]: {chosen.name} then has no masks; "
             "leave one of them out"
         )
+    if chosen.deep_supervision and chosen.depth == 1:
+        raise SonotuneError(
+            f"model.deep_supervision=True with model.depth=1: {chosen.name} then has one level of masks; "
+            "use a depth of at least 2"
+        )
     if chosen.oca is False and chosen.head == "refined-features":
         raise SonotuneError(
             "model.head=refined-features with model.oca=False: no object context, no refined map; "

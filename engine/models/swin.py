@@ -9,7 +9,7 @@ from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrUpBlock
 from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
 
-from engine.models.features import Channels, Features, Trunk
+from engine.models.features import Channels, Features, Trunk, supervised
 from engine.models.monai_parts import norm_of
 from engine.spec.model import Model
 
@@ -41,7 +41,7 @@ class SwinUnetr(Trunk):
         rising = widths[-2::-1]
         for a, b in zip(widths[:0:-1], rising, strict=True):
             self.up.append(UnetrUpBlock(2, a, b, 3, 2, norm_of(model, b), res_block=True))
-        self.channels = Channels(widths[:-1], widths[-1], rising, rising[1:])
+        self.channels = Channels(widths[:-1], widths[-1], rising, supervised(rising))
 
     def forward(self, x: Tensor) -> Features:
         hidden = [self.embed(x)]
@@ -54,7 +54,7 @@ class SwinUnetr(Trunk):
         for up, skip in zip(self.up, reversed(skips), strict=True):
             deeper = up(deeper, skip)
             decoded.append(deeper)
-        return Features(skips or maps[:-1], bottleneck, decoded, decoded[1:])
+        return Features(skips or maps[:-1], bottleneck, decoded, supervised(decoded))
 
 
 def _attention(channels: int, width: int, stages: int) -> tuple[nn.Module, nn.ModuleList]:

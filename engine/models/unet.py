@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.models.blocks import DoubleConv, Residual, UpConv
-from engine.models.features import Channels, Features, Trunk
+from engine.models.features import Channels, Features, Trunk, supervised
 from engine.spec.model import Model
 
 Make = Callable[[int, int], nn.Module]
@@ -27,7 +27,7 @@ class PlainUnet(Trunk):
         self.up = nn.ModuleList(up(a, b) for a, b in pairs)
         self.merge = nn.ModuleList(block(2 * b, b) for _, b in pairs)
         maps = [b for _, b in pairs]
-        self.channels = Channels(widths[:-1], widths[-1], maps, maps[1:] or maps)
+        self.channels = Channels(widths[:-1], widths[-1], maps, supervised(maps))
 
     def forward(self, x: Tensor) -> Features:
         maps: list[Tensor] = []
@@ -39,7 +39,7 @@ class PlainUnet(Trunk):
         for up, merge, skip in zip(self.up, self.merge, maps[-2::-1], strict=False):
             x = merge(torch.cat([skip, up(x)], dim=1))
             decoded.append(x)
-        return Features(maps[:-1], maps[-1], decoded, decoded[1:] or decoded)
+        return Features(maps[:-1], maps[-1], decoded, supervised(decoded))
 
 
 def widths_of(model: Model) -> list[int]:

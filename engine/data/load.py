@@ -65,8 +65,9 @@ def root_of(data: Data) -> Path:
 
 def find(data: Data) -> Found:
     """The cases that the study uses, none of them decoded."""
-    with reading(f"data.root {data.root!r}"):
-        return select(SOURCES[data.source].find(data), data)
+    source = SOURCES[data.source]
+    with reading(f"data.root {data.root!r} ({source.layout})"):
+        return select(source.find(data), data)
 
 
 def _generated(data: Data) -> Pack:

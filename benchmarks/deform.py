@@ -1,11 +1,10 @@
 """Deformable convolution in plain torch against an ordinary convolution of the same shape.
 
-python benchmarks/deform.py [--size 64] [--batch 4] [--threads 2]: milliseconds of forward + backward (median)
+python benchmarks/deform.py [--size 64] [--batch 4] [--threads 1]: milliseconds of forward + backward (best of 15)
 and the memory that autograd keeps for the backward pass.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 
@@ -21,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -60,7 +59,7 @@ def _print_rows(title: str, layers: dict[str, Callable[[Tensor], Tensor]], x: Te
         print(f"{title:>10} {name:>18} {cost[0]:8.1f} {ratios[0]:6.1f} {cost[1]:10.1f} {ratios[1]:6.1f}")
 
 
-def _milliseconds(layer: Callable[[Tensor], Tensor], x: Tensor, rounds: int = 7) -> float:
+def _milliseconds(layer: Callable[[Tensor], Tensor], x: Tensor, rounds: int = 15) -> float:
     times = []
     for _ in range(rounds + 2):
         given = x.detach().requires_grad_()
@@ -69,7 +68,7 @@ def _milliseconds(layer: Callable[[Tensor], Tensor], x: Tensor, rounds: int = 7)
         if x.is_cuda:
             torch.cuda.synchronize()
         times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times[2:])
+    return min(times[2:])
 
 
 def _saved(layer: Callable[[Tensor], Tensor], x: Tensor) -> int:

@@ -26,7 +26,7 @@ Params = dict[str, Scalar]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a sampler is built from; `numbers` are the numeric dimensions that exist in every configuration."""
+    """What a sampler is built from; `numbers` are the numeric dimensions that every configuration has."""
 
     seed: int
     startup: int

@@ -1,8 +1,8 @@
 """The search as Optuna sees it: `optuna.log`, a journal storage file that optuna-dashboard reads meanwhile.
 
-Written only, never read by a search. Each entry depends on the run's journal alone, times included, so a
-resumed run arrives at the same bytes: what the file has already is left, what it lacks is appended, and
-a file that says otherwise is replaced.
+Written only, never read by a search. Given times from the run's journal, a resumed run arrives at the same
+bytes: what the file has already is left, what it lacks is appended, and a file that says otherwise is
+replaced.
 """
 
 import json
@@ -58,7 +58,9 @@ class Mirror:
             names = {"study:metric_names": list(objectives)}
             self._add(JournalOperation.SET_STUDY_SYSTEM_ATTR, study_id=0, system_attr=names)
 
-    def opened(self, number: int, params: Mapping[str, Scalar], config_id: str, at: float) -> None:
+    def opened(
+        self, number: int, params: Mapping[str, Scalar], config_id: str, at: float | None = None
+    ) -> None:
         """Numbers must come in order, from 0 on: Optuna counts by itself."""
         self._add(
             self._operation.CREATE_TRIAL,
@@ -80,7 +82,9 @@ class Mirror:
             self._operation.SET_TRIAL_INTERMEDIATE_VALUE, trial_id=number, step=step, intermediate_value=value
         )
 
-    def ended(self, number: int, state: State, values: Sequence[float] | None, at: float) -> None:
+    def ended(
+        self, number: int, state: State, values: Sequence[float] | None, at: float | None = None
+    ) -> None:
         """Pruned shows as pruned, although the sampler was told a value for it."""
         code = {"complete": 1, "pruned": 2, "failed": 3}[state]
         told = list(values) if values is not None and state != "failed" else None
@@ -172,6 +176,6 @@ def _content(path: str) -> bytes:
         return b""
 
 
-def _moment(at: float) -> str:
-    """`at` in seconds since 1970."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
+def _moment(at: float | None) -> str:
+    """`at` in seconds since 1970, or now."""
+    return datetime.fromtimestamp(time.time() if at is None else at, UTC).isoformat(timespec="microseconds")

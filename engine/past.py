@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from engine.conductor import Past
 from engine.errors import SonotuneError
+from engine.race.events import Status
 from engine.results import FoldResult, RunPaths, damaged_files, read_result, read_table
 from engine.storage import Storage
 from engine.task import Task
@@ -24,7 +25,7 @@ def past_of(storage: Storage, task: Task, result: FoldResult) -> Past:
     table = read_table(storage, f"{RunPaths.result(task)}/epochs.parquet")
     scores, values = table["score"].to_pylist(), table["values"].to_pylist()
     epochs = [(score, tuple(each)) for score, each in zip(scores, values, strict=True)]
-    status = "diverged" if result.status == "diverged" else "complete"
+    status: Status = "diverged" if result.status == "diverged" else "complete"
     return Past(epochs, status, result.score, tuple(result.values))
 
 

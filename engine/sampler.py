@@ -119,9 +119,11 @@ class Sampler:
         return isinstance(self._source, Learned)
 
     def replay(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Goes through `asked` records (number, params) and `told` ones (number, values, state, figures)."""
+        """Goes through records: `warm` (past), `asked` (params), `told` (number, values, state, figures)."""
         for record in records:
-            if record["event"] == "asked":
+            if record["event"] == "warm":
+                self.warm(Past(**one) for one in record["past"])
+            elif record["event"] == "asked":
                 self.ask_again(record["params"])
             elif record["event"] == "told":
                 self.tell(record["number"], record["values"], record["state"], record.get("figures"))

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import SonotuneError
+from engine.journal import read_journal
 from engine.results import FoldResult, RunPaths, damaged_files, read_result
 from engine.spec import text
+from engine.spec.load import study_of
 from engine.storage import Storage, open_storage
 from engine.task import Task
 
@@ -55,7 +57,8 @@ class Run:
     folds: tuple[str, ...]
     classes: tuple[str, ...]
     configs: tuple[Config, ...]
-    stages: tuple[FoldResult, ...]
+    stages: tuple[FoldResult, ...]  # first stages that configurations share
+    finals: tuple[FoldResult, ...]  # outer folds of a nested design: the pick of each, trained anew
     problems: tuple[Problem, ...] = field(default=())
 
     @cached_property
@@ -84,7 +87,9 @@ class Run:
 
     def _table(self, task: Task, name: str, columns: Sequence[str] | None) -> pa.Table:
         data = self.storage.read(f"{RunPaths.result(task)}/{name}")
-        return pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False)
+        return pq.read_table(
+            pa.BufferReader(data), columns=list(columns) if columns else None, use_threads=False
+        )
 
     def sizes(self) -> dict[str, dict[str, int]]:
         """How many cases each part of each fold has, as far as the manifest says."""
@@ -108,8 +113,9 @@ def load(location: str) -> Run:
     manifest = _read(storage, RunPaths.folds, _mapping, problems)
     provenance = _read(storage, RunPaths.provenance, _mapping, problems)
     journal = tuple(_journal(storage, problems))
-    results, unfinished = _results(storage, problems)
-    main = [r for r in results if r.stage == "main"]
+    results = _results(storage, problems)
+    outer = {str(row.get("name")) for row in manifest.get("finals") or () if isinstance(row, dict)}
+    main = [r for r in results if r.stage == "main" and r.fold not in outer]
     folds = _fold_names(manifest, main, problems)
     return Run(
         location=str(location),
@@ -121,8 +127,9 @@ def load(location: str) -> Run:
         journal=journal,
         folds=folds,
         classes=tuple(main[0].classes) if main else (),
-        configs=_configs(main, unfinished, folds, journal),
+        configs=_configs(main, folds, journal, study),
         stages=tuple(r for r in results if r.stage != "main"),
+        finals=tuple(r for r in results if r.stage == "main" and r.fold in outer),
         problems=tuple(problems),
     )
 
@@ -148,13 +155,24 @@ def _mapping(data: bytes) -> Mapping[str, Any]:
 
 
 def _journal(storage: Storage, problems: list[Problem]) -> Iterable[Mapping[str, Any]]:
-    """The run's events as far as they can be read; a report must not fail on a torn journal."""
+    """The run's events as far as they can be read; a report must not fail on a damaged journal."""
+    try:
+        records, warnings = read_journal(storage)
+    except SonotuneError as error:
+        problems.append(Problem(RunPaths.journal, str(error)))
+        yield from _readable(storage)
+    else:
+        problems += [Problem(RunPaths.journal, warning) for warning in warnings]
+        yield from records
+
+
+def _readable(storage: Storage) -> Iterable[Mapping[str, Any]]:
+    """Every line of a damaged journal that is JSON all the same."""
     for path in _journal_files(storage):
-        for number, line in enumerate(storage.read(path).splitlines(), 1):
+        for line in storage.read(path).splitlines():
             try:
                 record = json.loads(line)
             except ValueError:
-                problems.append(Problem(path, f"line {number} cannot be read"))
                 continue
             if isinstance(record, dict) and kind_of(record):
                 yield record
@@ -167,9 +185,8 @@ def _journal_files(storage: Storage) -> list[str]:
     return [f"{RunPaths.segments}/{name}" for name in storage.list(RunPaths.segments)]
 
 
-def _results(storage: Storage, problems: list[Problem]) -> tuple[list[FoldResult], list[Task]]:
+def _results(storage: Storage, problems: list[Problem]) -> list[FoldResult]:
     found: list[FoldResult] = []
-    unfinished: list[Task] = []
     for key in storage.list(RunPaths.results):
         for fold in storage.list(f"{RunPaths.results}/{key}"):
             task = Task(key, fold)
@@ -179,12 +196,12 @@ def _results(storage: Storage, problems: list[Problem]) -> tuple[list[FoldResult
                 problems.append(Problem(RunPaths.result(task), str(error)))
                 continue
             if result is None:
-                unfinished.append(task)
-            elif bad := damaged_files(storage, task, result):
+                continue
+            if bad := damaged_files(storage, task, result):
                 problems.append(Problem(RunPaths.result(task), f"{', '.join(bad)} missing or damaged"))
             else:
                 found.append(result)
-    return found, unfinished
+    return found
 
 
 def _fold_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -206,22 +223,31 @@ def _fold_names(
 
 def _configs(
     results: Sequence[FoldResult],
-    unfinished: Sequence[Task],
     folds: Sequence[str],
     journal: Sequence[Mapping[str, Any]],
+    study: Mapping[str, Any],
 ) -> tuple[Config, ...]:
     by_key: dict[str, dict[str, FoldResult]] = {}
     for result in sorted(results, key=lambda r: r.started):
         by_key.setdefault(result.key, {})[result.fold] = result
     dropped = {config_of(r): str(r.get("reason", "")) for r in journal if kind_of(r) == "dropped"}
-    asked = {config_of(r): r for r in journal if kind_of(r) in ("asked", "opened")}
-    order = [*asked, *by_key, *(t.key for t in unfinished), *dropped]
-    keys = [k for k in dict.fromkeys(order) if k and _is_main(k, by_key, asked, dropped)]
+    opened = [config_of(r) for r in journal if kind_of(r) == "opened"]
+    asked = configurations(study, journal)
+    order = [*opened, *by_key, *dropped]
+    keys = [k for k in dict.fromkeys(order) if k]
     return tuple(_config(key, by_key.get(key, {}), folds, dropped, asked.get(key, {})) for key in keys)
 
 
-def _is_main(key: str, *known: Mapping[str, Any]) -> bool:
-    return any(key in table for table in known)
+def configurations(
+    study: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """What the journal's values mean, also for configurations that never ended a fold."""
+    try:
+        space = study_of(study, RunPaths.study)
+        asked = [space.configuration(r["params"]) for r in journal if kind_of(r) == "asked"]
+    except (SonotuneError, KeyError, TypeError, ValueError):
+        return {}
+    return {one.config_id: one.record() for one in asked}
 
 
 def _config(
@@ -233,8 +259,7 @@ def _config(
 ) -> Config:
     done = {fold: found[fold] for fold in folds if fold in found and found[fold].status == "complete"}
     bad = [r for r in found.values() if r.status != "complete"]
-    config = next((r.config for r in found.values()), asked.get("config", {}))
-    config = config if isinstance(config, Mapping) else {}
+    config = next((r.config for r in found.values()), asked)
     if folds and len(done) == len(folds):
         return Config(key, config, "complete", done)
     if bad:
@@ -243,28 +268,16 @@ def _config(
 
 
 def kind_of(record: Mapping[str, Any]) -> str:
-    return str(record.get("event") or record.get("type") or "").lower()
+    return str(record.get("event") or "")
 
 
 def config_of(record: Mapping[str, Any]) -> str:
     """Events name their configuration directly or through their task."""
     task = record.get("task")
-    if isinstance(task, Mapping):
-        return str(task.get("key", ""))
-    if isinstance(task, list | tuple) and task:
-        return str(task[0])
-    if isinstance(task, str):
-        return task.split("/")[0]
-    value = record.get("config_id") or record.get("key") or record.get("config")
+    value = task.get("key") if isinstance(task, Mapping) else record.get("config")
     return value if isinstance(value, str) else ""
 
 
 def fold_of(record: Mapping[str, Any]) -> str:
     task = record.get("task")
-    if isinstance(task, Mapping):
-        return str(task.get("fold", ""))
-    if isinstance(task, list | tuple) and len(task) > 1:
-        return str(task[1])
-    if isinstance(task, str) and "/" in task:
-        return task.split("/")[1]
-    return str(record.get("fold", ""))
+    return str(task.get("fold", "")) if isinstance(task, Mapping) else ""

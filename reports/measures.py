@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-LOWER_IS_BETTER = ("hausdorff", "hd95", "hd95_directed", "asd", "assd", "brier", "ece", "incoherent",
-                   "lesions_false", "loss", "fp", "fn")  # fmt: skip
+from engine.spec.search import LESS_IS_BETTER
+
+LOWER_IS_BETTER = (*LESS_IS_BETTER, "lesions_false", "loss", "fp", "fn")
 LEADING = ("score", "dice", "iou", "dice_pooled", "iou_pooled", "hd95", "asd", "accuracy",
            "balanced_accuracy", "f1_macro", "f1_weighted", "auc_macro", "incoherent", "ece")  # fmt: skip
 DEFAULT_OBJECTIVE = {"dice": 0.5, "f1_macro": 0.5}
@@ -36,17 +37,12 @@ def leading(known: Iterable[str]) -> list[str]:
 
 
 def objective(study: Mapping[str, Any]) -> list[dict[str, float]]:
-    """What the search maximised: one weighted sum of metrics, or several (for a Pareto front)."""
+    """What the search maximised, oriented so that more is better: one weighted sum of metrics, or several."""
     search = study.get("search")
     given = search.get("objective") if isinstance(search, Mapping) else None
-    if isinstance(given, list) and given:
-        return [_weights(one) for one in given]
-    return [_weights(given)]
-
-
-def _weights(given: Any) -> dict[str, float]:
-    if isinstance(given, str) and given:
-        return {given: 1.0}
     if isinstance(given, Mapping) and given:
-        return {str(name): float(weight) for name, weight in given.items()}
-    return dict(DEFAULT_OBJECTIVE)
+        return [{str(name): float(weight) for name, weight in given.items()}]
+    names = [given] if isinstance(given, str) and given else given
+    if not isinstance(names, list) or not names:
+        return [dict(DEFAULT_OBJECTIVE)]
+    return [{str(name): 1.0 if higher_is_better(str(name)) else -1.0} for name in names]

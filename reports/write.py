@@ -1,15 +1,24 @@
 """Writes a report beside its run: page, Markdown, summary, tables, figures."""
 
+from rich.console import Console
+
 from engine.spec.select import Select
 from reports import page, summary
 from reports.build import Report, build
+from reports.console import console
 from reports.latex import latex
 from reports.load import load
 
 
-def write(location: str, select: Select | None = None, live: float | None = None) -> str:
-    """The report of one run; gives the path of its page back."""
-    return save(report_of(location, select), live)
+def write(
+    location: str, out: Console | None = None, select: Select | None = None, live: float | None = None
+) -> str:
+    """The report of one run, shown on `out` as well; gives the path of its page back."""
+    report = report_of(location, select)
+    path = save(report, live)
+    if out:
+        console(report, out)
+    return path
 
 
 def report_of(location: str, select: Select | None = None) -> Report:

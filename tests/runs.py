@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
+from engine.journal import Journal
 from engine.metrics.fold import fold_metrics
 from engine.results import PER_MASK, FoldResult, case_schema, parquet_bytes, write_result
 from engine.storage import open_storage
@@ -67,18 +68,26 @@ def make_run(location: Path | str, plan: Plan | None = None) -> Path:
     configs = [_config(number, plan, rng) for number in range(plan.configs)]
     journal: list[dict[str, Any]] = []
     for number, (key, config, quality) in enumerate(configs):
-        journal.append({"event": "asked", "number": number, "config_id": key, "config": config})
+        journal.append(
+            {"event": "asked", "number": number, "params": {"loss.lambda": config["loss"]["lambda"]}}
+        )
+        journal.append({"event": "opened", "config": key, "epochs": plan.epochs, "cost": 1.0})
         short = number >= plan.configs - plan.dropped
         for fold in manifest["folds"][: 1 if short else None]:
             _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
+        for fold in manifest.get("finals", ()) if number == plan.configs // 2 else ():
+            _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
         if short:
             reason = f"P(final mean > incumbent's) = 0.0{number % 9 + 1} < 0.1"
-            journal.append({"event": "dropped", "config_id": key, "reason": reason, "epoch": plan.epochs})
+            journal.append({"event": "dropped", "config": key, "reason": reason, "audited": False})
     study = {"study": plan.name, "data": {"source": "phantom", "size": 64}, "search": dict(plan.search),
              "select": dict(plan.select), "race": {"rule": "paired" if plan.dropped else "none"}}  # fmt: skip
     storage.write("study.yaml", yaml.safe_dump(study).encode())
     storage.write("folds.json", json.dumps(manifest).encode())
-    storage.write("journal.jsonl", "".join(json.dumps(r) + "\n" for r in journal).encode())
+    with Journal(storage) as log:
+        for record in ({"event": "study"}, *journal):
+            log.append(record)
+        log.commit()
     storage.write("provenance.json", json.dumps(PROVENANCE).encode())
     return Path(str(location))
 
@@ -98,12 +107,15 @@ def _manifest(plan: Plan, cohort: Cohort, rng: np.random.Generator) -> dict[str,
     if not plan.outer:
         return {"folds": _folds(plan, cohort, np.arange(plan.cases), "", rng), "warnings": []}
     parts = _split(cohort.clusters, np.arange(plan.cases), plan.outer, rng)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    finals: list[dict[str, Any]] = []
     for number, held in enumerate(parts):
-        inner = np.setdiff1d(np.arange(plan.cases), held)
-        for row in _folds(plan, cohort, inner, f"o{number}-", rng):
-            rows.append(row | {"outer": number, "test": cohort.names[held].tolist()})
-    return {"folds": rows, "warnings": []}
+        rest = np.setdiff1d(np.arange(plan.cases), held)
+        inner = _folds(plan, cohort, rest, f"o{number}-", rng)
+        rows += [row | {"outer": number} for row in inner]
+        final = inner[0] | {"name": f"o{number}", "outer": number, "test": cohort.names[held].tolist()}
+        finals.append(final | {"train": sorted({*inner[0]["train"], *inner[0]["test"]})})
+    return {"folds": rows, "finals": finals, "warnings": []}
 
 
 def _folds(plan: Plan, cohort: Cohort, among: np.ndarray, prefix: str, rng: Any) -> list[dict[str, Any]]:

@@ -1,8 +1,10 @@
 # ruff: noqa: E501 (a table with a row per line)
 """Broken data ends in one message that names the file and the rule; `skip_broken` leaves the case out."""
 
+import contextlib
 import os
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.data.decode import Broken, read_image, read_mask
 from engine.data.load import load
+from engine.data.tables import read_table
 from engine.errors import SonotuneError
 from engine.spec.data import Data
 from tests import layouts
@@ -181,6 +185,9 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "mask that is all lesion": ("busi", lambda r: put(r / MASK, grey(255)), "full-mask", "every pixel"),
     "mask in transparency only": ("busi", lambda r: transparent(r / MASK), "mask-transparency", "_mask.png"),
     "same name, two endings": ("busi", lambda r: put(r / "benign/benign (1).bmp", ramp(99)), "same-name", "benign (1)"),
+    "a name that is no text": (
+        "busi", lambda r: os.rename(r / IMAGE, os.fsencode(r) + b"/benign/benign \xff.png"), "case-name", "\\udcff",
+    ),
     "folder named .png": ("busi", lambda r: (r / "benign/benign (8).png").mkdir(), "not-a-file", "benign (8).png"),
     "pipe named .png": ("busi", lambda r: os.mkfifo(r / "benign/benign (8).png"), "not-a-file", "benign (8).png"),
     "link to nowhere": ("busi", lambda r: link(r / IMAGE, r / "nowhere.png"), "missing", "benign (1).png"),
@@ -241,6 +248,9 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "image that is not there": ("manifest", lambda r: (r / "pictures/0.png").unlink(), "missing", "pictures/0.png"),
     "mask that is not there": ("manifest", lambda r: (r / "outlines/0.png").unlink(), "missing", "outlines/0.png"),
     "mask cell empty": ("manifest", lambda r: swap(r / "cases.csv", "outlines/0.png", ""), "no-mask", "0.png"),
+    "image path of 5,000 letters": (
+        "manifest", lambda r: swap(r / "cases.csv", "pictures/0", "p" * 5000), "unreadable", "pppp",
+    ),
     "image cell empty": ("manifest", lambda r: swap(r / "cases.csv", "pictures/0.png", ""), "no-image", "row 2"),
     "fold number out of range": ("manifest", lambda r: swap(r / "cases.csv", "p0,1", "p0,7", 1), "fold", "fold 7"),
     "fold of minus one": ("manifest", lambda r: swap(r / "cases.csv", "p0,1", "p0,-1", 1), "fold", "'-1'"),
@@ -364,3 +374,39 @@ def test_several_lesions_of_one_class_in_one_mask_are_no_mistake(tmp_path: Path)
     data = write("bus_uclm", tmp_path / "data")
     paint(tmp_path / "data" / "masks" / "P000_000.png", (0, 255, 0), (0, 255, 0), (0, 255, 0))
     assert len(load(data, tmp_path / "cache")) == 12
+
+
+def test_bytes_turned_at_random_never_raise_anything_but_broken(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for ending in ("png", "bmp", "jpg", "tif"):
+        path = tmp_path / f"a.{ending}"
+        put(path, ramp(255))
+        whole = np.frombuffer(path.read_bytes(), np.uint8)
+        for _ in range(150):
+            damaged = whole.copy()
+            places = generator.integers(0, min(len(whole), 400), 6)
+            damaged[places] = generator.integers(0, 256, 6)
+            path.write_bytes(damaged.tobytes())
+            with contextlib.suppress(Broken):
+                assert read_image(path).dtype == np.uint8
+            with contextlib.suppress(Broken):
+                assert read_mask(path).pixels.max() <= 1
+
+
+def test_a_workbook_that_unpacks_to_gigabytes_is_refused_unopened(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.xlsx"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as parts,
+        parts.open("xl/worksheets/sheet1.xml", "w") as sheet,
+    ):
+        for _ in range(300):
+            sheet.write(bytes(1024**2))
+    with pytest.raises(SonotuneError, match="at most"):
+        read_table(path)
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    data = write("busi", tmp_path / "data")
+    (tmp_path / "cache").write_text("a file in the way")
+    with pytest.raises(SonotuneError, match="cannot write to"):
+        load(data, tmp_path / "cache")

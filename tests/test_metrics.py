@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import monai.metrics as mm
 import numpy as np
@@ -17,7 +18,7 @@ from engine.errors import SonotuneError
 from engine.metrics import surface
 from engine.metrics.case import score_masks
 from engine.metrics.classification import auc, brier, calibration_error
-from engine.metrics.fold import confusion, fold_metrics
+from engine.metrics.fold import confusion, figure_names, fold_metrics
 from engine.metrics.table import case_table
 from engine.results import PER_MASK, case_schema, parquet_bytes
 
@@ -161,6 +162,15 @@ def test_lesions_that_touch_by_a_corner_are_one_and_cases_never_touch() -> None:
     assert unscaled(mask, mask)["lesions"].tolist() == [1, 1]
 
 
+def test_a_case_has_the_same_scores_alone_and_in_any_company() -> None:
+    truth, said = ellipses(300, 16, 9, 0.2), ellipses(300, 16, 10, 0.2)
+    together = unscaled(truth, said)
+    for case in (0, 127, 128, 299):
+        alone = unscaled(truth[case : case + 1], said[case : case + 1])
+        np.testing.assert_equal({name: values[case] for name, values in together.items()},
+                                {name: values[0] for name, values in alone.items()})  # fmt: skip
+
+
 def test_a_case_table_has_the_schema_and_every_name() -> None:
     table = rows(20)
     assert table.schema == case_schema()
@@ -277,6 +287,23 @@ def test_a_model_of_one_task_has_the_figures_of_that_task_only() -> None:
     assert not {"accuracy", "incoherent"} & set(masks_only)
     assert "refined_f1_macro" in classes_only
     assert not {"dice", "incoherent"} & set(classes_only)
+
+
+@pytest.mark.parametrize("surface_asked", [True, False])
+@pytest.mark.parametrize("missing", ["predicted", "probabilities", None])
+def test_the_names_of_all_figures_are_known_beforehand(missing: str | None, surface_asked: bool) -> None:
+    changes: dict[str, object] = {} if missing is None else {missing: None}
+    figures = fold_metrics(rows(10, surface=surface_asked, **changes), CLASSES)
+    names = figure_names(CLASSES, missing != "predicted", missing != "probabilities", surface_asked)
+    assert names == tuple(figures)
+
+
+def test_every_figure_and_every_case_column_is_documented() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
+    ends = tuple(f"_{name}" for name in CLASSES)
+    names = {n.removeprefix("refined_") for n in figure_names(CLASSES, True, True)}
+    whole = {n for n in names if not n.endswith(ends)} | {"sensitivity_<class>", "auc_<class>"}
+    assert [n for n in sorted(whole | set(PER_MASK)) if f"`{n}`" not in page] == []
 
 
 def test_distances_that_were_not_asked_for_are_not_called_undefined() -> None:

@@ -1,6 +1,7 @@
 """`sonotune models`, `spaces` and `schema`: what there is to choose from."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,10 +28,8 @@ def models(
     """List every model that a space can name."""
     from engine.models.registry import MODELS
 
-    rows: list[dict[str, Any]] = [
-        {"name": r.name, "system": r.system, "about": r.about, "defaults": dict(r.defaults)}
-        for r in MODELS.values()
-    ]
+    shown = ("name", "system", "about", "defaults")
+    rows: list[dict[str, Any]] = [{name: getattr(row, name) for name in shown} for row in MODELS.values()]
     if cost:
         rows = [row | _cost(row["name"], size) for row in rows]
     if as_json:
@@ -58,15 +57,12 @@ def spaces() -> None:
     table = Table("space", "study", "profiles", box=None, pad_edge=False)
     for path in sorted(SPACES.glob("*.yaml")):
         document = text.read_mapping(path)
-        table.add_row(str(path.relative_to(Path.cwd())) if _walkable() else str(path),
-                      str(document.get("study")), ", ".join(document.get("profiles") or {}))  # fmt: skip
+        table.add_row(
+            os.path.relpath(path), str(document.get("study")), ", ".join(document.get("profiles") or {})
+        )
     if not table.row_count:
         raise SonotuneError(f"there are no search spaces in {SPACES}; they come with the source checkout")
     Console().print(table)
-
-
-def _walkable() -> bool:
-    return SPACES.is_relative_to(Path.cwd())
 
 
 def schema() -> None:

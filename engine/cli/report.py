@@ -3,13 +3,15 @@
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 Runs = Annotated[list[str], typer.Argument(help="Run folders; several are shown side by side.")]
 
 
 def report(run: Runs) -> None:
     """Write the report of a run folder and print its leaderboard."""
-    from reports.commands import report_one
+    from reports.write import write
 
+    console = Console()
     for location in run:
-        typer.echo(report_one(location))
+        console.print(f"report: {write(location, console)}", soft_wrap=True, highlight=False)

@@ -1,6 +1,6 @@
 """`sonotune search` and `sonotune resume`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -8,6 +8,9 @@ from rich.console import Console
 from engine.cli.options import Address, Profile, Set, Space
 from engine.errors import SonotuneError
 from engine.spec.load import load
+
+if TYPE_CHECKING:
+    from engine.driver.launch import Outcome
 
 STOPPED = 130
 
@@ -57,7 +60,7 @@ def _configs(extend: list[str]) -> int | None:
     return configs
 
 
-def _close(location: str, console: Console, outcome: "launch.Outcome") -> None:  # noqa: F821
+def _close(location: str, console: Console, outcome: "Outcome") -> None:
     """The report is written also of what there is when a search was stopped."""
     from reports.commands import report_one
 

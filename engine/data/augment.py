@@ -60,11 +60,11 @@ class Pipeline:
         grey = image[:, :, :1]
         low, high = float(grey.min()), float(grey.max())
         reach = np.float32(max(high - low, 1e-6))
-        unit = {"image": (grey - np.float32(low)) / reach}
-        changed = unit
+        unit = (grey - np.float32(low)) / reach
+        changed: dict[str, Any] = {"image": unit}
         for transform in self.tones:
             changed = transform(**changed)
-        if changed is unit:
+        if changed["image"] is unit:
             return image
         grey = changed["image"].reshape(grey.shape) * reach + np.float32(low)
         return grey if image.shape[2] == 1 else np.concatenate([grey, image[:, :, 1:]], axis=2)

@@ -37,7 +37,9 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.text} [{self.rule}]"
+        """Names of files need not be text; what is not is shown as its bytes."""
+        told = f"{self.file}: {self.text} [{self.rule}]"
+        return told.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """From an image file to pixels. Everything is decided from the header before a pixel is decoded."""
 
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +33,13 @@ class Mask:
 
 def check_place(path: Path, root: Path) -> None:
     """The rules of a file's place, before it is opened."""
+    try:
+        _check_place(path, root)
+    except OSError as error:
+        raise Broken("unreadable", f"cannot be looked at: {error.strerror}") from None
+
+
+def _check_place(path: Path, root: Path) -> None:
     if path.is_symlink() and not path.exists():
         raise Broken("missing", "is a link that leads nowhere")
     if not is_inside(path, root):
@@ -72,8 +77,7 @@ def _open(path: Path) -> Image.Image:
         raise Broken("too-large", f"its header promises more than {LARGEST:,} pixels") from None
     except UnidentifiedImageError:
         raise Broken("format", f"is not an image of a format read here ({', '.join(FORMATS)})") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, MemoryError,
-            OverflowError, struct.error, zlib.error) as error:  # fmt: skip
+    except Exception as error:  # broken files raise whatever the decoder stumbled over
         raise Broken("unreadable", f"cannot be decoded: {error or type(error).__name__}") from None
     return picture
 

@@ -3,6 +3,7 @@
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import SonotuneError
@@ -26,6 +27,23 @@ def pictures(folder: Path) -> Iterator[Path]:
 def by_stem(folder: Path) -> dict[str, Path]:
     """The last one wins where two files differ in their extension only: `clashes` finds those."""
     return {path.stem: path for path in pictures(folder)}
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """No rights, a broken disk or a lost network drive, told without a traceback."""
+    try:
+        yield
+    except OSError as error:
+        raise SonotuneError(f"cannot read {what}: {error}; check that it is there and may be read") from error
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SonotuneError(f"cannot write to {str(place)!r}: {error}; it needs rights and room") from error
 
 
 def folder_at(root: str | Path | None, layout: str) -> Path:

@@ -12,9 +12,10 @@ import numpy as np
 from engine.data import phantom
 from engine.data.arrow import VERSION, named, read_pack, write_pack
 from engine.data.cases import Found, Pack, Problem
-from engine.data.files import stamp
+from engine.data.files import reading, stamp, writing
 from engine.data.groups import read_groups
-from engine.data.pack import Progress, Square, squares
+from engine.data.pack import Square, squares
+from engine.data.parallel import Progress
 from engine.data.select import check_classes, select
 from engine.data.sources.table import SOURCES
 from engine.errors import SonotuneError, many
@@ -33,8 +34,9 @@ def load(data: Data, cache: Path, progress: Progress | None = None) -> Pack:
     pack = _cached(folder, entry)
     if pack is None:
         pack = _generated(data) if data.source == "phantom" else _pack(data, found, progress)
-        write_pack(folder.root / f"{pack.fingerprint}.arrow", pack)
-        folder.write(entry, json.dumps({"fingerprint": pack.fingerprint, "notes": pack.notes}).encode())
+        with writing(cache):
+            write_pack(folder.root / f"{pack.fingerprint}.arrow", pack)
+            folder.write(entry, json.dumps({"fingerprint": pack.fingerprint, "notes": pack.notes}).encode())
     if data.groups is None:
         return pack
     return replace(pack, groups=read_groups(Path(data.groups), pack))
@@ -55,7 +57,8 @@ def root_of(data: Data) -> Path:
 
 def find(data: Data) -> Found:
     """The cases that the study uses, none of them decoded."""
-    return select(SOURCES[data.source].find(data), data)
+    with reading(f"data.root {data.root!r}"):
+        return select(SOURCES[data.source].find(data), data)
 
 
 def _generated(data: Data) -> Pack:

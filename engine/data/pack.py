@@ -1,9 +1,7 @@
 """Decoding and resizing once: from found cases to squares, in parallel, with every problem collected."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from os import cpu_count
 from pathlib import Path
 
 import cv2
@@ -11,10 +9,8 @@ import numpy as np
 
 from engine.data.cases import Case, Problem
 from engine.data.examine import examine
+from engine.data.parallel import Progress, in_order
 from engine.spec.data import Data
-
-Progress = Callable[[int, int], None]
-AHEAD = 4  # decoded cases that may wait per thread: memory stays small whatever the size of the data set
 
 
 @dataclass(frozen=True)
@@ -29,16 +25,11 @@ class Square:
     remarks: tuple[Problem, ...]
 
 
-def squares(cases: tuple[Case, ...], root: Path, data: Data, progress: Progress | None) -> Iterator[Square]:
-    """In the order of `cases`. Decoding and resizing leave Python, so threads are enough."""
-    threads = cpu_count() or 1
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(cases), threads * AHEAD):
-            some = cases[start : start + threads * AHEAD]
-            for index, square in enumerate(pool.map(lambda case: _square(case, root, data), some)):
-                if progress:
-                    progress(start + index + 1, len(cases))
-                yield square
+def squares(
+    cases: tuple[Case, ...], root: Path, data: Data, progress: Progress | None = None
+) -> Iterator[Square]:
+    """In the order of `cases`."""
+    return in_order(lambda case: _square(case, root, data), cases, progress)
 
 
 def _square(case: Case, root: Path, data: Data) -> Square:

@@ -13,7 +13,7 @@ from engine.spec.data import Data
 
 FEWEST = 3  # cases of a class: one each to train, validate and test on
 KNOWN = ("benign", "malignant", NORMAL)
-NAME = re.compile(r"^(?!\.)[^/\\\x00-\x1f\x7f]{1,200}\Z")
+NAME = re.compile(r"^(?!\.)[^/\\]{1,200}\Z")
 
 
 def select(found: Found, data: Data) -> Found:
@@ -32,11 +32,11 @@ def select(found: Found, data: Data) -> Found:
 
 def _names(cases: tuple[Case, ...]) -> list[Problem]:
     """Names become file names in a run folder, so they hold no separators; two cases never share one."""
-    rule = "must be 1 to 200 characters, without slashes, control characters or a dot in front"
+    rule = "must be 1 to 200 characters, printable, without slashes, without a dot in front"
     bad = [
         Problem(case.name, case.image.name, "case-name", f"has the case name {case.name!r}; it {rule}")
         for case in cases
-        if not NAME.match(case.name) or case.name != case.name.strip()
+        if not (NAME.match(case.name) and case.name.isprintable() and case.name == case.name.strip())
     ]
     first: dict[str, Case] = {}
     for case in cases:

@@ -4,23 +4,31 @@ import csv
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from zipfile import ZipFile
 
 from engine.errors import SonotuneError, many
 
 Row = dict[str, str]
 SEPARATORS = (",", ";", "\t")
+LARGEST = 256 * 1024**2  # bytes, unpacked; the largest data sets have some thousand rows
 
 
 def read_table(path: Path, needed: Iterable[str] = ()) -> list[Row]:
     """Rows as text by column name, spaces around cells removed; an empty cell is ''."""
     if not path.is_file():
         raise SonotuneError(f"table {str(path)!r} does not exist or is not a file")
+    _check_size(path, path.stat().st_size)
     readers = {".parquet": _parquet, ".xlsx": _excel}
     names, lines = readers.get(path.suffix.lower(), _csv)(path)
     _check_names(path, names, list(needed))
     if not lines:
         raise SonotuneError(f"table {str(path)!r} has a header and no rows")
     return [dict(zip(names, line, strict=True)) for line in lines]
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > LARGEST:
+        raise SonotuneError(f"table {str(path)!r} has {size:,} bytes; at most {LARGEST:,} are read")
 
 
 def _check_names(path: Path, names: list[str], needed: list[str]) -> None:
@@ -94,8 +102,12 @@ def _excel(path: Path) -> tuple[list[str], list[list[str]]]:
     from openpyxl import load_workbook
 
     try:
+        with ZipFile(path) as parts:
+            _check_size(path, sum(part.file_size for part in parts.infolist()))
         book = load_workbook(path, read_only=True, data_only=True)
         lines = [[_cell(value) for value in line] for line in book.worksheets[0].iter_rows(values_only=True)]
+    except SonotuneError:
+        raise
     except Exception as error:  # openpyxl lets zip, XML and key errors through
         raise SonotuneError(f"table {str(path)!r} is not an Excel file: {error}") from None
     lines = [line for line in lines if any(line)]

@@ -28,14 +28,14 @@ class Bend(A.ElasticTransform):
     """Smooth displacement whose root mean square is drawn in shares of the side, not in filter units."""
 
     def __init__(self, shares: tuple[float, float], smoothness: float, p: float) -> None:
-        super().__init__(p=p)
+        super().__init__(noise_distribution="uniform", p=p)
         self.shares, self.smoothness = shares, smoothness
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         side = max(params["shape"][:2])
         self.sigma = self.smoothness * side
         wanted = self.py_random.uniform(*self.shares) * side
-        self.alpha = wanted * 2.0 * np.sqrt(np.pi) * self.sigma  # undoes the smoothing's loss of power
+        self.alpha = wanted * np.sqrt(12.0 * np.pi) * self.sigma  # uniform noise, smoothed, to deviation 1
         return super().get_params_dependent_on_data(params, data)
 
 

@@ -140,7 +140,12 @@ class Session:
             tune_config=tune.TuneConfig(
                 search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
             ),
-            run_config=tune.RunConfig(name="folds", storage_path=str(scratch / "tune"), verbose=0),
+            run_config=tune.RunConfig(
+                name="folds",
+                storage_path=str(scratch / "tune"),
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
         )
         tuner.fit()
 

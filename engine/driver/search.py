@@ -20,7 +20,7 @@ class TaskSearcher(Searcher):
         self.closing = False
         self.error: SonotuneError | None = None
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         if self.closing and not self.tasks:
             return Searcher.FINISHED
         if self.closing or len(self.tasks) >= self.slots():

@@ -52,7 +52,7 @@ class Shared:
 class FoldTrainable(tune.Trainable):
     """Tune's config is {"key", "fold", "record"}; a step is an epoch, the last one reports the end."""
 
-    def setup(self, config: dict[str, Any], shared: Shared) -> None:
+    def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
         self.shared = shared
         self.storage = open_storage(shared.location)
         self.begin(config)

@@ -11,6 +11,7 @@ from engine.metrics.surface import SURFACE, surface_distances
 from engine.results import PER_MASK
 
 Columns = dict[str, np.ndarray]
+BLOCK = 128  # cases scored at a time: numbered lesions take eight times the memory of the masks
 
 
 def pixel_counts(truth: np.ndarray, predicted: np.ndarray) -> Columns:
@@ -49,6 +50,16 @@ def score_masks(
     Counts are in pixels of the stack; distances in original pixels, or mm where spacing is known. They take
     most of the time: without `surface` they are left out.
     """
+    blocks = [
+        _score(truth[block], predicted[block], sizes[block], spacing[block], surface)
+        for block in (slice(start, start + BLOCK) for start in range(0, max(len(truth), 1), BLOCK))
+    ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _score(
+    truth: np.ndarray, predicted: np.ndarray, sizes: np.ndarray, spacing: np.ndarray, surface: bool
+) -> Columns:
     counts = pixel_counts(truth, predicted)
     columns = counts | overlaps(counts) | lesion_counts(truth, predicted)
     if surface:

@@ -14,7 +14,7 @@ from engine.errors import SonotuneError
 from engine.metrics.classification import class_figures, confusion_of, probability_figures
 from engine.metrics.refine import incoherent, normal_class
 from engine.metrics.segmentation import lesion_figures, mean_figures, pooled_figures
-from engine.results import MASK_METRICS, PER_MASK
+from engine.results import MASK_METRICS, PER_MASK, case_schema
 
 SURFACE = ("hausdorff", "hd95", "hd95_directed", "asd", "assd")
 RAW, REFINED = "", "refined_"
@@ -31,6 +31,21 @@ def fold_metrics(cases: pa.Table, classes: Sequence[str]) -> dict[str, float]:
         found |= coherence_part(cases, prefix, classes)
         figures |= {prefix + name: value for name, value in found.items()}
     return figures
+
+
+def figure_names(
+    classes: Sequence[str], segments: bool, classifies: bool, surface: bool = True
+) -> tuple[str, ...]:
+    """What `fold_metrics` will hold for a model, so that an objective can be refused before any training.
+    Epochs are scored without `surface` distances."""
+    row: dict[str, object] = {"case": "", "label": classes[0]}
+    if classifies:
+        certain = [1.0] + [0.0] * (len(classes) - 1)
+        row |= {"predicted": classes[0], "refined_predicted": classes[0], "probabilities": certain}
+    if segments:
+        scored = [name for name in PER_MASK if surface or name not in SURFACE]
+        row |= {prefix + name: 0 for prefix in (RAW, REFINED) for name in scored}
+    return tuple(fold_metrics(pa.Table.from_pylist([row], schema=case_schema()), classes))
 
 
 def confusion(cases: pa.Table, classes: Sequence[str], refined: bool = False) -> np.ndarray:

@@ -29,14 +29,17 @@ def sampling_grid(offset: Tensor) -> Tensor:
     At least float32: in bfloat16 a column beyond 256 could only be even."""
     height, width = offset.shape[-2:]
     offset = offset if offset.dtype == torch.float64 else offset.float()
-    rows = torch.arange(height, device=offset.device, dtype=offset.dtype).view(1, 1, height, 1)
-    columns = torch.arange(width, device=offset.device, dtype=offset.dtype).view(1, 1, 1, width)
     tap = torch.arange(TAPS, device=offset.device)
-    dy = torch.div(tap, 3, rounding_mode="floor").sub(1).to(offset.dtype).view(1, TAPS, 1, 1)
-    dx = (tap % 3 - 1).to(offset.dtype).view(1, TAPS, 1, 1)
-    y = rows + dy + offset[:, 0::2]
-    x = columns + dx + offset[:, 1::2]
-    return torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    y = _places(torch.div(tap, 3, rounding_mode="floor") - 1, height, offset.dtype).unsqueeze(2)
+    x = _places(tap % 3 - 1, width, offset.dtype).unsqueeze(1)
+    return torch.stack([x + offset[:, 1::2] * (2 / width), y + offset[:, 0::2] * (2 / height)], dim=-1)
+
+
+def _places(shift: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+    """shift: [9] -> [9, length]: where each tap looks along one axis before it is moved, a pixel's centre
+    being (2 i + 1) / length - 1."""
+    pixels = torch.arange(length, device=shift.device) + shift[:, None]
+    return (2 * pixels + 1).to(dtype) / length - 1
 
 
 def _sample_then_project(x: Tensor, grid: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

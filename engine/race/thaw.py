@@ -52,13 +52,17 @@ class Thaw(TrainAll):
         return row, self.slice(row)
 
     def _first(self):
-        fresh = np.flatnonzero(self.heat.ready[: self.heat.count] & (self.heat.depth[: self.heat.count].sum(1) == 0))
+        fresh = np.flatnonzero(
+            self.heat.ready[: self.heat.count] & (self.heat.depth[: self.heat.count].sum(1) == 0)
+        )
         fresh = [r for r in fresh if not (self.heat.state[r] == State.RUNNING).any()]
         return (int(fresh[0]), self.heat.next_fold(int(fresh[0]))) if len(fresh) else None
 
     def draws(self) -> np.ndarray:
         rng = np.random.default_rng([self.setting.seed, self.forecast.looks])
-        return self.forecast.mean + np.sqrt(self.forecast.variance) * rng.standard_normal(len(self.forecast.mean))
+        return self.forecast.mean + np.sqrt(self.forecast.variance) * rng.standard_normal(
+            len(self.forecast.mean)
+        )
 
     def slice(self, row: int) -> int:
         """The fold whose next level tells most per epoch."""
@@ -73,7 +77,10 @@ class Thaw(TrainAll):
             cost = levels[d] - (levels[d - 1] if d else 0)
             after = depth.copy()
             after[k] += 1
-            gain = b.weights(tuple(np.sort(depth)[::-1].tolist())).variance - b.weights(tuple(np.sort(after)[::-1].tolist())).variance
+            gain = (
+                b.weights(tuple(np.sort(depth)[::-1].tolist())).variance
+                - b.weights(tuple(np.sort(after)[::-1].tolist())).variance
+            )
             if gain / cost > best:
                 best, choice = gain / cost, k
         return choice

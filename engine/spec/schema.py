@@ -6,6 +6,7 @@ from typing import Any
 from engine.spec.space import KINDS, SEARCHABLE
 from engine.spec.study import Configuration, Fixed
 
+AROUND = ("default", "description", "title")
 DISTRIBUTION = {"$ref": "#/$defs/Distribution"}
 
 
@@ -34,7 +35,7 @@ def _leaves_may_vary(definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def _or_distribution(body: dict[str, Any]) -> dict[str, Any]:
-    outside = {name: body[name] for name in ("default", "description", "title") if name in body}
+    outside: dict[str, Any] = {name: body[name] for name in AROUND if name in body}
     inside = {name: value for name, value in body.items() if name not in outside}
     return {"anyOf": [inside, DISTRIBUTION], **outside}
 

@@ -100,10 +100,11 @@ class FoldRun:
         if improved:
             self.best, self.best_epoch, self.values = score, number, values
         self.network.schedule.end(score)
-        row = {"stage": "main", "epoch": number, "lr": lr, "images_per_second": images / spent}
+        row: EpochRow = {"stage": "main", "epoch": number, "lr": lr, "images_per_second": images / spent}
         row |= {"score": score, "best": self.best, "values": values} | terms | figures
-        row["seconds"] = time.perf_counter() - began
-        self.seconds += row["seconds"]
+        spent = time.perf_counter() - began
+        row["seconds"] = spent
+        self.seconds += spent
         self.rows.append(row)
         self._save(improved)
         return row
@@ -195,8 +196,12 @@ class FoldRun:
             worker=f"{socket.gethostname()}:{os.getpid()}",
             started=self.started,
             error=error,
-            **(figures or {}),
-            **costs.record(),
+            validation=(figures or {}).get("validation", {}),
+            test=(figures or {}).get("test", {}),
+            parameters=costs.parameters,
+            flops=costs.flops,
+            latency_ms=costs.latency_ms,
+            peak_memory_mb=costs.peak_memory_mb,
         )
         epochs = pa.Table.from_pylist(self.rows)
         everything = {"epochs.parquet": parquet_bytes(epochs)} | (files or {})

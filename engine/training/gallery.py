@@ -1,6 +1,7 @@
 """A few test cases as small pictures, so that a report shows what the figures mean."""
 
 import json
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,8 @@ SHOWN = ("case", "label", "predicted", "refined_predicted", "dice")
 
 def files(pack: Pack, found: Outputs, table: pa.Table) -> dict[str, bytes]:
     """Pictures of the best, median and worst cases, and `gallery/index.json` that says which is which."""
-    listed, written = [], {}
+    listed: list[dict[str, Any]] = []
+    written: dict[str, bytes] = {}
     for rank, position in _chosen(table):
         row, number = int(found.rows[position]), len(listed)
         pictures = _pictures(pack, found, table, position, row)
@@ -56,7 +58,7 @@ def _quality(table: pa.Table) -> np.ndarray:
     return np.array(right)
 
 
-def _entry(table: pa.Table, position: int, rank: str) -> dict[str, object]:
+def _entry(table: pa.Table, position: int, rank: str) -> dict[str, Any]:
     row = table.slice(position, 1).to_pylist()[0]
     return {"rank": rank} | {
         name: row[name] for name in ("case", "label", "predicted", "refined_predicted", "dice")

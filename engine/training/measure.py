@@ -3,8 +3,7 @@
 import resource
 import statistics
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,9 +20,6 @@ class Costs:
     flops: int = 0  # of one image, forward
     latency_ms: float = 0.0
     peak_memory_mb: float = 0.0
-
-    def record(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def costs_of(network: Network, images: np.ndarray) -> Costs:

@@ -107,7 +107,7 @@ def build_network(
     layout = torch.channels_last if configuration.train.channels_last else torch.contiguous_format
     spec = configuration.model
     model = build(spec, channels, len(class_counts), size)
-    model = model.to(numerics.device, memory_format=layout)
+    model = model.to(numerics.device).to(memory_format=layout)  # type: ignore[call-overload]
     objective = build_loss(configuration.loss, class_counts, traits(spec))
     objective = objective.to(numerics.device)
     optimizer = build_optimizer(configuration.train, [*model.parameters(), *objective.parameters()])

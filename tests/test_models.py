@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,3 +221,8 @@ def test_a_model_can_be_exported_and_gives_the_same_numbers(name: str) -> None:
         mine, exported = network(x), program(x)
     torch.testing.assert_close(list(mine.masks), list(exported.masks))
     assert mine.logits is None or torch.allclose(mine.logits, exported.logits, atol=1e-4)
+
+
+def test_the_page_on_models_names_every_row() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"| `{name}` |" not in page] == []

@@ -1,5 +1,6 @@
 """Pairs of images that show the same frame, and the groups they form."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ def find_pairs(
     return found
 
 
+def pixel_hash(image: np.ndarray) -> str:
+    """Of the decoded pixels: a copy in another file format has the same."""
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
 def exact_pairs(hashes: Sequence[str]) -> set[tuple[int, int]]:
     same: dict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(hashes):
@@ -70,6 +76,12 @@ def neighbours(thumbnails: np.ndarray) -> list[tuple[int, int]]:
     nearest = np.argpartition(-alike, few - 1, axis=1)[:, :few]
     pairs = {(min(i, int(j)), max(i, int(j))) for i, row in enumerate(nearest) for j in row}
     return sorted(pairs)
+
+
+def named_groups(pairs: Iterable[Pair]) -> dict[str, list[int]]:
+    """Members of each group, in order."""
+    linked = components((pair.first, pair.second) for pair in pairs)
+    return {f"g{number:04d}": members for number, members in enumerate(linked, start=1)}
 
 
 def components(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:

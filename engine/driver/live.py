@@ -54,6 +54,7 @@ class View:
         if self.live is None:
             value = "" if score is None else f" {score:.4f}"
             self.console.print(f"{task.folder} {status}{value}   {self.headline()}", highlight=False)
+            self.console.file.flush()
         self._refresh()
 
     def _refresh(self) -> None:

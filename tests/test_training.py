@@ -15,6 +15,7 @@ from engine.results import FoldResult, RunPaths, read_result, read_table
 from engine.spec.load import study_of
 from engine.storage import LocalStorage
 from engine.task import Task
+from engine.training import checkpoint
 from engine.training.fold import train_fold
 from engine.training.job import Job
 from engine.training.numerics import Numerics
@@ -134,11 +135,20 @@ def test_test_cases_are_scored_once_and_apart(pack: Pack, tmp_path: Path) -> Non
 
 
 def test_a_loss_that_is_not_finite_ends_the_fold_and_names_the_step(pack: Pack, tmp_path: Path) -> None:
-    result = run(job_of(pack, lr=10.0, optimizer="sgd", epochs=30), pack, tmp_path)
+    """The weights of a first epoch are poisoned, as an exploding step would have done."""
+    job, storage = job_of(pack), LocalStorage(tmp_path)
+    run(job, pack, tmp_path, epochs=1)
+    path = f"{RunPaths.checkpoint(job.task)}/last.pt"
+    state = checkpoint.load(storage, path, "cpu")
+    assert state is not None
+    for weight in state["network"]["model"].values():
+        weight.fill_(float("nan")) if weight.is_floating_point() else None
+    checkpoint.save(storage, path, state)
+    result = run(job, pack, tmp_path)
     assert result is not None
-    assert result.status == "diverged"
-    assert "not finite at epoch" in result.error
-    assert "step" in result.error
+    assert (result.status, result.epochs) == ("diverged", 1)
+    assert "not finite at epoch 2, step 1" in result.error
+    assert read_result(storage, job.task) == result
 
 
 @pytest.mark.parametrize(

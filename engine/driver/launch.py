@@ -27,6 +27,7 @@ from engine.folds import make_folds
 from engine.journal import Journal
 from engine.lock import hold
 from engine.manifest import Manifest
+from engine.mirror import Mirror
 from engine.objective import objectives
 from engine.preflight import check_study
 from engine.race.race import Race
@@ -114,7 +115,8 @@ class Session:
         race = Race(
             fixed.race, manifest.names, fixed.search.configs, fixed.seed, len(objectives(fixed.search))
         )
-        self.conductor = Conductor(study, sampler, race, journal, self._past)
+        mirror = Mirror(storage, study.name, study.space, fixed.search.directions, fixed.search.objectives)
+        self.conductor = Conductor(study, sampler, race, journal, self._past, mirror=mirror)
 
     def _past(self, task: Task, configuration: Configuration) -> past.Past | None:
         address = self.shared.job(task, configuration.record()).address

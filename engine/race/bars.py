@@ -37,4 +37,5 @@ def beaten(heat: Heat, rows: np.ndarray, reach: np.ndarray, pick: Pick) -> np.nd
     if reach.shape[1] == 1:
         return np.asarray(reach[:, 0] < bars(heat, rows, pick))
     rivals = heat.means[heat.complete]  # [complete, channels]
-    return np.asarray((reach[:, None, :] < rivals[None]).all(axis=2).any(axis=1))
+    below = np.all(reach[:, None, :] < rivals[None], axis=2)  # [rows, complete]
+    return np.asarray(np.any(below, axis=1))

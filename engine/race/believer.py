@@ -21,7 +21,8 @@ class Believer(Stopper):
         return np.rint(np.geomspace(first, epochs, self.settings.looks)).astype(int)
 
     def notice(self, row: int) -> bool:
-        return any([forecast.look(row) for forecast in self.forecasts])
+        learned = [forecast.look(row) for forecast in self.forecasts]
+        return any(learned)
 
     @property
     def ripe(self) -> bool:

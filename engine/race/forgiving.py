@@ -1,4 +1,4 @@
-"""`forgiving` (Bergman et al. 2024): out when the mean of the finished folds is below the best's worst fold."""
+"""`forgiving` (Bergman et al. 2024): out when the mean of finished folds is below the best's worst fold."""
 
 from engine.race.aggressive import Aggressive
 

@@ -1,4 +1,4 @@
-"""`paired`: a configuration that can hardly be the pick any more is out, be it half a fold or four folds in."""
+"""`paired`: what can hardly be the pick any more is out, be it half a fold or four folds in."""
 
 import numpy as np
 

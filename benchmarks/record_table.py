@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from engine.data.phantom import CLASSES, generate
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from torch import nn
 from torch.nn import functional as F
+
+from engine.data.phantom import CLASSES, generate
 
 
 def draw(generator: np.random.Generator) -> dict[str, Any]:

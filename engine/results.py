@@ -55,7 +55,8 @@ class FoldResult:
     stage: str = "main"
     best_epoch: int = 0
     epochs: int = 0
-    score: float | None = None
+    score: float | None = None  # of the best epoch; the mean of `values`
+    values: Sequence[float] = ()  # of each objective, higher is better
     validation: Mapping[str, float] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
     train_cases: int = 0

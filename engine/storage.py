@@ -2,16 +2,44 @@
 
 A write is whole or not at all: on a disk the file is written aside, synced and renamed; on an object
 store a PUT is atomic by itself. Appending is not offered, because object stores cannot.
+
+What may pass by itself (a lost connection, an overloaded server) is tried again for a while. What does
+not (no rights, no room, no such bucket) is an error at once that says what to do. A file that is not
+there is Python's FileNotFoundError, which callers expect.
 """
 
+import errno
 import os
+import random
 import re
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from engine.errors import SonotuneError
+
+Result = TypeVar("Result")
+
+PAUSES = (0.1, 0.3, 1.0, 3.0, 9.0)  # seconds before each further try, more or less
+PASSING = {errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT, errno.ECONNRESET}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+OURS = (TypeError, ValueError, AttributeError, MemoryError)  # mistakes of the program, not of a storage
+
+# What object stores say in text, as pyarrow's error numbers do not tell these apart.
+SAID_NO_RIGHTS = re.compile(
+    r"ACCESS_DENIED|AccessDenied|Forbidden|Unauthorized|INVALID_ACCESS_KEY|InvalidAccessKey|SIGNATURE"
+    r"|SignatureDoesNotMatch|EXPIRED_TOKEN|ExpiredToken|HTTP (response )?40[13]",
+    re.IGNORECASE,
+)
+SAID_NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist", re.IGNORECASE)
+SAID_NO_ROOM = re.compile(
+    r"StorageFull|QuotaExceeded|Insufficient.?Storage|HTTP (response )?507", re.IGNORECASE
+)
 
 
 def open_storage(location: str | os.PathLike[str]) -> "Storage":
@@ -54,20 +82,10 @@ class LocalStorage(Storage):
         self.location = str(root)
 
     def read(self, path: str) -> bytes:
-        return (self.root / path).read_bytes()
+        return self._try("read", path, (self.root / path).read_bytes)
 
     def write(self, path: str, data: bytes) -> None:
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
-        try:
-            with aside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
+        self._try("write", path, lambda: _replace(self.root / path, data))
 
     def exists(self, path: str) -> bool:
         return (self.root / path).exists()
@@ -83,10 +101,13 @@ class LocalStorage(Storage):
         if target.is_dir():
             shutil.rmtree(target, ignore_errors=True)
         else:
-            target.unlink(missing_ok=True)
+            self._try("delete", path, lambda: target.unlink(missing_ok=True))
 
     def local(self) -> Path | None:
         return self.root
+
+    def _try(self, what: str, path: str, action: Callable[[], Result]) -> Result:
+        return persist(action, f"{what} {self.root / path}")
 
 
 class ObjectStorage(Storage):
@@ -98,47 +119,132 @@ class ObjectStorage(Storage):
         return f"{self.prefix}/{path}".rstrip("/")
 
     def read(self, path: str) -> bytes:
-        with self.files.open_input_stream(self._at(path)) as stream:
-            return bytes(stream.read())
+        def read() -> bytes:
+            with self.files.open_input_stream(self._at(path)) as stream:
+                return bytes(stream.read())
+
+        return self._try("read", path, read)
 
     def write(self, path: str, data: bytes) -> None:
-        with self.files.open_output_stream(self._at(path)) as stream:
-            stream.write(data)
+        def write() -> None:
+            with self.files.open_output_stream(self._at(path)) as stream:
+                stream.write(data)
+
+        self._try("write", path, write)
 
     def exists(self, path: str) -> bool:
         from pyarrow.fs import FileType
 
-        return bool(self.files.get_file_info(self._at(path)).type != FileType.NotFound)
+        return bool(self._kind(path) != FileType.NotFound)
 
     def list(self, folder: str) -> list[str]:
         from pyarrow.fs import FileSelector
 
-        found = self.files.get_file_info(FileSelector(self._at(folder), allow_not_found=True))
-        return sorted(entry.base_name for entry in found)
+        wanted = FileSelector(self._at(folder), allow_not_found=True)
+        return sorted(
+            entry.base_name for entry in self._try("list", folder, lambda: self.files.get_file_info(wanted))
+        )
 
     def delete(self, path: str) -> None:
         from pyarrow.fs import FileType
 
-        kind = self.files.get_file_info(self._at(path)).type
+        kind = self._kind(path)
         if kind == FileType.Directory:
-            self.files.delete_dir(self._at(path))
+            self._try("delete", path, lambda: self.files.delete_dir(self._at(path)))
         elif kind == FileType.File:
-            self.files.delete_file(self._at(path))
+            self._try("delete", path, lambda: self.files.delete_file(self._at(path)))
+
+    def _kind(self, path: str) -> Any:
+        return self._try("look at", path, lambda: self.files.get_file_info(self._at(path)).type)
+
+    def _try(self, what: str, path: str, action: Callable[[], Result]) -> Result:
+        return persist(action, f"{what} {without_secrets(self.location)}: {path}")
+
+
+def persist(action: Callable[[], Result], what: str) -> Result:
+    """The action's result, tried again while its error may pass; all tries together take up to 15 seconds."""
+    for pause in (*PAUSES, None):
+        try:
+            return action()
+        except (FileNotFoundError, *OURS):
+            raise
+        except Exception as error:
+            final = _hopeless(error, what)
+            if final is None and pause is None:
+                final = f"cannot {what}: {error} ({len(PAUSES) + 1} tries); see whether the storage answers"
+            if final is not None:
+                raise SonotuneError(final) from error
+            time.sleep((pause or 0) * random.uniform(0.5, 1.5))
+    raise AssertionError("the last try returns or raises")
+
+
+def _hopeless(error: Exception, what: str) -> str | None:
+    """What to do about an error that another try would not mend; None when it may pass by itself."""
+    number, text = getattr(error, "errno", None), str(error)
+    if number in NO_ROOM or SAID_NO_ROOM.search(text):
+        return f"cannot {what}: there is no room left; make room, then resume"
+    if SAID_NO_BUCKET.search(text):
+        return f"cannot {what}: there is no such bucket; create it or name another"
+    if number in NO_RIGHTS or SAID_NO_RIGHTS.search(text):
+        return f"cannot {what}: the rights are missing; grant them, or check the credentials ({text})"
+    if number is not None and number not in PASSING and _is_local(error):
+        return f"cannot {what}: {os.strerror(number)}"
+    return None
+
+
+def _is_local(error: Exception) -> bool:
+    """The operating system's own errors name a file; those of pyarrow and fsspec do not."""
+    return isinstance(error, OSError) and error.filename is not None
+
+
+def without_secrets(uri: str) -> str:
+    """The URI as it may be shown: without a user and a password, and without a query, which may hold keys."""
+    return re.sub(r"//[^/@]*@", "//", uri).partition("?")[0]
+
+
+def _replace(target: Path, data: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _file_system(uri: str) -> tuple[Any, str]:
-    from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
+    """pyarrow's own file systems, otherwise fsspec's behind pyarrow's interface."""
+    from pyarrow.fs import FileSystem
 
-    try:
-        files, path = FileSystem.from_uri(uri)
-        return files, path
-    except Exception as first:
+    problems: list[str] = []
+    for attempt in (
+        lambda: FileSystem.from_uri(_in_one_put(uri)),
+        lambda: FileSystem.from_uri(uri),
+        lambda: _fsspec(uri),
+    ):
         try:
-            import fsspec
+            return attempt()
+        except Exception as error:
+            problems.append(str(error).replace(uri, without_secrets(uri)))
+    raise SonotuneError(
+        f"cannot open the storage {without_secrets(uri)!r}: {problems[1]}; give a path or a URI that pyarrow "
+        "or fsspec reads"
+    )
 
-            backend, path = fsspec.core.url_to_fs(uri)
-            return PyFileSystem(FSSpecHandler(backend)), path
-        except Exception:
-            raise SonotuneError(
-                f"cannot open the storage {uri!r}: {first}; give a path or a URI that pyarrow or fsspec reads"
-            ) from first
+
+def _in_one_put(uri: str) -> str:
+    """Without this pyarrow sends three requests for each object, however small."""
+    if not uri.startswith("s3://") or "allow_delayed_open" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
+
+
+def _fsspec(uri: str) -> tuple[Any, str]:
+    import fsspec
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    backend, path = fsspec.core.url_to_fs(uri)
+    return PyFileSystem(FSSpecHandler(backend)), path

@@ -4,25 +4,15 @@ import numpy as np
 
 from engine.race.bars import bars
 from engine.race.forecast import Forecast
-from engine.race.none import Setting
 from engine.race.stopper import Stopper
-from engine.spec import race as spec
 
 
 class Believer(Stopper):
-    """A rule with a forecast for the score and for each objective."""
-
-    def __init__(self, settings: spec.Race, setting: Setting) -> None:
-        super().__init__(settings, setting)
-        self.forecasts = [self.forecast, *(Forecast(self.heat, c) for c in range(1, setting.channels))]
+    """A rule that drops and picks work by the forecasts of the score and of each objective."""
 
     def levels(self, epochs: int) -> np.ndarray:
         first = min(self.settings.min_epochs, epochs)
         return np.rint(np.geomspace(first, epochs, self.settings.looks)).astype(int)
-
-    def notice(self, row: int) -> bool:
-        learned = [forecast.look(row) for forecast in self.forecasts]
-        return any(learned)
 
     @property
     def ripe(self) -> bool:

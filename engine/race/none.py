@@ -40,7 +40,8 @@ class TrainAll:
         self.settings = settings
         self.setting = setting
         self.heat = Heat(setting.folds, self.levels, setting.channels)
-        self.forecast = Forecast(self.heat)
+        self.forecasts = [Forecast(self.heat, channel) for channel in range(setting.channels)]
+        self.forecast = self.forecasts[0]
         self.may_open = True  # whether the study's limit allows another configuration; kept by the race
 
     def levels(self, epochs: int) -> np.ndarray:
@@ -49,7 +50,8 @@ class TrainAll:
 
     def notice(self, row: int) -> bool:
         """Configuration `row` has reached a level; True when the forecast was learned anew."""
-        return self.forecast.look(row)
+        learned = [forecast.look(row) for forecast in self.forecasts]
+        return any(learned)
 
     def drops(self, row: int, fold: int) -> list[Drop]:
         """Configurations that are out, now that this fold has reached a level or its end."""

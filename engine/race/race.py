@@ -388,23 +388,18 @@ class Race:
             return None
         return self.configs[max(heat.complete, key=lambda row: (float(heat.means[row, 0]), -row))]
 
-    def posterior(self, config: str) -> tuple[float, float] | None:
-        """What the sampler is told of a configuration: expected final mean score and its deviation.
+    def posterior(self, config: str) -> tuple[float, ...] | None:
+        """What the sampler is told of a dropped configuration: its expected final mean per objective.
 
         Fold effects are removed, so that a configuration dropped on a hard fold is not taken for a bad
         one. Nested heats are averaged. None as long as there is nothing to believe.
         """
-        row, found = self.rows[config], []
-        for rule in self.rules.values():
-            mean = rule.heat.means[row, 0]
-            if not np.isnan(mean):
-                found.append((float(mean), 0.0))
-            elif rule.forecast.learned:
-                found.append(rule.forecast.final(row))
-        if not found:
+        row = self.rows[config]
+        if not all(rule.forecast.learned for rule in self.rules.values()):
             return None
-        means, variances = zip(*found, strict=True)
-        return float(np.mean(means)), float(np.sqrt(np.mean(variances) / len(found)))
+        channels = range(min(self.channels - 1, 1), self.channels)
+        each = [[rule.forecasts[c].final(row)[0] for c in channels] for rule in self.rules.values()]
+        return tuple(float(value) for value in np.mean(each, axis=0))
 
     def audit(self, outer: str | None = None) -> Audit:
         """How many of the audited were wrongly dropped: they ended above the best of the others."""

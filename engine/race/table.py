@@ -84,12 +84,13 @@ def _arrange(
 def load_run(location: str) -> Table:
     """The complete folds of a run folder; of a raced run only what was not dropped can be replayed."""
     storage = open_storage(location)
-    tasks = {tuple(path.split("/")[1:3]) for path in storage.list(RunPaths.results)}
+    keys_ = storage.list(RunPaths.results)
+    tasks = [Task(key, fold) for key in keys_ for fold in storage.list(f"{RunPaths.results}/{key}")]
     rows: list[tuple[str, str, int, float, float, float]] = []
-    for key, fold in sorted(tasks):
-        result = read_result(storage, Task(key, fold))
+    for task in tasks:
+        result = read_result(storage, task)
         if result is not None and result.status == "complete" and result.stage == "main":
-            rows += _fold_rows(storage, Task(key, fold), result)
+            rows += _fold_rows(storage, task, result)
     if not rows:
         raise SonotuneError(f"{location} holds no finished fold to replay")
     keys, numbers = zip(*((row[:3], row[3:]) for row in rows), strict=True)

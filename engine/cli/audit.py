@@ -1,0 +1,120 @@
+"""`sonotune data audit`: what is wrong with a data set."""
+
+from collections import Counter
+from enum import Enum
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engine.cli.dataset import bar, data_of
+from engine.cli.options import Set
+
+if TYPE_CHECKING:
+    from engine.data.audit import Audit
+
+
+class Method(Enum):
+    aligned = "aligned"
+    ssim = "ssim"
+
+
+class Curate(Enum):
+    drop_all = "drop-all"
+    keep_one = "keep-one"
+
+
+def audit(
+    source: Annotated[str, typer.Option(help="Layout: busi, bus_uclm, udiat, bus_bra or manifest.")],
+    root: Annotated[str, typer.Option(help="The data set's folder; for manifest the table.")],
+    out: Annotated[Path, typer.Option(help="Folder for audit.parquet and audit.html.")],
+    method: Annotated[
+        Method, typer.Option(help="aligned registers likely pairs; ssim compares all pairs as they lie.")
+    ] = Method.aligned,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Similarity from which two images are duplicates.")
+    ] = None,
+    write_groups: Annotated[
+        bool, typer.Option("--write-groups", help="Write groups.csv for data.groups.")
+    ] = False,
+    curate: Annotated[Curate | None, typer.Option(help="Write curated.csv and left_out.csv.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="The cases that others kept; prints precision and recall of ours.")
+    ] = None,
+    set_: Set = None,
+) -> None:
+    """Look for duplicates, conflicting labels and broken files."""
+    from engine.data.audit import audit as run
+    from engine.data.duplicates import THRESHOLDS
+    from engine.data.write_audit import write_findings
+
+    console = Console(soft_wrap=True, highlight=False)
+    start = perf_counter()
+    limit = THRESHOLDS[method.value] if threshold is None else threshold
+    with bar(console, "auditing") as progress:
+        found = run(data_of(source, root, set_), method.value, limit, progress)
+        write_findings(found, out)
+    _print_findings(console, found)
+    if write_groups:
+        _write_groups(console, found, out)
+    if curate is not None:
+        _curate(console, found, curate, out)
+    if against is not None:
+        _compare(console, found, against)
+    console.print(f"{out / 'audit.html'}, {perf_counter() - start:.1f} s", markup=False)
+
+
+def _print_findings(console: Console, found: "Audit") -> None:
+    table = Table("finding", "lines", "first of them")
+    first = {finding.rule: finding for finding in reversed(found.findings)}
+    for rule, count in Counter(finding.rule for finding in found.findings).most_common():
+        one = first[rule]
+        other = f" and {one.other}" if one.other else ""
+        table.add_row(rule, str(count), f"{one.file or one.case}{other}: {one.text}")
+    console.print(table)
+    sizes = Counter(len(members) for members in found.groups.values())
+    told = ", ".join(f"{count} of {size}" for size, count in sorted(sizes.items())) or "none"
+    console.print(
+        f"{len(found.facts)} cases; {len(found.group_of)} in {len(found.groups)} groups of duplicates"
+        f" ({told}); {len(found.conflicts)} groups with conflicting labels"
+    )
+
+
+def _write_groups(console: Console, found: "Audit", out: Path) -> None:
+    from engine.data.write_audit import write_groups_of
+
+    path = write_groups_of(found, out)
+    console.print(f"data.groups: {path} lets folds.group_by keep duplicates together", markup=False)
+
+
+def _curate(console: Console, found: "Audit", rule: Curate, out: Path) -> None:
+    from engine.data.curate import EXPLAINED
+    from engine.data.write_audit import write_curated
+
+    kept, gone = write_curated(found, rule.value, out)
+    console.print(f"--curate {rule.value}: {EXPLAINED[rule.value]}; groups of conflicting labels go whole")
+    reasons = Counter(one.reason.split(" of ")[0] for one in gone)
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    console.print(f"{kept} cases stay; left out: {told or 'none'}", markup=False)
+    console.print(f"to use it: data.keep: curated, data.ids: {out / 'curated.csv'}", markup=False)
+
+
+def _compare(console: Console, found: "Audit", against: Path) -> None:
+    from engine.data.curate import compare
+    from engine.data.select import read_ids
+
+    agreement = compare(found, read_ids(against))
+    console.print(
+        f"against {against}: {len(agreement.theirs)} left out there, {len(agreement.ours)} duplicates here,"
+        f" {len(agreement.ours & agreement.theirs)} in common;"
+        f" precision {agreement.precision:.3f}, recall {agreement.recall:.3f}",
+        markup=False,
+    )
+    for title, cases in (
+        ("here only", agreement.ours - agreement.theirs),
+        ("there only", agreement.theirs - agreement.ours),
+    ):
+        console.print(f"{title}: {', '.join(sorted(cases)) or 'none'}", markup=False)

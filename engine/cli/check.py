@@ -1,0 +1,14 @@
+"""`sonotune check`: is this space sound, and what will it cost?"""
+
+from rich.console import Console
+
+from engine.cli.options import Profile, Set, Space
+from engine.spec.load import load
+
+
+def check(space: Space, set_: Set = None, profile: Profile = None) -> None:
+    """Validate a space, train one step of its smallest and largest model, project the search's cost."""
+    study = load(space, profile, set_ or ())
+    from engine.probe import probe
+
+    probe(study, Console())

@@ -1,0 +1,31 @@
+"""What the commands on data sets share: a data section from options, and a progress bar."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import Progress
+
+from engine.errors import many
+from engine.spec.data import Data
+from engine.spec.overrides import apply_overrides
+from engine.spec.problems import problems_of
+
+
+def data_of(source: str | None, root: str | None, overrides: Sequence[str] | None) -> Data:
+    """The section that a space would have: `--set data.size=64` works as it does there."""
+    document = {"data": {"source": source, "root": root}}
+    section = apply_overrides(document, None, overrides or ())["data"]
+    try:
+        return Data.model_validate(section)
+    except ValidationError as error:
+        raise many("the data set", problems_of(error, Data, "data")) from None
+
+
+@contextmanager
+def bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+    """Gone when the work is done, so that a log holds results only."""
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)

@@ -1,0 +1,74 @@
+"""`sonotune search` and `sonotune resume`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from engine.cli.options import Address, Profile, Set, Space
+from engine.errors import SonotuneError
+from engine.spec.load import load
+
+if TYPE_CHECKING:
+    from engine.driver.launch import Outcome
+
+STOPPED = 130
+
+
+def search(
+    space: Space,
+    run: Annotated[str | None, typer.Option(help="Run folder or URI; runs/<study> by default.")] = None,
+    set_: Set = None,
+    profile: Profile = None,
+    address: Address = None,
+    reuse: Annotated[
+        list[str] | None, typer.Option(help="A run whose finished folds count as trained; repeatable.")
+    ] = None,
+) -> None:
+    """Search a space under cross-validation, then report."""
+    study = load(space, profile, set_ or ())
+    location = run or f"runs/{study.name}"
+    from engine.driver import launch
+
+    console = Console()
+    outcome = launch.search(study, location, console, address, reuse or ())
+    _close(location, console, outcome)
+
+
+def resume(
+    run: Annotated[str, typer.Argument(help="Folder or URI of the run to go on with.")],
+    extend: Annotated[
+        list[str] | None, typer.Option(metavar="configs=N", help="Change what may be changed of a run.")
+    ] = None,
+    address: Address = None,
+) -> None:
+    """Go on with a run that was stopped, killed or finished; nothing is trained twice."""
+    from engine.driver import launch
+
+    console = Console()
+    outcome = launch.resume(run, console, address, _configs(extend or []))
+    _close(run, console, outcome)
+
+
+def _configs(extend: list[str]) -> int | None:
+    configs = None
+    for change in extend:
+        name, _, value = change.partition("=")
+        if name != "configs" or not value.isdigit() or int(value) < 1:
+            raise SonotuneError(f"--extend {change!r}: must be configs=N with N at least 1")
+        configs = int(value)
+    return configs
+
+
+def _close(location: str, console: Console, outcome: "Outcome") -> None:
+    """The report is written also of what there is when a search was stopped."""
+    from reports.commands import report_one
+
+    if outcome.interrupted:
+        console.print(f"stopped; nothing is lost. Go on with: sonotune resume {location}")
+        raise typer.Exit(STOPPED)
+    console.print(f"{outcome.reason}.", highlight=False)
+    page = report_one(location)
+    if outcome.failure:
+        raise SonotuneError(f"the study was stopped: {outcome.reason}:\n{outcome.failure}")
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)

@@ -1,0 +1,240 @@
+"""Brings sampler, race and journal together: what to train next, and what each report leads to.
+
+Every event is journaled before anything follows from it. A conductor that is given the journal of an earlier
+run goes through it first, asking and telling the sampler and applying the race's events in the same order,
+and so arrives at the same state; a journal that does not fit is an error. Pure but for the journal: no
+Ray, no clock.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.journal import Journal
+from engine.race.events import (
+    Dropped,
+    Ended,
+    Event,
+    Limited,
+    Opened,
+    Reported,
+    Resumed,
+    Started,
+    Status,
+    Stopped,
+    from_record,
+    to_record,
+)
+from engine.race.outcome import Outcome, outcome
+from engine.race.race import Continue, Done, Open, Race, Run, Stop, Verdict
+from engine.sampler import Sampler, State
+from engine.spec.study import Configuration, Study
+from engine.task import Task
+
+MOST_REPEATS = 50  # asks in a row that yield known configurations before the space counts as exhausted
+
+
+@dataclass(frozen=True)
+class Past:
+    """A fold that was trained before: its epochs' (score, values) and its own."""
+
+    epochs: Sequence[tuple[float, tuple[float, ...]]]
+    status: Status
+    score: float | None
+    values: tuple[float, ...]
+
+
+@dataclass
+class Entry:
+    """A configuration and every sampler number that proposed it."""
+
+    configuration: Configuration
+    params: Mapping[str, Any]
+    numbers: list[int] = field(default_factory=list)
+    told: bool = False
+
+
+class Conductor:
+    def __init__(
+        self,
+        study: Study,
+        sampler: Sampler,
+        race: Race,
+        journal: Journal,
+        past: Callable[[Task, Configuration], Past | None] = lambda task, configuration: None,
+        cost: Callable[[Configuration], float] = lambda configuration: 0.0,
+    ) -> None:
+        self.study, self.sampler, self.race, self.journal = study, sampler, race, journal
+        self.past, self.cost = past, cost
+        self.entries: dict[str, Entry] = {}
+        self.running: dict[Task, int] = {}  # epochs reported
+        self.epochs = 0
+        self.done: str | None = None
+
+    # -- resuming ----------------------------------------------------------------------------------
+
+    def replay(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Goes through an earlier run's journal. Decisions are made anew and compared by the race."""
+        for record in records:
+            if record["event"] == "asked":
+                self._replay_ask(record)
+            elif record["event"] in RACE_EVENTS:
+                self._take(from_record({k: v for k, v in record.items() if k not in EXTRAS}))
+        for decision in self.race.decisions():
+            self._record(decision)
+
+    def _replay_ask(self, record: Mapping[str, Any]) -> None:
+        asked = self.sampler.ask_again(record["params"])
+        self._enter(asked.number, asked.params)
+
+    # -- handing out -------------------------------------------------------------------------------
+
+    def next(self) -> Task | None:
+        """A task for a free worker; None when there is none now, or, `done` says why, never will be."""
+        while self.done is None:
+            action = self.race.next()
+            if isinstance(action, Open):
+                self._open()
+            elif isinstance(action, Run):
+                if not self._from_past(action.task):
+                    self._record(Started(action.task))
+                    self.running[action.task] = 0
+                    self.journal.commit()
+                    return action.task
+            elif isinstance(action, Done):
+                self.done = action.reason
+            else:
+                break
+        self.journal.commit()
+        return None
+
+    def _open(self) -> None:
+        for _ in range(MOST_REPEATS):
+            asked = self.sampler.ask()
+            if asked is None:
+                break
+            self.journal.append({"event": "asked", "number": asked.number, "params": dict(asked.params)})
+            config_id, fresh = self._enter(asked.number, asked.params)
+            if fresh:
+                entry = self.entries[config_id]
+                self._record(
+                    Opened(config_id, entry.configuration.train.epochs, self.cost(entry.configuration))
+                )
+                return
+        self._record(Limited(len(self.entries)))
+
+    def _enter(self, number: int, params: Mapping[str, Any]) -> tuple[str, bool]:
+        """A proposal that leads to a known configuration shares its fate and is not trained again."""
+        configuration = self.study.configuration(params)
+        config_id = configuration.config_id
+        fresh = config_id not in self.entries
+        entry = self.entries.setdefault(config_id, Entry(configuration, params))
+        entry.numbers.append(number)
+        found = outcome(self.race, config_id) if entry.told else None
+        if found is not None:
+            self._tell(found, [number])
+        return config_id, fresh
+
+    def _from_past(self, task: Task) -> bool:
+        found = self.past(task, self.configuration_of(task))
+        if found is None:
+            return False
+        self._record(Started(task), reused=True)
+        for epoch, (score, values) in enumerate(found.epochs, 1):
+            self._record(Reported(task, epoch, score, values), reused=True)
+        self._record(Ended(task, found.status, found.score, found.values), reused=True)
+        return True
+
+    def configuration_of(self, task: Task) -> Configuration:
+        return self.entries[task.key].configuration
+
+    # -- listening ---------------------------------------------------------------------------------
+
+    def reported(self, task: Task, epoch: int, score: float, values: Sequence[float]) -> dict[Task, Verdict]:
+        """An epoch is over; which running tasks must now stop or freeze, and why."""
+        if task not in self.running:
+            return {task: Stop("it is not expected to run")}
+        self.running[task] = epoch
+        self.epochs += 1
+        self._record(Reported(task, epoch, score, tuple(values)))
+        budget = self.study.fixed.search.budget.epochs
+        if budget is not None and self.epochs >= budget:
+            self.stop(f"the budget of {budget} epochs is spent")
+        verdicts = {other: self.race.verdict(other) for other in self._concerned(task)}
+        self.journal.commit()
+        return {other: verdict for other, verdict in verdicts.items() if not isinstance(verdict, Continue)}
+
+    def _concerned(self, task: Task) -> list[Task]:
+        """A freeze is for the task that has just reported; a drop or a stop ends others at once as well."""
+        others = [t for t in self.running if t != task and isinstance(self.race.verdict(t), Stop)]
+        return [task, *others]
+
+    def ended(
+        self,
+        task: Task,
+        status: Status,
+        score: float | None = None,
+        values: Sequence[float] = (),
+        note: str = "",
+    ) -> None:
+        if self.running.pop(task, None) is None:
+            return
+        self._record(Ended(task, status, score, tuple(values)), **({"note": note} if note else {}))
+        self.journal.commit()
+
+    def stop(self, reason: str) -> None:
+        """Nothing new is handed out; what runs freezes at its next report."""
+        if self.race.stopped is None:
+            self._record(Stopped(reason))
+            self.journal.commit()
+
+    def resumed(self, configs: int | None = None) -> None:
+        """The driver has started again, perhaps with another number of configurations."""
+        self._record(Resumed())
+        if configs is not None:
+            self._record(Limited(configs))
+        self.running.clear()
+        self.journal.commit()
+
+    def lost(self, event: Event) -> None:
+        self._record(event)
+        self.journal.commit()
+
+    # -- the one way in ----------------------------------------------------------------------------
+
+    def _record(self, event: Event, **extra: Any) -> None:
+        self.journal.append(to_record(event) | extra)
+        self._take(event)
+        for decision in self.race.decisions():
+            self.journal.append(to_record(decision))
+            self._take(decision)
+
+    def _take(self, event: Event) -> None:
+        self.race.apply(event)
+        if isinstance(event, Ended | Dropped):
+            self._tell_outcome(event.config if isinstance(event, Dropped) else event.task.key)
+
+    def _tell_outcome(self, config_id: str) -> None:
+        """The sampler hears of a configuration once: when it is complete, or out, or failed."""
+        entry = self.entries.get(config_id)
+        found = None if entry is None or entry.told else outcome(self.race, config_id)
+        if entry is not None and found is not None:
+            entry.told = True
+            self._tell(found, entry.numbers)
+
+    def _tell(self, found: Outcome, numbers: Sequence[int]) -> None:
+        signs = [1 if d == "maximize" else -1 for d in self.study.fixed.search.directions]
+        told = found.values
+        values = None if told is None else [sign * v for sign, v in zip(signs, told, strict=True)]
+        for number in numbers:
+            self.sampler.tell(number, values, STATES[found.state])
+
+    def is_out(self, config_id: str) -> bool:
+        """Dropped for good: nobody will ask for its folds again."""
+        found = outcome(self.race, config_id) if config_id in self.entries else None
+        return found is not None and found.state == "dropped"
+
+
+STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed": "failed"}
+RACE_EVENTS = {"opened", "started", "reported", "ended", "lost", "dropped", "stopped", "limited", "resumed"}
+EXTRAS = {"reused", "note"}

@@ -1,0 +1,81 @@
+"""Finding pictures in folders: which files count, in which order, and that none lies outside the data set."""
+
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.errors import SonotuneError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sorts `benign (2)` before `benign (10)`."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts]
+
+
+def pictures(folder: Path) -> Iterator[Path]:
+    """Image files by name; hidden files (`.DS_Store`, `._copy.png`) are the operating system's own."""
+    for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
+            yield path
+
+
+def by_stem(folder: Path) -> dict[str, Path]:
+    """The last one wins where two files differ in their extension only: `clashes` finds those."""
+    return {path.stem: path for path in pictures(folder)}
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """No rights, a broken disk or a lost network drive, told without a traceback."""
+    try:
+        yield
+    except OSError as error:
+        raise SonotuneError(f"cannot read {what}: {error}; check that it is there and may be read") from error
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SonotuneError(f"cannot write to {str(place)!r}: {error}; it needs rights and room") from error
+
+
+def folder_at(root: str | Path | None, layout: str) -> Path:
+    path = Path(root or "").expanduser()
+    if not path.exists():
+        raise SonotuneError(f"data.root {str(root)!r} does not exist; expected {layout}")
+    if not path.is_dir():
+        raise SonotuneError(f"data.root {str(root)!r} is not a folder; expected {layout}")
+    return path
+
+
+def subfolder(root: Path, name: str, layout: str) -> Path:
+    path = root / name
+    if not path.is_dir():
+        raise SonotuneError(f"data.root {str(root)!r} holds no folder {name!r}; expected {layout}")
+    return path
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """After every symbolic link is followed, so that a link cannot lead out of the data set."""
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def is_plain_file(path: Path) -> bool:
+    """Neither a folder nor a pipe or device, which would block or never end when read."""
+    return stat.S_ISREG(path.stat().st_mode)
+
+
+def stamp(path: Path) -> tuple[str, int, int, int]:
+    """What changes when a file's content does; a missing file has a stamp, too."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return (str(path), -1, 0, 0)
+    return (str(path), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)

@@ -1,0 +1,1 @@
+"""One data set layout per file; `table.py` lists them."""

@@ -1,0 +1,126 @@
+"""Tables that come with data sets: CSV with any usual separator, Parquet, Excel. All cells are text."""
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from zipfile import ZipFile
+
+from engine.errors import SonotuneError, many
+
+Row = dict[str, str]
+SEPARATORS = (",", ";", "\t")
+LARGEST = 256 * 1024**2  # bytes, unpacked; the largest data sets have some thousand rows
+
+
+def read_table(path: Path, needed: Iterable[str] = ()) -> list[Row]:
+    """Rows as text by column name, spaces around cells removed; an empty cell is ''."""
+    if not path.is_file():
+        raise SonotuneError(f"table {str(path)!r} does not exist or is not a file")
+    _check_size(path, path.stat().st_size)
+    readers = {".parquet": _parquet, ".xlsx": _excel}
+    names, lines = readers.get(path.suffix.lower(), _csv)(path)
+    _check_names(path, names, list(needed))
+    if not lines:
+        raise SonotuneError(f"table {str(path)!r} has a header and no rows")
+    return [dict(zip(names, line, strict=True)) for line in lines]
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > LARGEST:
+        raise SonotuneError(f"table {str(path)!r} has {size:,} bytes; at most {LARGEST:,} are read")
+
+
+def _check_names(path: Path, names: list[str], needed: list[str]) -> None:
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise SonotuneError(
+            f"table {str(path)!r} has no column {', '.join(map(repr, missing))};"
+            f" it needs {', '.join(needed)} and has {', '.join(names) or 'none'}"
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SonotuneError(
+            f"table {str(path)!r} has the column {', '.join(map(repr, twice))} more than once"
+        )
+
+
+def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    text = _text(path)
+    header = text.split("\n", 1)[0]
+    separator = max(SEPARATORS, key=header.count)
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+    except csv.Error as error:
+        raise SonotuneError(f"table {str(path)!r} is not a CSV file: {error}") from None
+    if not lines:
+        raise SonotuneError(f"table {str(path)!r} is empty; a header and rows are needed")
+    names = [cell.strip() for cell in lines[0]]
+    body = [
+        (number, line) for number, line in enumerate(lines[1:], start=2) if any(cell.strip() for cell in line)
+    ]
+    uneven = [
+        f"row {n} has {len(line)} cells, the header has {len(names)}"
+        for n, line in body
+        if len(line) != len(names)
+    ]
+    if uneven:
+        raise many(f"table {str(path)!r}", uneven)
+    return names, [[cell.strip() for cell in line] for _, line in body]
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    if b"\0" in data:
+        raise SonotuneError(
+            f"table {str(path)!r} holds zero bytes: it is not a text file; save it as CSV in UTF-8"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SonotuneError(
+            f"table {str(path)!r} is not UTF-8 (byte {error.start} is {data[error.start]:#04x}); save it so"
+        ) from None
+
+
+def _parquet(path: Path) -> tuple[list[str], list[list[str]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise SonotuneError(
+            f"table {str(path)!r} is not a Parquet file: {str(error).splitlines()[0]}"
+        ) from None
+    columns = [column.to_pylist() for column in table.columns]
+    return list(table.column_names), [[_cell(value) for value in line] for line in zip(*columns, strict=True)]
+
+
+def _excel(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The first sheet; rows without any cell are left out."""
+    from openpyxl import load_workbook
+
+    try:
+        with ZipFile(path) as parts:
+            _check_size(path, sum(part.file_size for part in parts.infolist()))
+        book = load_workbook(path, read_only=True, data_only=True)
+        lines = [[_cell(value) for value in line] for line in book.worksheets[0].iter_rows(values_only=True)]
+    except SonotuneError:
+        raise
+    except Exception as error:  # openpyxl lets zip, XML and key errors through
+        raise SonotuneError(f"table {str(path)!r} is not an Excel file: {error}") from None
+    lines = [line for line in lines if any(line)]
+    if not lines:
+        raise SonotuneError(f"table {str(path)!r} is empty; a header and rows are needed")
+    width = max(index for line in lines for index, cell in enumerate(line, start=1) if cell)
+    return lines[0][:width], [line[:width] for line in lines[1:]]
+
+
+def _cell(value: object) -> str:
+    """Excel and Parquet turn 7 into 7.0 where a column has gaps; a table of text must not."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

@@ -1,0 +1,213 @@
+"""Deals cases to parts so that what belongs together stays together and every part is alike.
+
+A unit is what must not be cut: the cases of a patient, of a group of duplicates, or of both where they
+share a case. A stratum is what must be spread evenly: a label, or a label and a third of its lesion sizes.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from engine.data.cases import Pack
+from engine.errors import SonotuneError
+from engine.spec.folds import Folds
+
+Rows = NDArray[np.int64]
+
+LARGEST_DENOMINATOR = 10  # a share is dealt as so many of at most ten parts
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cases by stratum and name, so that the order in which a source lists them changes nothing."""
+
+    names: tuple[str, ...]
+    labels: Rows
+    strata: Rows
+    units: Rows
+    classes: tuple[str, ...]
+
+    def rows(self, names: Sequence[str]) -> Rows:
+        place = {name: row for row, name in enumerate(self.names)}
+        return np.array(sorted(place[name] for name in names), np.int64)
+
+    @property
+    def grouped(self) -> bool:
+        return len(np.unique(self.units)) < len(self.units)
+
+
+def table_of(pack: Pack, spec: Folds) -> Table:
+    strata = strata_of(pack, spec)
+    order = np.array(sorted(range(len(pack.cases)), key=lambda row: (strata[row], pack.cases[row])), np.int64)
+    names = tuple(pack.cases[row] for row in order)
+    units = renumbered(units_of(pack, spec)[order])
+    return Table(names, np.asarray(pack.labels, np.int64)[order], strata[order], units, pack.classes)
+
+
+def renumbered(units: Rows) -> Rows:
+    """Numbers in order of first appearance, for the numbering too must not depend on the source's order."""
+    _, first, inverse = np.unique(units, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+
+
+def strata_of(pack: Pack, spec: Folds) -> Rows:
+    """With `label_size`, each label in thirds by the rank of the lesion's area; normals stay whole."""
+    labels = np.asarray(pack.labels, np.int64)
+    if spec.stratify == "label":
+        return labels
+    areas = np.asarray(pack.masks).reshape(len(labels), -1).sum(1, dtype=np.int64)
+    thirds = np.zeros_like(labels)
+    for label in np.unique(labels):
+        rows = np.flatnonzero((labels == label) & (areas > 0))
+        ranked = rows[np.lexsort((np.array(pack.cases)[rows], areas[rows]))]
+        thirds[ranked] = np.arange(len(ranked)) * 3 // max(len(ranked), 1)
+    return labels * 3 + thirds
+
+
+def units_of(pack: Pack, spec: Folds) -> Rows:
+    """Connected components of the graph that joins a case to its patient and to its group of duplicates."""
+    count = len(pack.cases)
+    ties: list[Sequence[str | None]] = []
+    if spec.group_by in ("patient", "both"):
+        ties.append(pack.patients)
+    if spec.group_by in ("duplicates", "both"):
+        ties.append(pack.groups)
+    nodes: dict[tuple[int, str], int] = {}
+    edges = [
+        (row, count + nodes.setdefault((kind, name), len(nodes)))
+        for kind, tie in enumerate(ties)
+        for row, name in enumerate(tie)
+        if name is not None
+    ]
+    if not edges:
+        return np.arange(count, dtype=np.int64)
+    ends = np.array(edges).T
+    total = count + len(nodes)
+    graph = coo_array((np.ones(len(edges), np.int8), (ends[0], ends[1])), shape=(total, total))
+    return connected_components(graph, directed=False)[1][:count].astype(np.int64)
+
+
+def deal(table: Table, rows: Rows, parts: int, seed: int) -> Rows:
+    """The part 0..parts-1 of each row; ungrouped, each stratum differs by one case at most between parts."""
+    return repaired(table, rows, stratified(table, rows, parts, seed), parts)
+
+
+def stratified(table: Table, rows: Rows, parts: int, seed: int) -> Rows:
+    """As scikit-learn deals them; where even the largest stratum is smaller than `parts`, by label alone."""
+    strata, units, labels = table.strata[rows], table.units[rows], table.labels[rows]
+    if np.bincount(labels).max() < parts:
+        raise scarce(table.classes[labels[0]], labels, units, int(labels[0]), parts)
+    strata = strata if np.bincount(strata).max() >= parts else labels
+    if not table.grouped:
+        return split(StratifiedKFold, strata, units, parts, seed)
+    generator = np.random.default_rng(seed)
+    dealt = np.full(len(rows), -1, np.int64)
+    first = awkward(strata, units, parts, generator)
+    dealt[first] = split(StratifiedGroupKFold, strata[first], units[first], parts, seed)
+    return levelled(dealt, strata, parts, generator)
+
+
+def split(kind: type, strata: Rows, units: Rows, parts: int, seed: int) -> Rows:
+    dealt = np.empty(len(strata), np.int64)
+    with warnings.catch_warnings():  # of small strata, which `repaired` looks after
+        warnings.simplefilter("ignore", UserWarning)
+        splitter = kind(parts, shuffle=True, random_state=seed)
+        for part, (_, held) in enumerate(splitter.split(np.zeros(len(strata)), strata, units)):
+            dealt[held] = part
+    return dealt
+
+
+def awkward(strata: Rows, units: Rows, parts: int, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Units of several cases, and per stratum a few single cases for the splitter to balance them with.
+
+    The rest can be levelled exactly, and in a hundredth of the splitter's time.
+    """
+    chosen = (np.bincount(units)[units] > 1).copy()
+    for stratum in np.unique(strata):
+        singles = np.flatnonzero((strata == stratum) & ~chosen)
+        chosen[generator.permutation(singles)[:parts]] = True
+    return chosen
+
+
+def levelled(dealt: Rows, strata: Rows, parts: int, generator: np.random.Generator) -> Rows:
+    """Gives each case that is left (-1) to the part with the fewest of its stratum, then with the fewest."""
+    dealt = dealt.copy()
+    counts = np.zeros((int(strata.max()) + 1, parts), np.int64)
+    np.add.at(counts, (strata[dealt >= 0], dealt[dealt >= 0]), 1)
+    tie = generator.permutation(parts)
+    for row in generator.permutation(np.flatnonzero(dealt < 0)):
+        part = np.lexsort((tie, counts.sum(0), counts[strata[row]]))[0]
+        counts[strata[row], part] += 1
+        dealt[row] = part
+    return dealt
+
+
+def hold_out(table: Table, rows: Rows, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows make up the given share, at least one unit of each class in and out of it."""
+    if table.grouped:
+        fraction = as_parts(share, int(np.bincount(table.labels[rows]).max()))
+        dealt = stratified(table, rows, fraction.denominator, seed)
+        held = np.isin(dealt, nearest(np.bincount(dealt), share * len(rows), fraction.numerator))
+    else:
+        held = every_so_often(table.strata[rows], share, np.random.default_rng(seed))
+    return repaired(table, rows, held.astype(np.int64), 2).astype(bool)
+
+
+def nearest(sizes: Rows, wanted: float, count: int) -> Rows:
+    """The parts closest to the wanted size together: a unit as large as a part should rather train."""
+    return np.argsort(np.abs(sizes - wanted / count), kind="stable")[:count]
+
+
+def as_parts(share: float, largest: int) -> Fraction:
+    """The share as so many of at most ten equal parts, and of no more than the largest class can fill."""
+    most = max(min(LARGEST_DENOMINATOR, largest), 2)
+    return min(max(Fraction(share).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
+
+
+def every_so_often(strata: Rows, share: float, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Systematic sampling of shuffled strata: in every stratum within one case of its exact share."""
+    shuffled = np.lexsort((generator.random(len(strata)), strata))
+    steps = np.floor(np.arange(len(strata) + 1) * share + generator.random())
+    held = np.empty(len(strata), bool)
+    held[shuffled] = np.diff(steps) > 0
+    return held
+
+
+def repaired(table: Table, rows: Rows, dealt: Rows, parts: int) -> Rows:
+    """Moves the smallest unit that can be spared to each part that a class was left out of."""
+    dealt, labels, units = dealt.copy(), table.labels[rows], table.units[rows]
+    for label in np.unique(labels):
+        for part in range(parts):
+            if not np.any((labels == label) & (dealt == part)):
+                unit = spare(labels, units, dealt, int(label))
+                if unit is None:
+                    raise scarce(table.classes[label], labels, units, int(label), parts)
+                dealt[units == unit] = part
+    return dealt
+
+
+def spare(labels: Rows, units: Rows, dealt: Rows, label: int) -> int | None:
+    """The smallest unit with that label whose part keeps each of its classes without it."""
+    candidates = np.unique(units[labels == label])
+    sizes = {int(unit): int(np.sum(units == unit)) for unit in candidates}
+    for unit in sorted(sizes, key=lambda unit: (sizes[unit], unit)):
+        inside = units == unit
+        stays = (dealt == dealt[inside][0]) & ~inside
+        if set(labels[inside]) <= set(labels[stays]):
+            return unit
+    return None
+
+
+def scarce(name: str, labels: Rows, units: Rows, label: int, parts: int) -> SonotuneError:
+    count = len(np.unique(units[labels == label]))
+    return SonotuneError(
+        f"class {name} has {count} separable units (cases, or groups of cases that must stay together), too "
+        f"few to lie in each of {parts} parts; use a smaller folds.k or drop the class from data.classes"
+    )

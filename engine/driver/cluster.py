@@ -1,0 +1,77 @@
+"""Starts a Ray of our own, or joins one that was named; leaves neither files nor processes behind."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from engine.errors import SonotuneError
+
+PACKAGES = ("engine", "reports")
+
+QUIET = {
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_worker_niceness": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_SYNCER": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+    "TUNE_WARN_THRESHOLD_S": "5",
+}
+
+
+@contextmanager
+def connected(address: str | None, workers: int | None = None, gpus: int | None = None) -> Iterator[Path]:
+    """Yields a scratch folder that is gone afterwards. `workers` and `gpus` size a Ray of our own."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    scratch = Path(tempfile.mkdtemp(prefix="sonotune-"))
+    try:
+        _join(address) if address else _start(scratch, workers, gpus)
+        yield scratch
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _start(scratch: Path, workers: int | None, gpus: int | None) -> None:
+    """`address="local"` never attaches to somebody else's Ray. Sockets need a short path, hence /tmp."""
+    ray.init(
+        address="local",
+        num_cpus=workers,
+        num_gpus=gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=False,
+        _temp_dir=str(scratch),
+    )
+
+
+def _join(address: str) -> None:
+    """The cluster's workers get this very code, whatever they have installed."""
+    root = Path(__file__).parents[2]
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"py_modules": [str(root / name) for name in PACKAGES]},
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise SonotuneError(
+            f"cannot join the Ray cluster at {address!r}: {error}; check the address with `ray status`, "
+            "or leave --address out to run on this machine"
+        ) from error

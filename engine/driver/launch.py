@@ -1,0 +1,229 @@
+"""Runs a study on Ray from its first task to its last, or from where it was left."""
+
+import logging
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from rich.console import Console
+
+from engine import folder, past
+from engine.conductor import Conductor
+from engine.data.cases import Pack
+from engine.data.load import default_cache, load
+from engine.driver import resources as shares
+from engine.driver.cluster import connected
+from engine.driver.live import View
+from engine.driver.schedule import TaskScheduler
+from engine.driver.search import TaskSearcher
+from engine.driver.worker import FoldTrainable, Shared
+from engine.errors import SonotuneError
+from engine.folds import make_folds
+from engine.journal import Journal
+from engine.lock import hold
+from engine.manifest import Manifest
+from engine.objective import objectives
+from engine.preflight import check_study
+from engine.race.race import Race
+from engine.results import FoldResult, RunPaths, write_result
+from engine.sampler import Sampler
+from engine.spec.resources import Resources
+from engine.spec.study import Configuration, Study
+from engine.storage import Storage, open_storage
+from engine.task import Task
+from engine.training.numerics import Numerics, resolve
+
+log = logging.getLogger("sonotune")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    reason: str
+    interrupted: bool
+    failure: str | None = None
+
+
+def search(
+    study: Study, location: str, console: Console, address: str | None = None, reuse: Sequence[str] = ()
+) -> Outcome:
+    """A new run. Everything that can be refused is refused before the run folder has a study in it."""
+    storage = folder.new(location)
+    pack = load(study.fixed.data, default_cache(), _progress(console))
+    manifest = make_folds(pack, study.fixed.folds)
+    check_study(study, pack)
+    with hold(storage), _logging(storage), _ray(study, address) as scratch:
+        numerics = _numerics(study.fixed.resources)
+        head = folder.Head(pack.fingerprint, manifest.digest, numerics.record())
+        journal = folder.begin(storage, study, manifest, head, folder.command_line())
+        session = Session(study, pack, manifest, numerics, storage, journal, reuse)
+        return session.run(console, scratch, [])
+
+
+def resume(
+    location: str, console: Console, address: str | None = None, configs: int | None = None
+) -> Outcome:
+    storage = folder.existing(location)
+    changes = {} if configs is None else {"search": {"configs": configs}}
+    study = folder.study_in(storage, changes)
+    pack = load(study.fixed.data, default_cache(), _progress(console))
+    manifest = folder.manifest_in(storage)
+    with hold(storage), _logging(storage), _ray(study, address) as scratch:
+        journal = Journal(storage)
+        for warning in journal.warnings:
+            console.print(f"[yellow]{warning}[/]")
+        head = folder.head_of(journal)
+        folder.check_head(head, pack.fingerprint, manifest)
+        session = Session(study, pack, manifest, Numerics.of(head.numerics), storage, journal, ())
+        return session.run(console, scratch, journal.records, configs)
+
+
+class Session:
+    """One driver's life over a run folder."""
+
+    def __init__(
+        self,
+        study: Study,
+        pack: Pack,
+        manifest: Manifest,
+        numerics: Numerics,
+        storage: Storage,
+        journal: Journal,
+        reuse: Sequence[str],
+    ) -> None:
+        self.study, self.storage, self.journal = study, storage, journal
+        fixed = study.fixed
+        self.shared = Shared(
+            pack, manifest, storage.location, fixed.seed, numerics, objectives(fixed.search), fixed.resources
+        )
+        self.reuse = [open_storage(place) for place in reuse]
+        sampler = Sampler(fixed.search, study.space, fixed.seed, first=study.first)
+        race = Race(
+            fixed.race, manifest.names, fixed.search.configs, fixed.seed, len(objectives(fixed.search))
+        )
+        self.conductor = Conductor(study, sampler, race, journal, self._past)
+
+    def _past(self, task: Task, configuration: Configuration) -> past.Past | None:
+        address = self.shared.job(task, configuration.record()).address
+        return past.adopt(self.storage, self.reuse, task, address)
+
+    def run(
+        self, console: Console, scratch: Path, records: Sequence[dict[str, Any]], configs: int | None = None
+    ) -> Outcome:
+        if records:
+            self.conductor.replay(records)
+            self.conductor.resumed(configs)
+        cluster = ray.cluster_resources()
+        share = shares.share(self.study.fixed.resources, cluster)
+        count = shares.slots(self.study.fixed.resources, share, cluster)
+        with View(self.conductor, self.shared.manifest.names, count, console) as view:
+            searcher = TaskSearcher(self.conductor, lambda: count)
+            scheduler = TaskScheduler(self.conductor, searcher, self._give_up, view)
+            with _interruptible(searcher, console):
+                self._fit(searcher, scheduler, share, scratch)
+        self._sweep()
+        if searcher.error is not None:
+            raise searcher.error
+        reason = self.conductor.done or self.conductor.race.stopped or "stopped by its user"
+        return Outcome(reason, searcher.closing, scheduler.failure)
+
+    def _fit(
+        self, searcher: TaskSearcher, scheduler: TaskScheduler, share: shares.Share, scratch: Path
+    ) -> None:
+        trainable = tune.with_parameters(FoldTrainable, shared=self.shared)
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, share.request()),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                name="folds",
+                storage_path=str(scratch / "tune"),
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tuner.fit()
+
+    def _give_up(self, task: Task, error: str) -> None:
+        """A fold that cannot be trained leaves a result that says why."""
+        job = self.shared.job(task, self.conductor.configuration_of(task).record())
+        result = FoldResult(
+            task.key, task.fold, "failed", job.record, self.shared.pack.classes, job.address, error=error
+        )
+        write_result(self.storage, task, result, {})
+
+    def _sweep(self) -> None:
+        """Checkpoints of configurations that are out are of no more use."""
+        for key in self.storage.list(RunPaths.checkpoints):
+            if self.conductor.is_out(key):
+                self.storage.delete(f"{RunPaths.checkpoints}/{key}")
+
+
+def _numerics(resources: Resources) -> Numerics:
+    """Asked where folds will run, which need not be where the driver runs."""
+    gpus = ray.cluster_resources().get("GPU", 0.0) > 0 and resources.device != "cpu"
+    ask = ray.remote(num_cpus=0, num_gpus=0.01 if gpus else 0)(resolve)
+    try:
+        return ray.get(ask.remote(resources))  # type: ignore[no-any-return]
+    except ray.exceptions.RayTaskError as error:
+        raise SonotuneError(str(error.cause)) from error
+
+
+@contextmanager
+def _ray(study: Study, address: str | None) -> Iterator[Path]:
+    wanted = study.fixed.resources.workers
+    cpu = study.fixed.resources.cpu
+    cpus = None if wanted == "auto" else max(1, round(wanted * (1 if cpu == "auto" else cpu)))
+    with connected(address, cpus) as scratch:
+        yield scratch
+
+
+@contextmanager
+def _interruptible(searcher: TaskSearcher, console: Console) -> Iterator[None]:
+    """Ctrl-C once closes down cleanly; twice is left to Python."""
+
+    def close(*_: object) -> None:
+        if searcher.closing:
+            raise KeyboardInterrupt
+        searcher.closing = True
+        log.info("interrupted by the user")
+
+    before = {name: signal.signal(name, close) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+@contextmanager
+def _logging(storage: Storage) -> Iterator[None]:
+    """`run.log` keeps what the screen does not show."""
+    place = storage.local()
+    handler = logging.FileHandler(place / RunPaths.log) if place else logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _progress(console: Console) -> Callable[[int, int], None] | None:
+    if not console.is_terminal:
+        return None
+
+    def show(done: int, total: int) -> None:
+        console.print(
+            f"packing images: {done} of {total}", end="\r" if done < total else "\n", highlight=False
+        )
+
+    return show

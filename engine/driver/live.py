@@ -1,0 +1,97 @@
+"""What a person sees while a search runs: a table on a terminal, plain lines where output is piped."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from engine.conductor import Conductor
+from engine.task import Task
+
+ROWS = 15
+PLAIN_EVERY = 10.0  # seconds between plain lines that nothing caused
+
+
+class View:
+    """Configurations by folds; finished folds show their score, running ones the epoch they are in."""
+
+    def __init__(self, conductor: Conductor, folds: tuple[str, ...], slots: int, console: Console) -> None:
+        self.conductor, self.folds, self.slots, self.console = conductor, folds, slots, console
+        self.cells: dict[tuple[str, str], str] = {}
+        self.scores: dict[tuple[str, str], float] = {}
+        self.began, self.images, self.trained = time.monotonic(), 0.0, 0
+        self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+
+    def __enter__(self) -> "View":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.update(self.render(), refresh=True)
+            self.live.stop()
+
+    def epoch(self, task: Task, row: Mapping[str, Any]) -> None:
+        self.cells[task.key, task.fold] = f"[dim]{row['epoch']}·[/]{row['best']:.3f}"
+        self.images = (
+            0.9 * self.images + 0.1 * row.get("images_per_second", 0.0)
+            if self.images
+            else row.get("images_per_second", 0.0)
+        )
+        self._refresh()
+
+    def end(self, task: Task, status: str, score: float | None) -> None:
+        shown = {"complete": f"[green]{score or 0:.3f}[/]", "failed": "[red]failed[/]"}
+        self.cells[task.key, task.fold] = shown.get(status, f"[yellow]{status}[/]")
+        if status == "complete" and score is not None:
+            self.scores[task.key, task.fold] = score
+            self.trained += 1
+        if self.live is None:
+            value = "" if score is None else f" {score:.4f}"
+            self.console.print(f"{task.folder} {status}{value}   {self.headline()}", highlight=False)
+            self.console.file.flush()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self.live:
+            self.live.update(self.render())
+
+    def mean(self, key: str) -> float | None:
+        known = [self.scores[key, fold] for fold in self.folds if (key, fold) in self.scores]
+        return sum(known) / len(known) if len(known) == len(self.folds) else None
+
+    def headline(self) -> str:
+        means = [(mean, key) for key in self.conductor.entries if (mean := self.mean(key)) is not None]
+        best = f"best {max(means)[0]:.4f} ({max(means)[1]})" if means else "no configuration complete yet"
+        spent = time.monotonic() - self.began
+        return f"{self.trained} folds in {spent:.0f} s · {best}{self._left(spent)}"
+
+    def _left(self, spent: float) -> str:
+        total = self.conductor.study.fixed.search.configs * len(self.folds)
+        known = len(self.scores)
+        if not self.trained or known >= total:
+            return ""
+        return f" · at most {(total - known) * spent / self.trained / 60:.1f} min left"
+
+    def render(self) -> Group:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("configuration", *self.folds, "mean"):
+            table.add_column(name, justify="left" if name == "configuration" else "right")
+        for key in self._shown():
+            mean = self.mean(key)
+            cells = [self.cells.get((key, fold), "[dim]·[/]") for fold in self.folds]
+            table.add_row(key, *cells, "" if mean is None else f"[bold]{mean:.4f}[/]")
+        foot = f"{self.headline()} · {self.images:.0f} images/s per fold · {self.slots} side by side"
+        return Group(table, Text(foot, style="dim"))
+
+    def _shown(self) -> list[str]:
+        """What runs, then the best; the rest is in the report."""
+        running = list(dict.fromkeys(task.key for task in self.conductor.running))
+        rest = [key for key in self.conductor.entries if key not in running]
+        rest.sort(key=lambda key: -(self.mean(key) or -1e9))
+        return (running + rest)[:ROWS]

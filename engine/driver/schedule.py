@@ -1,0 +1,142 @@
+"""Carries each trial's reports to the conductor and its verdicts back to Ray Tune."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from engine.conductor import Conductor
+from engine.driver.faults import Faults
+from engine.driver.live import View
+from engine.driver.search import TaskSearcher
+from engine.race.events import Status
+from engine.race.race import Freeze
+from engine.race.race import Verdict as RaceVerdict
+from engine.task import Task
+
+log = logging.getLogger("sonotune")
+
+
+class TaskScheduler(TrialScheduler):
+    """Decides nothing itself. A fold's end is told to the conductor before Tune moves on."""
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        searcher: TaskSearcher,
+        give_up: Callable[[Task, str], None],
+        view: View,
+    ) -> None:
+        super().__init__()
+        self.conductor, self.searcher = conductor, searcher
+        self.give_up, self.view = give_up, view
+        self.faults = Faults()
+        self.failure: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune stores its tuner at the start; the journal is our state."""
+        return {}
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        task = self.searcher.tasks[trial.trial_id]
+        if "end/status" in result:
+            self._ended(task, {k.removeprefix("end/"): v for k, v in result.items() if k.startswith("end/")})
+            return str(self.STOP)
+        row = {name.removeprefix("row/"): value for name, value in result.items() if name.startswith("row/")}
+        self.view.epoch(task, row)
+        stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"])
+        for other, verdict in stops.items():
+            self._halt(other, verdict)
+            if other != task:
+                self._stop_trial(tune_controller, other)
+        return str(self.STOP if task in stops else self.CONTINUE)
+
+    def _halt(self, task: Task, verdict: RaceVerdict) -> None:
+        if isinstance(verdict, Freeze):
+            self._tell_end(task, "frozen")
+        else:
+            self._tell_end(task, "stopped", note=getattr(verdict, "reason", ""))
+
+    def _tell_end(
+        self,
+        task: Task,
+        status: Status,
+        score: float | None = None,
+        values: Sequence[float] = (),
+        note: str = "",
+    ) -> None:
+        self.view.end(task, status, score)
+        self.conductor.ended(task, status, score, values, note)
+
+    def _stop_trial(self, tune_controller: Any, task: Task) -> None:
+        """The worker goes on to the end of its epoch; what it reports then is not heard any more."""
+        trial_id = self.searcher.trial_of(task)
+        if trial_id is not None:
+            tune_controller.stop_trial(tune_controller.get_trial(trial_id))
+
+    def _ended(self, task: Task, end: dict[str, Any]) -> None:
+        if end["status"] == "failed":
+            self._failed(task, end["signature"], end["error"])
+        else:
+            self._tell_end(task, end["status"], end["score"], end["values"] or ())
+
+    def _failed(self, task: Task, signature: str, error: str) -> None:
+        retries = self.conductor.configuration_of(task).train.retries
+        verdict = self.faults.error(task, signature, retries)
+        log.warning("%s failed (%s): %s\n%s", task.folder, verdict, signature, error)
+        self._act(task, verdict, error)
+
+    def _act(self, task: Task, verdict: str, error: str) -> None:
+        if verdict == "retry":
+            return self._tell_end(task, "interrupted")
+        self.give_up(task, error)
+        self._tell_end(task, "failed")
+        if verdict == "stop the study":
+            self.failure = error
+            self.conductor.stop("the same error came up in configuration after configuration")
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """The worker itself is gone."""
+        task = self.searcher.tasks.get(trial.trial_id)
+        if task is None:
+            return
+        retries = self.conductor.configuration_of(task).train.retries
+        verdict = self.faults.lost(task, retries)
+        error = f"the worker was lost: {trial.error_file and _text(trial.error_file)}"
+        log.warning("%s: %s (%s)", task.folder, error, verdict)
+        self._act(task, verdict, error)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Called in every round of Tune's loop: also the moment to close down when that was asked for."""
+        self._reconcile(tune_controller)
+        if self.searcher.closing:
+            for trial_id in tuple(self.searcher.tasks):
+                tune_controller.stop_trial(tune_controller.get_trial(trial_id))
+        return None
+
+    def _reconcile(self, tune_controller: Any) -> None:
+        """Trials that Tune ended without a word must not leave their task running for ever."""
+        for trial_id, task in tuple(self.searcher.tasks.items()):
+            trial = tune_controller.get_trial(trial_id)
+            if trial is not None and trial.status in (Trial.ERROR, Trial.TERMINATED):
+                self.searcher.tasks.pop(trial_id)
+                self._tell_end(task, "interrupted")
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        pass
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        pass
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        pass
+
+    def debug_string(self) -> str:
+        return "sonotune"
+
+
+def _text(path: str) -> str:
+    with open(path, errors="replace") as file:
+        return file.read()[-4000:]

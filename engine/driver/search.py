@@ -1,0 +1,56 @@
+"""Hands (configuration, fold) tasks to Ray Tune, one trial each, as the conductor names them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from engine.conductor import Conductor
+from engine.errors import SonotuneError
+from engine.task import Task
+
+
+class TaskSearcher(Searcher):
+    """`suggest` gives a task only when a slot is free: what a fold should be is decided when it starts."""
+
+    def __init__(self, conductor: Conductor, slots: Callable[[], int]) -> None:
+        super().__init__(metric="score", mode="max")
+        self.conductor, self.slots = conductor, slots
+        self.tasks: dict[str, Task] = {}
+        self.closing = False
+        self.error: SonotuneError | None = None
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        if self.closing and not self.tasks:
+            return Searcher.FINISHED
+        if self.closing or len(self.tasks) >= self.slots():
+            return None
+        try:
+            task = self.conductor.next()
+        except SonotuneError as error:
+            self.error, self.closing = error, True
+            return None
+        if task is not None:
+            self.tasks[trial_id] = task
+            record = self.conductor.configuration_of(task).record()
+            return {"key": task.key, "fold": task.fold, "record": record}
+        return Searcher.FINISHED if self.conductor.done is not None and not self.tasks else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The scheduler has told the conductor already."""
+        self.tasks.pop(trial_id, None)
+
+    def trial_of(self, task: Task) -> str | None:
+        return next((trial for trial, running in self.tasks.items() if running == task), None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune stores its tuner at the start; the journal is our state."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the state."""

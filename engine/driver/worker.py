@@ -1,0 +1,102 @@
+"""The warm worker: a Tune trainable that stays alive and takes one fold after the other.
+
+A class rather than a function: each step is one epoch, so a stop acts at once when the epoch is over, and no
+thread has to unwind before the next fold may begin. The imports of torch and of the models are paid for
+once per worker; the packed data is a view into the node's object store.
+"""
+
+import logging
+import traceback
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+
+from engine.data.cases import Pack
+from engine.manifest import Manifest
+from engine.spec.resources import Resources
+from engine.storage import open_storage
+from engine.task import Task
+from engine.training.job import Job
+from engine.training.numerics import Numerics
+
+log = logging.getLogger("sonotune")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all folds of a study have in common; put once into the object store."""
+
+    pack: Pack
+    manifest: Manifest
+    location: str
+    seed: int
+    numerics: Numerics
+    objective: tuple[Mapping[str, float], ...]
+    resources: Resources
+
+    def job(self, task: Task, record: Mapping[str, Any]) -> Job:
+        return Job(
+            task,
+            record,
+            self.manifest.fold(task.fold),
+            self.pack.fingerprint,
+            self.seed,
+            self.numerics,
+            self.objective,
+            self.resources.keep,
+        )
+
+
+class FoldTrainable(tune.Trainable):
+    """Tune's config is {"key", "fold", "record"}; a step is an epoch, the last one reports the end."""
+
+    def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
+        self.shared = shared
+        self.storage = open_storage(shared.location)
+        self.begin(config)
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        self.task = Task(config["key"], config["fold"])
+        self.record = config["record"]
+        self.epochs: Generator[dict[str, Any], None, Any] | None = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
+        self.begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            if self.epochs is None:
+                self.epochs = self.start()
+            row = next(self.epochs)
+        except StopIteration as end:
+            return ended(end.value)
+        except Exception as error:
+            return failed(error)
+        return {"row": row}
+
+    def start(self) -> Generator[dict[str, Any], None, Any]:
+        from engine.training.fold import train_fold
+
+        return train_fold(self.shared.job(self.task, self.record), self.shared.pack, self.storage)
+
+    def cleanup(self) -> None:
+        if self.epochs is not None:
+            self.epochs.close()
+            self.epochs = None
+
+
+def ended(result: Any) -> dict[str, Any]:
+    values = None if result.score is None else list(result.values)
+    return {"end": {"status": result.status, "score": result.score, "values": values}, "done": True}
+
+
+def failed(error: Exception) -> dict[str, Any]:
+    """The traceback travels as text: an exception may not be picklable, and the worker stays warm."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    signature = f"{type(error).__name__} at {last.filename}:{last.lineno}"
+    text = traceback.format_exc()
+    return {"end": {"status": "failed", "signature": signature, "error": text}, "done": True}

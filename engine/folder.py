@@ -1,0 +1,147 @@
+"""A run folder as a whole: how it begins, how it is found again, and when the two do not fit."""
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from engine import __version__
+from engine.errors import SonotuneError
+from engine.journal import Journal
+from engine.manifest import Manifest
+from engine.results import RunPaths
+from engine.spec import text
+from engine.spec.load import study_of
+from engine.spec.study import Study
+from engine.storage import Storage, open_storage
+
+SCHEMA = 1
+PACKAGES = ("torch", "ray", "optuna", "monai", "albumentations", "numpy", "pyarrow", "scikit-learn", "scipy")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first record of a journal: what was resolved once and holds for the whole run."""
+
+    fingerprint: str
+    folds: str
+    numerics: Mapping[str, Any]
+    schema: int = SCHEMA
+    version: str = __version__
+
+    def record(self) -> dict[str, Any]:
+        return {"event": "study"} | self.__dict__
+
+
+def new(location: str) -> Storage:
+    """A place where no run is yet."""
+    storage = open_storage(location)
+    if storage.exists(RunPaths.study) or storage.exists(RunPaths.journal):
+        raise SonotuneError(
+            f"{location} holds a run already; go on with `sonotune resume {location}`, "
+            "or choose another --run"
+        )
+    try:
+        storage.write(RunPaths.log, b"")
+    except OSError as error:
+        raise SonotuneError(
+            f"cannot write into {location}: {error.strerror or error}; choose another --run"
+        ) from error
+    return storage
+
+
+def begin(storage: Storage, study: Study, manifest: Manifest, head: Head, command: str) -> Journal:
+    """The study is written last but for the journal: a folder without it never was a run."""
+    storage.write(RunPaths.folds, manifest.to_json().encode())
+    storage.write(RunPaths.provenance, provenance(head, command))
+    storage.write(RunPaths.study, text.dump(dict(study.document)).encode())
+    journal = Journal(storage)
+    journal.append(head.record())
+    journal.commit()
+    return journal
+
+
+def existing(location: str) -> Storage:
+    storage = open_storage(location)
+    if not storage.exists(RunPaths.study):
+        raise SonotuneError(f"{location} holds no run (it has no {RunPaths.study}); give the folder of a run")
+    return storage
+
+
+def study_in(storage: Storage, changes: Mapping[str, Any] | None = None) -> Study:
+    name = f"{storage.location}/{RunPaths.study}"
+    document = text.mapping(storage.read(RunPaths.study).decode(), name)
+    for section, values in (changes or {}).items():
+        document[section] = (document.get(section) or {}) | values
+    return study_of(document, name)
+
+
+def manifest_in(storage: Storage) -> Manifest:
+    return Manifest.from_json(storage.read(RunPaths.folds).decode(), f"{storage.location}/{RunPaths.folds}")
+
+
+def head_of(journal: Journal) -> Head:
+    if not journal.records or journal.records[0].get("event") != "study":
+        raise SonotuneError("the journal does not begin with its study record; it is damaged or foreign")
+    record = {k: v for k, v in journal.records[0].items() if k != "event"}
+    if record.get("schema") != SCHEMA:
+        raise SonotuneError(f"the journal has schema {record.get('schema')}, this sonotune reads {SCHEMA}")
+    return Head(**record)
+
+
+def check_head(head: Head, fingerprint: str, manifest: Manifest) -> None:
+    """A run goes on with what it began with, or not at all."""
+    if head.fingerprint != fingerprint:
+        raise SonotuneError(
+            f"the data set has changed since this run began (fingerprint {fingerprint[:12]}, was "
+            f"{head.fingerprint[:12]}); put the old files back, or start a new run"
+        )
+    if head.folds != manifest.digest:
+        raise SonotuneError("folds.json is not the one that this run began with; put it back")
+
+
+def provenance(head: Head, command: str) -> bytes:
+    """What a reader needs to repeat the run; nothing of the environment's variables."""
+    record = {
+        "command": command,
+        "sonotune": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "git": _git_state(),
+        "data": head.fingerprint,
+        "folds": head.folds,
+        "numerics": dict(head.numerics),
+    }
+    return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
+
+
+def command_line() -> str:
+    return shlex.join(["sonotune", *sys.argv[1:]])
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Of sonotune's own checkout, where it runs from one."""
+    root = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,150 @@
+"""The event log of a run: everything a decision reads, one checksummed JSON line per record.
+
+On a disk the journal is one file that only grows, synced at each commit. Object stores cannot append:
+there each commit is one immutable segment, named by the numbers of its first and last record.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import SonotuneError
+from engine.records import Record, dropped, encode, parse, seal
+from engine.results import RunPaths
+from engine.segments import Segments
+from engine.storage import Storage
+
+
+class Journal:
+    """`records` is what the run has gone through so far; `warnings` says what had to be dropped.
+
+    `guard` is called before each write and raises when this driver no longer holds the run.
+    """
+
+    def __init__(self, storage: Storage, guard: Callable[[], None] = lambda: None) -> None:
+        self._guard = guard
+        folder = storage.local()
+        self._sink: _File | Segments = _File(folder / RunPaths.journal) if folder else Segments(storage)
+        self.records, self.warnings = self._sink.load()
+        self._next = len(self.records) + 1
+        self._pending: list[bytes] = []
+
+    def append(self, record: Mapping[str, Any]) -> int:
+        """Takes the record in; it is durable, and a decision may rest on it, only after `commit`."""
+        number = self._next
+        self._pending.append(encode(number, record))
+        self._next += 1
+        return number
+
+    def commit(self) -> None:
+        """Everything appended so far, whole or not at all. After an error it may be tried again."""
+        if not self._pending:
+            return
+        self._guard()
+        self._sink.add(seal(self._pending), self._next - len(self._pending), self._next - 1)
+        self._pending.clear()
+
+    def close(self) -> None:
+        self.commit()
+        self._sink.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_journal(storage: Storage) -> tuple[list[Record], list[str]]:
+    """The records and the warnings, without changing anything: for reports, and while a driver writes."""
+    folder = storage.local()
+    sink = _File(folder / RunPaths.journal) if folder else Segments(storage)
+    return sink.peek()
+
+
+class _File:
+    """One file on a disk. What lies behind the last committed byte is cut off before the next write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = -1
+        self._size = 0
+
+    def peek(self) -> tuple[list[Record], list[str]]:
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return [], []
+        except OSError as error:
+            raise SonotuneError(f"cannot read {self.path}: {error.strerror}; check its rights") from error
+        records, self._size = parse(data, 1, str(self.path))
+        torn = len(data) - self._size
+        return records, [dropped(self.path.name, torn)] if torn else []
+
+    def load(self) -> tuple[list[Record], list[str]]:
+        found = self.peek()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._cut_back()
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            raise self._refused(error) from error
+        return found
+
+    def add(self, data: bytes, first: int, last: int) -> None:
+        try:
+            self._cut_back()
+            os.lseek(self._file, self._size, os.SEEK_SET)
+            _write_all(self._file, data)
+            os.fsync(self._file)
+        except OSError as error:
+            self._try_cutting_back()
+            raise self._refused(error) from error
+        self._size += len(data)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _cut_back(self) -> None:
+        """A torn tail must go before more is written, or it would end up in the middle."""
+        there = os.fstat(self._file).st_size
+        if there < self._size:
+            raise SonotuneError(
+                f"{self.path} has shrunk from {self._size} to {there} bytes under this run; something else "
+                "changes it: stop that, then resume"
+            )
+        if there > self._size:
+            os.ftruncate(self._file, self._size)
+            os.fsync(self._file)
+
+    def _try_cutting_back(self) -> None:
+        """The torn tail goes at once; where even that fails, the next write or the next reader drops it."""
+        try:
+            os.ftruncate(self._file, self._size)
+        except OSError:
+            return
+
+    def _refused(self, error: OSError) -> SonotuneError:
+        return SonotuneError(
+            f"cannot write the journal {self.path}: {error.strerror or error}; nothing of it is lost: make "
+            "room or give the rights, then run `sonotune resume`"
+        )
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Without this a new file's name may be gone after a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

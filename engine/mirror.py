@@ -1,0 +1,181 @@
+"""The search as Optuna sees it: `optuna.log`, a journal storage file that optuna-dashboard reads meanwhile.
+
+Written only, never read by a search. Given times from the run's journal, a resumed run arrives at the same
+bytes: what the file has already is left, what it lacks is appended, and a file that says otherwise is
+replaced.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import SonotuneError
+from engine.learned import optuna_distribution
+from engine.results import RunPaths
+from engine.sampler import State
+from engine.spec.search import Direction
+from engine.spec.space import Scalar, Space
+from engine.storage import Storage
+
+if TYPE_CHECKING:
+    from optuna.storages.journal._storage import JournalOperation
+
+WORKER = "sonotune"
+EVERY = 60.0  # seconds between two writes of the whole file where it cannot be appended to
+
+
+class Mirror:
+    def __init__(
+        self,
+        storage: Storage,
+        study: str,
+        space: Space,
+        directions: Sequence[Direction],
+        objectives: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        from optuna.distributions import distribution_to_json
+        from optuna.storages.journal._storage import JournalOperation
+
+        self.storage, self._clock = storage, clock
+        self._operation = JournalOperation
+        self._distributions = {d.name: optuna_distribution(d.distribution) for d in space.dimensions}
+        self._as_json = {name: distribution_to_json(d) for name, d in self._distributions.items()}
+        self._pending: list[bytes] = []
+        self._sink: _Appended | _Whole = (
+            _Whole(storage)
+            if storage.local() is None
+            else _Appended(os.path.join(storage.location, RunPaths.optuna))
+        )
+        self._written = -EVERY
+        self.warning: str | None = None
+        sides = [2 if side == "maximize" else 1 for side in directions]
+        self._add(JournalOperation.CREATE_STUDY, study_name=study, directions=sides)
+        if objectives:
+            names = {"study:metric_names": list(objectives)}
+            self._add(JournalOperation.SET_STUDY_SYSTEM_ATTR, study_id=0, system_attr=names)
+
+    def opened(
+        self, number: int, params: Mapping[str, Scalar], config_id: str, at: float | None = None
+    ) -> None:
+        """Numbers must come in order, from 0 on: Optuna counts by itself."""
+        self._add(
+            self._operation.CREATE_TRIAL,
+            study_id=0,
+            datetime_start=_moment(at),
+            state=0,
+            params={
+                name: self._distributions[name].to_internal_repr(value) for name, value in params.items()
+            },
+            distributions={name: self._as_json[name] for name in params},
+            user_attrs={"config_id": config_id, "number": number},
+            system_attrs={},
+            intermediate_values={},
+        )
+
+    def scored(self, number: int, step: int, value: float) -> None:
+        """An intermediate value: by convention step is how many folds have ended, value their mean score."""
+        self._add(
+            self._operation.SET_TRIAL_INTERMEDIATE_VALUE, trial_id=number, step=step, intermediate_value=value
+        )
+
+    def ended(
+        self, number: int, state: State, values: Sequence[float] | None, at: float | None = None
+    ) -> None:
+        """Pruned shows as pruned, although the sampler was told a value for it."""
+        code = {"complete": 1, "pruned": 2, "failed": 3}[state]
+        told = list(values) if values is not None and state != "failed" else None
+        self._add(
+            self._operation.SET_TRIAL_STATE_VALUES,
+            trial_id=number,
+            state=code if told or code != 1 else 3,
+            values=told,
+            datetime_complete=_moment(at),
+        )
+
+    def flush(self) -> None:
+        """A mirror that cannot be written is no reason to stop a search; the next flush tries again."""
+        if not self._pending or (self._sink.costly and self._clock() - self._written < EVERY):
+            return
+        try:
+            self._sink.add(b"".join(self._pending))
+            self.warning = None
+        except (OSError, SonotuneError) as error:
+            self.warning = f"{RunPaths.optuna} could not be written: {error}"
+            return
+        self._pending.clear()
+        self._written = self._clock()
+
+    def close(self) -> None:
+        self._written = -EVERY
+        self.flush()
+
+    def _add(self, operation: "JournalOperation", **fields: Any) -> None:
+        entry = {"op_code": int(operation), "worker_id": WORKER, **fields}
+        self._pending.append(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+
+
+class _Appended:
+    """On a disk. The first time it is compared with what an earlier driver has left."""
+
+    costly = False
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._size: int | None = None
+
+    def add(self, data: bytes) -> None:
+        if self._size is None:
+            data = self._left_to_write(data)
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            before = os.fstat(file).st_size
+            if os.write(file, data) < len(data):
+                os.ftruncate(file, before)
+                raise OSError("no room for the whole entry")
+            self._size = before + len(data)
+        finally:
+            os.close(file)
+
+    def _left_to_write(self, data: bytes) -> bytes:
+        there = _content(self.path)
+        if data.startswith(there):
+            return data[len(there) :]
+        if there.startswith(data):
+            os.truncate(self.path, len(data))
+            return b""
+        aside = f"{self.path}.new"
+        with open(aside, "wb") as file:
+            file.write(data)
+        os.replace(aside, self.path)
+        return b""
+
+
+class _Whole:
+    """On an object store the whole file is put again, now and then."""
+
+    costly = True
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._all = bytearray()
+
+    def add(self, data: bytes) -> None:
+        self.storage.write(RunPaths.optuna, bytes(self._all) + data)
+        self._all += data
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _moment(at: float | None) -> str:
+    """`at` in seconds since 1970, or now."""
+    return datetime.fromtimestamp(time.time() if at is None else at, UTC).isoformat(timespec="microseconds")

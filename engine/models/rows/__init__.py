@@ -1,0 +1,1 @@
+"""The rows of the systems, a file per published system. No torch here."""

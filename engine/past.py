@@ -1,0 +1,48 @@
+"""Finds what has been trained before: in this run, or in runs named with `--reuse`."""
+
+from collections.abc import Sequence
+
+from engine.conductor import Past
+from engine.errors import SonotuneError
+from engine.race.events import Status
+from engine.results import FoldResult, RunPaths, damaged_files, read_result, read_table
+from engine.storage import Storage
+from engine.task import Task
+
+
+def stored(storage: Storage, task: Task, address: str) -> FoldResult | None:
+    """A sound, finished result of exactly this address; anything else counts as not trained."""
+    try:
+        result = read_result(storage, task)
+    except SonotuneError:
+        return None
+    if result is None or result.address != address or result.status == "failed":
+        return None
+    return None if damaged_files(storage, task, result) else result
+
+
+def past_of(storage: Storage, task: Task, result: FoldResult) -> Past:
+    table = read_table(storage, f"{RunPaths.result(task)}/epochs.parquet")
+    scores, values = table["score"].to_pylist(), table["values"].to_pylist()
+    epochs = [(score, tuple(each)) for score, each in zip(scores, values, strict=True)]
+    status: Status = "diverged" if result.status == "diverged" else "complete"
+    return Past(epochs, status, result.score, tuple(result.values))
+
+
+def adopt(here: Storage, others: Sequence[Storage], task: Task, address: str) -> Past | None:
+    """A result of another run is copied, so that this run folder stays whole by itself."""
+    for storage in (here, *others):
+        result = stored(storage, task, address)
+        if result is None:
+            continue
+        if storage is not here:
+            _copy(storage, here, task, result)
+        return past_of(here, task, result)
+    return None
+
+
+def _copy(source: Storage, target: Storage, task: Task, result: FoldResult) -> None:
+    checkpoint = f"{RunPaths.checkpoint(task)}/best.pt"
+    paths = [f"{RunPaths.result(task)}/{name}" for name in (*result.files, "result.json")]
+    for path in [*([checkpoint] if source.exists(checkpoint) else []), *paths]:
+        target.write(path, source.read(path))

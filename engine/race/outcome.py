@@ -1,0 +1,40 @@
+"""What has become of a configuration, as the sampler is told of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from engine.race.heat import State
+from engine.race.race import Race
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`values` of each objective, higher is better; None when nothing is known of them."""
+
+    state: Literal["complete", "dropped", "failed"]
+    values: tuple[float, ...] | None
+
+
+def outcome(race: Race, config: str) -> Outcome | None:
+    """None while anything of the configuration may still be trained."""
+    row = race.rows[config]
+    heats = list(race.heats.values())
+    if any((heat.state[row] == State.FAILED).any() for heat in heats):
+        idle = not any((heat.state[row] == State.RUNNING).any() for heat in heats)
+        return Outcome("failed", None) if idle else None
+    if all(row in heat.complete for heat in heats):
+        return Outcome("complete", _mean([_values(heat.means[row]) for heat in heats]))
+    if all((heat.out[row] and not heat.audited[row]) or row in heat.complete for heat in heats):
+        return Outcome("dropped", race.posterior(config))
+    return None
+
+
+def _values(channels: np.ndarray) -> np.ndarray:
+    """Channel 0 is the score, the only objective where there is one."""
+    return channels if len(channels) == 1 else channels[1:]
+
+
+def _mean(each: list[np.ndarray]) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.mean(each, axis=0))

@@ -1,0 +1,74 @@
+"""One journal record as one line: plain JSON that carries its number and ends in its own checksum.
+
+The last record of a commit is marked. Records behind the last mark are from a commit that a crash has cut
+short: nothing has followed from them yet, so they count as never written.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from engine.errors import SonotuneError
+
+Record = dict[str, Any]
+
+RESERVED = {"n", "commit"}
+MARK = b',"commit":1'
+CRC = b',"crc":"%08x"}\n'
+CRC_LENGTH = len(CRC % 0)
+
+
+def encode(number: int, record: Mapping[str, Any]) -> bytes:
+    """A line that is not sealed yet."""
+    if taken := RESERVED & record.keys():
+        raise ValueError(f"a journal record cannot have the keys {sorted(taken)}; the journal uses them")
+    return json.dumps({"n": number, **record}, separators=(",", ":"), ensure_ascii=True).encode()[:-1]
+
+
+def seal(bodies: list[bytes]) -> bytes:
+    """One commit. The checksum is a line's last key: the line stays JSON, and all before it is covered."""
+    marked = [*bodies[:-1], bodies[-1] + MARK]
+    return b"".join(body + CRC % zlib.crc32(body) for body in marked)
+
+
+def decode(line: bytes, number: int) -> tuple[Record, bool] | None:
+    """The record and whether it ends a commit, or None when this is not record `number` as it was written."""
+    body = line[:-CRC_LENGTH]
+    if not body or line[-CRC_LENGTH:] != CRC % zlib.crc32(body):
+        return None
+    record = json.loads(body + b"}")
+    ends = record.pop("commit", None) is not None
+    return (record, ends) if record.pop("n", None) == number else None
+
+
+def parse(data: bytes, first: int, name: str) -> tuple[list[Record], int]:
+    """The records of all whole commits and where those end; only the last line may be torn."""
+    records: list[Record] = []
+    at = sound = committed = 0
+    for line in _lines(data):
+        found = decode(line, first + len(records))
+        at += len(line)
+        if found is None:
+            if at < len(data):
+                raise SonotuneError(
+                    f"{name}, line {len(records) + 1}: the checksum or the number is wrong, so the journal "
+                    "is damaged; restore it from a backup, or start a new run that reuses this one's results"
+                )
+            break
+        records.append(found[0])
+        if found[1]:
+            committed, sound = len(records), at
+    return records[:committed], sound
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Cut at newlines alone: a damaged byte may look like another kind of line end."""
+    parts = data.split(b"\n")
+    return [part + b"\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+def dropped(name: str, torn: int) -> str:
+    return (
+        f"{name}: its last commit was cut short and is dropped ({torn} bytes); what it recorded is done again"
+    )

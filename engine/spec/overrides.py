@@ -1,0 +1,62 @@
+"""Profiles and `--set`: flat paths laid over a document before anything is validated."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from engine.errors import SonotuneError
+from engine.spec import text
+from engine.spec.space import kind_of
+
+
+def apply_overrides(
+    document: dict[str, Any], profile: str | None, overrides: Sequence[str]
+) -> dict[str, Any]:
+    changed = copy.deepcopy(document)
+    profiles = changed.pop("profiles", None) or {}
+    if not isinstance(profiles, dict) or not all(isinstance(body, dict) for body in profiles.values()):
+        raise SonotuneError(
+            "profiles: must map each profile's name to flat overrides such as train.epochs: 2"
+        )
+    for path, value in _profile(profiles, profile):
+        set_path(changed, path, value)
+    for path, value in map(parse_override, overrides):
+        set_path(changed, path, value)
+    return changed
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    path, equals, value = override.partition("=")
+    if not equals or not path.strip():
+        raise SonotuneError(f"--set {override!r}: must be PATH=VALUE, for instance --set loss.lambda=0.7")
+    return path.strip(), text.parse(value, f"--set {path.strip()}")
+
+
+def set_path(document: dict[str, Any], path: str, value: Any) -> None:
+    """`*` stands for every name at its place: `variants.*.model.width`."""
+    _set(document, path.split("."), value, path)
+
+
+def _set(node: dict[str, Any], parts: list[str], value: Any, path: str) -> None:
+    head, *rest = parts
+    for name in list(node) if head == "*" else [head]:
+        if not rest:
+            node[name] = value
+            continue
+        if node.get(name) is None:
+            node[name] = {}
+        below = node[name]
+        if kind_of(below) and isinstance(below.get("choice"), dict):
+            below = below["choice"]
+        if not isinstance(below, dict) or kind_of(below):
+            raise SonotuneError(f"{path}: {name!r} holds a value, not names; nothing lies below it")
+        _set(below, rest, value, path)
+
+
+def _profile(profiles: Mapping[str, Mapping[str, Any]], name: str | None) -> Iterator[tuple[str, Any]]:
+    if name is None:
+        return
+    if name not in profiles:
+        known = ", ".join(sorted(profiles)) or "none"
+        raise SonotuneError(f"there is no profile {name!r}; this space has: {known}")
+    yield from profiles[name].items()

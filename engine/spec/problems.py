@@ -1,0 +1,65 @@
+"""Turns pydantic's findings into sentences: the path, the value, the rule, and the names that would do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
+    return [_sentence(detail, model, prefix) for detail in error.errors(include_url=False)]
+
+
+def unknown(path: str, names: Iterable[str]) -> str:
+    """An unknown name, with the nearest valid one first."""
+    known = sorted(names)
+    last = path.rsplit(".", 1)[-1]
+    near = get_close_matches(last, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{path}: there is no such name{hint} (valid here: {', '.join(known)})"
+
+
+def _sentence(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
+    location = _readable(detail["loc"], model)
+    path = ".".join([*([prefix] if prefix else []), *map(str, location)])
+    if detail["type"] == "extra_forbidden":
+        return unknown(path, _names_at(model, location[:-1]))
+    if detail["type"] == "missing":
+        return f"{path}: is missing; it has no default"
+    rule = detail["msg"].removeprefix("Value error, ")
+    return f"{path}: got {detail['input']!r}; {rule[:1].lower()}{rule[1:]}"
+
+
+def _readable(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int | str, ...]:
+    """Without the names of union members, which pydantic puts into a location and no YAML has."""
+    kept: list[int | str] = []
+    here: type[BaseModel] | None = model
+    for part in location:
+        if here is not None and (isinstance(part, int) or part in _fields(here)):
+            kept.append(part)
+            here = _below(here, part)
+        elif here is not None or isinstance(part, int):
+            kept.append(part)
+            here = None
+    return tuple(kept)
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {(field.alias or name): field for name, field in model.model_fields.items()}
+
+
+def _below(model: type[BaseModel], part: int | str) -> type[BaseModel] | None:
+    field = _fields(model).get(str(part))
+    if field is None:
+        return None
+    found = [field.annotation, *get_args(field.annotation)]
+    return next((t for t in found if isinstance(t, type) and issubclass(t, BaseModel)), None)
+
+
+def _names_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    here: type[BaseModel] | None = model
+    for part in location:
+        here = _below(here, part) if here else None
+    return list(_fields(here)) if here else []

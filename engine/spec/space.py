@@ -1,0 +1,275 @@
+"""The search space: which leaves of a study are distributions, and what a choice of values turns into.
+
+A leaf is a distribution when it is a mapping of one key among `uniform`, `loguniform`, `int`, `choice`.
+`choice` over a mapping opens branches: only the chosen branch's own distributions exist then.
+A dimension is named by the path of its leaf, branch names included: `model.acsnet.width`.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+SEARCHABLE = ("model", "loss", "train", "augment", "preprocess", "predict")
+KINDS = ("uniform", "loguniform", "int", "choice")
+VARIANTS = "variants"
+
+Scalar = str | int | float | bool | None
+Conditions = tuple[tuple[str, tuple[str, ...]], ...]  # (choice, its branches under which something exists)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    low: float
+    high: float
+    log: bool = False
+
+    def holds(self, value: Scalar) -> bool:
+        return _is_number(value) and self.low <= value <= self.high  # type: ignore[operator]
+
+    def ends(self) -> tuple[Scalar, ...]:
+        return (self.low, self.high)
+
+    def __str__(self) -> str:
+        return f"{'loguniform' if self.log else 'uniform'} [{self.low:g}, {self.high:g}]"
+
+
+@dataclass(frozen=True)
+class Int:
+    low: int
+    high: int
+    step: int = 1
+
+    def holds(self, value: Scalar) -> bool:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return whole and self.low <= value <= self.high and (value - self.low) % self.step == 0  # type: ignore[operator]
+
+    def ends(self) -> tuple[Scalar, ...]:
+        return (self.low, self.low + (self.high - self.low) // self.step * self.step)
+
+    def __str__(self) -> str:
+        return f"int [{self.low}, {self.high}]" + (f" in steps of {self.step}" if self.step > 1 else "")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`values` are scalars, or JSON text where the YAML gives lists or mappings, or names of branches."""
+
+    values: tuple[Scalar, ...]
+    branches: bool = False
+
+    def holds(self, value: Scalar) -> bool:
+        return any(value == known and type(value) is type(known) for known in self.values)
+
+    def ends(self) -> tuple[Scalar, ...]:
+        return self.values
+
+    def __str__(self) -> str:
+        return "choice of " + ", ".join(map(str, self.values))
+
+
+Distribution = Uniform | Int | Choice
+
+
+@dataclass(frozen=True)
+class Dimension:
+    name: str
+    distribution: Distribution
+    when: Conditions = ()
+
+    def active(self, params: Mapping[str, Scalar]) -> bool:
+        return all(params.get(name) in branches for name, branches in self.when)
+
+
+class Malformed(ValueError):
+    """A distribution that is none; the loader turns it into a message with the path."""
+
+
+def kind_of(node: Any) -> str | None:
+    if isinstance(node, dict) and len(node) == 1:
+        (key,) = node
+        return key if key in KINDS else None
+    return None
+
+
+def parse_distribution(node: Mapping[str, Any]) -> Distribution:
+    ((kind, body),) = node.items()
+    if kind == "choice":
+        return _choice(body)
+    if kind == "int":
+        return _int(body)
+    low, high = _bounds(kind, body, 2)
+    if kind == "loguniform" and low <= 0:
+        raise Malformed(f"loguniform needs a lower bound above 0, got {low}")
+    return Uniform(float(low), float(high), log=kind == "loguniform")
+
+
+def walk(node: Any, path: str = "", when: Conditions = ()) -> Iterator[tuple[str, Any, Conditions]]:
+    """Every distribution below `node`, as (name, its mapping, the branches it stands in)."""
+    if kind_of(node):
+        yield path, node, when
+        branches = node.get("choice")
+        if isinstance(branches, dict):
+            for name, below in branches.items():
+                yield from walk(below, f"{path}.{name}", (*when, (path, (str(name),))))
+    elif isinstance(node, dict):
+        for key, below in node.items():
+            yield from walk(below, f"{path}.{key}" if path else str(key), when)
+
+
+def resolve(node: Any, params: Mapping[str, Scalar], path: str = "") -> Any:
+    """The same tree with every distribution replaced by the value chosen for it."""
+    if kind_of(node):
+        chosen = params[path]
+        body = node.get("choice")
+        if isinstance(body, dict):
+            return resolve(body[chosen], params, f"{path}.{chosen}")
+        return (
+            next((v for v in body if _as_scalar(v) == chosen), chosen) if isinstance(body, list) else chosen
+        )
+    if isinstance(node, dict):
+        return {k: resolve(v, params, f"{path}.{k}" if path else str(k)) for k, v in node.items()}
+    return node
+
+
+def merge(below: Any, above: Any) -> Any:
+    """`above` over `below`, mapping by mapping; a distribution is replaced whole."""
+    if isinstance(below, dict) and isinstance(above, dict) and not (kind_of(below) or kind_of(above)):
+        return below | {key: merge(below.get(key), value) for key, value in above.items()}
+    return above
+
+
+@dataclass(frozen=True)
+class Space:
+    """The searchable part of a study's document, and its dimensions in the order they are asked."""
+
+    tree: Mapping[str, Any]
+    dimensions: tuple[Dimension, ...]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Space":
+        tree = {name: document[name] for name in SEARCHABLE if name in document}
+        if document.get(VARIANTS):
+            tree[VARIANTS] = {"choice": document[VARIANTS]}
+        found = [Dimension(name, parse_distribution(node), when) for name, node, when in walk(tree)]
+        return cls(tree, _without_overridden(tuple(found), tree))
+
+    def sections(self, params: Mapping[str, Scalar]) -> dict[str, Any]:
+        """The concrete sections for these values, a variant's laid over the common ones."""
+        own = {k: v for k, v in self.tree.items() if k != VARIANTS}
+        if VARIANTS not in self.tree:
+            return resolve(own, params)
+        chosen = str(params[VARIANTS])
+        above = self.tree[VARIANTS]["choice"][chosen] or {}
+        hidden = resolve(_prune(own, above), params)
+        return merge(hidden, resolve(above, params, f"{VARIANTS}.{chosen}"))
+
+    def active(self, params: Mapping[str, Scalar]) -> tuple[Dimension, ...]:
+        return tuple(d for d in self.dimensions if d.active(params))
+
+    def base(self, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The first end of every dimension that exists, but for the values given."""
+        params: dict[str, Scalar] = {}
+        for dimension in self.dimensions:
+            if dimension.active(params):
+                params[dimension.name] = given.get(dimension.name, dimension.distribution.ends()[0])
+        return params
+
+    def probes(self) -> Iterator[dict[str, Scalar]]:
+        """Enough settings that each end of each dimension, and each branch, is seen at least once."""
+        yield self.base({})
+        for dimension in self.dimensions:
+            above = {name: branches[0] for name, branches in dimension.when}
+            for end in dimension.distribution.ends():
+                yield self.base(above | {dimension.name: end})
+
+    @property
+    def size(self) -> float:
+        """How many configurations there are; infinite with a continuous dimension."""
+        return _count(self.tree)
+
+
+def _without_overridden(found: tuple[Dimension, ...], tree: Mapping[str, Any]) -> tuple[Dimension, ...]:
+    """The variant is asked first; a common leaf that a variant sets itself exists only under the others."""
+    variants = tree.get(VARIANTS, {}).get("choice", {})
+    first = [d for d in found if d.name == VARIANTS]
+    rest = [_restricted(d, variants) for d in found if d.name != VARIANTS]
+    return (*first, *(d for d in rest if d is not None))
+
+
+def _restricted(dimension: Dimension, variants: Mapping[str, Any]) -> Dimension | None:
+    if dimension.name.startswith(f"{VARIANTS}."):
+        return dimension
+    others = tuple(str(name) for name, above in variants.items() if not _sets(above or {}, dimension.name))
+    if len(others) == len(variants):
+        return dimension
+    return replace(dimension, when=((VARIANTS, others), *dimension.when)) if others else None
+
+
+def _sets(above: Mapping[str, Any], name: str) -> bool:
+    node: Any = above
+    for part in name.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+        if kind_of(node):
+            return True
+    return True
+
+
+def _prune(below: Any, above: Any) -> Any:
+    """`below` without the leaves that `above` sets, so that nobody asks for their values."""
+    if not isinstance(below, dict) or not isinstance(above, dict) or kind_of(below) or kind_of(above):
+        return below
+    return {
+        key: _prune(value, above[key]) if key in above else value
+        for key, value in below.items()
+        if key not in above
+        or (isinstance(value, dict) and isinstance(above[key], dict) and not kind_of(value))
+    }
+
+
+def _count(node: Any) -> float:
+    if kind := kind_of(node):
+        body = node[kind]
+        if kind == "choice" and isinstance(body, dict):
+            return sum(_count(below) for below in body.values())
+        if kind == "choice":
+            return len(body)
+        return len(range(body[0], body[1] + 1, *body[2:])) if kind == "int" else math.inf
+    return math.prod(map(_count, node.values())) if isinstance(node, dict) else 1
+
+
+def _choice(body: Any) -> Choice:
+    if isinstance(body, dict) and body:
+        return Choice(tuple(map(str, body)), branches=True)
+    if not isinstance(body, list) or not body:
+        raise Malformed("choice needs a list of values or a mapping of branches, with at least one of them")
+    values = tuple(_as_scalar(value) for value in body)
+    if len(set(map(repr, values))) < len(values):
+        raise Malformed(f"choice repeats a value: {body}")
+    return Choice(values)
+
+
+def _int(body: Any) -> Int:
+    low, high, *step = _bounds("int", body, 3)
+    if not all(isinstance(v, int) for v in body) or (step and step[0] < 1):
+        raise Malformed(f"int needs whole numbers and a step of at least 1, got {body}")
+    return Int(int(low), int(high), int(step[0]) if step else 1)
+
+
+def _bounds(kind: str, body: Any, most: int) -> list[Any]:
+    if not isinstance(body, list) or not 2 <= len(body) <= most or not all(map(_is_number, body)):
+        raise Malformed(f"{kind} needs [low, high] as numbers, got {body!r}")
+    if not body[0] < body[1]:
+        raise Malformed(f"{kind} needs low < high, got [{body[0]}, {body[1]}]")
+    return body
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _as_scalar(value: Any) -> Scalar:
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value

@@ -1,0 +1,83 @@
+"""A study: the sections that hold for every configuration, and the space the configurations come from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from engine.spec.augment import Augment
+from engine.spec.data import Data
+from engine.spec.folds import Folds
+from engine.spec.loss import Loss
+from engine.spec.model import Model
+from engine.spec.predict import Predict
+from engine.spec.preprocess import Preprocess
+from engine.spec.race import Race
+from engine.spec.resources import Resources
+from engine.spec.search import Search
+from engine.spec.section import Section
+from engine.spec.select import Select
+from engine.spec.space import Scalar, Space
+from engine.spec.train import Train
+
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
+
+
+class Configuration(Section):
+    """One point of the space with every default filled in: all that training depends on but the data."""
+
+    model: Model = Model()
+    loss: Loss = Loss()
+    train: Train = Train()
+    augment: Augment = Augment()
+    preprocess: Preprocess = Preprocess()
+    predict: Predict = Predict()
+
+    def record(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+    @cached_property
+    def config_id(self) -> str:
+        return short_hash(self.record())
+
+
+class Fixed(Section):
+    """The sections in which nothing can be searched."""
+
+    study: str
+    seed: int = 0
+    data: Data = Data()
+    folds: Folds = Folds()
+    search: Search = Search()
+    race: Race = Race()
+    resources: Resources = Resources()
+    select: Select = Select()
+    tracking: tuple[Tracker, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """`document` is the YAML after profile and overrides: what `study.yaml` of a run holds."""
+
+    document: Mapping[str, Any]
+    fixed: Fixed
+    space: Space
+    first: tuple[Mapping[str, Scalar], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.fixed.study
+
+    def configuration(self, params: Mapping[str, Scalar]) -> Configuration:
+        return Configuration.model_validate(self.space.sections(params))
+
+
+def canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def short_hash(value: Any) -> str:
+    """Ten hex digits name a folder, so no path grows with the configuration."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:10]

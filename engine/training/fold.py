@@ -1,0 +1,220 @@
+"""Trains one configuration on one fold: an epoch's row after each epoch, a result at the end.
+
+Knows nothing of Ray: whoever runs it pulls one epoch after the other and may stop pulling at any time; the
+checkpoint of every epoch it yielded lies on storage by then, so that stopping loses nothing.
+"""
+
+import math
+import os
+import socket
+import time
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from engine import objective
+from engine.data.cases import Pack
+from engine.metrics.fold import fold_metrics
+from engine.results import FoldResult, RunPaths, parquet_bytes, write_result
+from engine.storage import Storage
+from engine.training import checkpoint, gallery
+from engine.training.batches import Batches
+from engine.training.evaluate import Outputs, outputs, score_cases
+from engine.training.job import Job, Parts
+from engine.training.measure import Costs, costs_of
+from engine.training.network import Network, build_network
+from engine.training.prepared import prepared
+from engine.training.seeds import derive
+
+EpochRow = dict[str, Any]
+
+
+class Diverged(Exception):
+    """A loss was not finite; the fold ends here and the study goes on."""
+
+
+def train_fold(job: Job, pack: Pack, storage: Storage) -> Generator[EpochRow, None, FoldResult]:
+    """Yields the row of each epoch trained now; returns the result, which has been written by then."""
+    run = FoldRun(job, pack, storage)
+    try:
+        while run.epoch < run.train.epochs:
+            yield run.next_epoch()
+        return run.finish()
+    except Diverged as error:
+        return run.end("diverged", error=str(error))
+
+
+class FoldRun:
+    """The state of one fold's training between two epochs."""
+
+    def __init__(self, job: Job, pack: Pack, storage: Storage) -> None:
+        torch.set_num_threads(job.numerics.threads)
+        self.job, self.pack, self.storage = job, pack, storage
+        self.configuration = job.configuration
+        self.train = self.configuration.train
+        self.parts = Parts.of(job.fold, pack)
+        self.images = prepared(pack, self.configuration.preprocess, self.parts.train)
+        self.started = time.time()
+        self.epoch, self.best_epoch, self.best, self.seconds = 0, 0, -math.inf, 0.0
+        self.values: list[float] = []
+        self.rows: list[EpochRow] = []
+        torch.manual_seed(job.own_seed)
+        self.network = self._network()
+        self.batches = self._batches()
+        self._resume()
+
+    def _network(self) -> Network:
+        counts = np.bincount(self.pack.labels[self.parts.train], minlength=len(self.pack.classes))
+        size, channels = self.images.shape[1], self.images.shape[3]
+        return build_network(self.configuration, channels, counts, size, self.job.numerics)
+
+    def _batches(self) -> Batches:
+        return Batches(
+            self.images,
+            self.pack.masks,
+            self.pack.labels,
+            self.parts.train,
+            augment=self.configuration.augment,
+            batch=self.train.batch,
+            seed=self.job.own_seed,
+            oversample=self.train.oversample,
+            rounding=self.train.oversample_rounding,
+            classes=len(self.pack.classes),
+        )
+
+    def next_epoch(self) -> EpochRow:
+        began = time.perf_counter()
+        number = self.epoch + 1
+        torch.manual_seed(derive(self.job.own_seed, "epoch", number))
+        lr = self.network.schedule.start(number)
+        terms, images = self._train_epoch(number)
+        spent = time.perf_counter() - began
+        figures = self._validate()
+        values = self._values(figures)
+        score = objective.scalar(values)
+        self.epoch = number
+        improved = score > self.best
+        if improved:
+            self.best, self.best_epoch, self.values = score, number, values
+        self.network.schedule.end(score)
+        row: EpochRow = {"stage": "main", "epoch": number, "lr": lr, "images_per_second": images / spent}
+        row |= {"score": score, "best": self.best, "values": values} | terms | figures
+        spent = time.perf_counter() - began
+        row["seconds"] = spent
+        self.seconds += spent
+        self.rows.append(row)
+        self._save(improved)
+        return row
+
+    def _train_epoch(self, number: int) -> tuple[dict[str, float], int]:
+        self.network.model.train()
+        steps, images = [], 0
+        for batch in self.batches.epoch(number):
+            steps.append(self.network.step(batch, number))
+            images += len(batch.labels)
+        means = {name: float(torch.stack([s[name] for s in steps]).mean()) for name in steps[0]}
+        if not math.isfinite(means["total"]):
+            step = next(i for i, s in enumerate(steps, 1) if not bool(torch.isfinite(s["total"])))
+            raise Diverged(f"the training loss was not finite at epoch {number}, step {step}")
+        self.network.objective.end_epoch(means)
+        return {f"train_{name}": value for name, value in means.items()}, images
+
+    def _validate(self) -> dict[str, float]:
+        found = outputs(self.network, self.images, self.parts.validation, self.pack)
+        figures = fold_metrics(self._table(found, surface=False), self.pack.classes)
+        losses = {f"validation_{name}_loss": value for name, value in found.losses.items()}
+        return losses | {f"validation_{name}": value for name, value in figures.items()}
+
+    def _values(self, row: dict[str, float]) -> list[float]:
+        figures = {name.removeprefix("validation_"): value for name, value in row.items()}
+        return objective.values(figures, self.job.objective, self.configuration.predict.refine)
+
+    def _table(self, found: Outputs, surface: bool) -> pa.Table:
+        return score_cases(self.pack, found, self.configuration.predict.threshold, surface)
+
+    def _path(self, name: str) -> str:
+        return f"{RunPaths.checkpoint(self.job.task)}/{name}.pt"
+
+    def _save(self, improved: bool) -> None:
+        """The best before the last: whoever resumes from the last finds the best it speaks of."""
+        if improved:
+            state = {"model": self.network.model.state_dict(), "epoch": self.epoch}
+            checkpoint.save(self.storage, self._path("best"), state)
+        progress = {name: getattr(self, name) for name in PROGRESS} | {"address": self.job.address}
+        checkpoint.save(
+            self.storage, self._path("last"), {"network": self.network.state_dict(), "progress": progress}
+        )
+
+    def _resume(self) -> None:
+        state = checkpoint.load(self.storage, self._path("last"), self.job.numerics.device)
+        if state is None or state["progress"].pop("address") != self.job.address:
+            return
+        self.network.load_state_dict(state["network"])
+        for name, value in state["progress"].items():
+            setattr(self, name, value)
+
+    def finish(self) -> FoldResult:
+        """The best epoch's network scores validation once more and test for the only time."""
+        best = checkpoint.load(self.storage, self._path("best"), self.job.numerics.device)
+        if best is not None:
+            self.network.model.load_state_dict(best["model"])
+        tables, found = {}, {}
+        for part in ("validation", "test"):
+            found[part] = outputs(self.network, self.images, getattr(self.parts, part))
+            tables[part] = self._table(found[part], surface=True)
+        files = {f"cases_{part}.parquet": parquet_bytes(table) for part, table in tables.items()}
+        files |= gallery.files(self.pack, found["test"], tables["test"])
+        figures = {part: fold_metrics(table, self.pack.classes) for part, table in tables.items()}
+        return self.end("complete", figures, files)
+
+    def end(
+        self,
+        status: str,
+        figures: dict[str, dict[str, float]] | None = None,
+        files: dict[str, bytes] | None = None,
+        error: str = "",
+    ) -> FoldResult:
+        costs = costs_of(self.network, self.images) if status == "complete" else Costs()
+        result = FoldResult(
+            key=self.job.task.key,
+            fold=self.job.task.fold,
+            status=status,
+            config=self.job.record,
+            classes=self.pack.classes,
+            address=self.job.address,
+            best_epoch=self.best_epoch,
+            epochs=self.epoch,
+            score=self.best if self.rows else None,
+            values=self.values,
+            train_cases=len(self.parts.train),
+            test_cases=len(self.parts.test),
+            seconds=self.seconds,
+            numerics=self.job.numerics.record(),
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+            started=self.started,
+            error=error,
+            validation=(figures or {}).get("validation", {}),
+            test=(figures or {}).get("test", {}),
+            parameters=costs.parameters,
+            flops=costs.flops,
+            latency_ms=costs.latency_ms,
+            peak_memory_mb=costs.peak_memory_mb,
+        )
+        epochs = pa.Table.from_pylist(self.rows)
+        everything = {"epochs.parquet": parquet_bytes(epochs)} | (files or {})
+        write_result(self.storage, self.job.task, result, everything)
+        self._tidy()
+        return result
+
+    def _tidy(self) -> None:
+        """What is kept of a finished fold's checkpoints is bounded by the spec."""
+        if self.job.keep != "all":
+            self.storage.delete(self._path("last"))
+        if self.job.keep == "none":
+            self.storage.delete(self._path("best"))
+
+
+PROGRESS = ("epoch", "best_epoch", "best", "values", "seconds", "rows")

@@ -1,0 +1,79 @@
+"""A few test cases as small pictures, so that a report shows what the figures mean."""
+
+import json
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from engine.data.cases import Pack
+from engine.training.evaluate import Outputs
+
+PER_RANK = 2
+SIDE = 128
+SHOWN = ("case", "label", "predicted", "refined_predicted", "dice")
+
+
+def files(pack: Pack, found: Outputs, table: pa.Table) -> dict[str, bytes]:
+    """Pictures of the best, median and worst cases, and `gallery/index.json` that says which is which."""
+    listed: list[dict[str, Any]] = []
+    written: dict[str, bytes] = {}
+    for rank, position in _chosen(table):
+        row, number = int(found.rows[position]), len(listed)
+        pictures = _pictures(pack, found, table, position, row)
+        names = {kind: f"{number}-{kind}.png" for kind in pictures}
+        written |= {f"gallery/{names[kind]}": _png(picture) for kind, picture in pictures.items()}
+        listed.append(_entry(table, position, rank) | {"files": names})
+    return written | {"gallery/index.json": json.dumps(listed).encode()}
+
+
+def _chosen(table: pa.Table) -> list[tuple[str, int]]:
+    """Ranked by Dice where there are masks, else by the probability given to the true class."""
+    quality = _quality(table)
+    order = np.argsort(-quality, kind="stable")
+    lesions = [int(i) for i in order if np.isfinite(quality[i])]
+    middle = max(0, len(lesions) // 2 - PER_RANK // 2)
+    ranks = {
+        "best": lesions[:PER_RANK],
+        "median": lesions[middle : middle + PER_RANK],
+        "worst": lesions[-PER_RANK:],
+    }
+    seen: set[int] = set()
+    chosen = []
+    for rank, positions in ranks.items():
+        chosen += [(rank, p) for p in positions if p not in seen]
+        seen |= set(positions)
+    return chosen
+
+
+def _quality(table: pa.Table) -> np.ndarray:
+    dice = table["dice"].to_numpy().astype(np.float64)
+    if np.isfinite(dice).any():
+        lesion = (table["tp"].to_numpy() + table["fn"].to_numpy()) > 0
+        return np.where(lesion, dice, np.nan) if lesion.any() else dice
+    right = [
+        float(a == b) for a, b in zip(table["label"].to_pylist(), table["predicted"].to_pylist(), strict=True)
+    ]
+    return np.array(right)
+
+
+def _entry(table: pa.Table, position: int, rank: str) -> dict[str, Any]:
+    row = table.slice(position, 1).to_pylist()[0]
+    return {"rank": rank} | {
+        name: row[name] for name in ("case", "label", "predicted", "refined_predicted", "dice")
+    }
+
+
+def _pictures(pack: Pack, found: Outputs, table: pa.Table, position: int, row: int) -> dict[str, np.ndarray]:
+    pictures = {"image": pack.images[row], "truth": pack.masks[row] * 255}
+    if found.masks is not None:
+        mask = (found.masks[position] > 0.5).astype(np.uint8) * 255
+        emptied = table["refined_tp"][position].as_py() + table["refined_fp"][position].as_py() == 0
+        pictures |= {"prediction": mask, "refined": mask * (not emptied)}
+    return pictures
+
+
+def _png(picture: np.ndarray) -> bytes:
+    small = cv2.resize(np.ascontiguousarray(picture), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".png", small)[1].tobytes())

@@ -1,0 +1,50 @@
+"""What a network costs: parameters, arithmetic, time of one image, memory."""
+
+import resource
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from engine.training.network import Network
+
+LATENCY_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Costs:
+    parameters: int = 0
+    flops: int = 0  # of one image, forward
+    latency_ms: float = 0.0
+    peak_memory_mb: float = 0.0
+
+
+def costs_of(network: Network, images: np.ndarray) -> Costs:
+    """`images`: [N, H, W, C]; one of them is predicted a few times."""
+    network.model.eval()
+    x = torch.from_numpy(np.ascontiguousarray(images[:1])).permute(0, 3, 1, 2)  # [1, C, H, W]
+    counter = FlopCounterMode(display=False)
+    with counter:
+        network.predict(x)
+    parameters = sum(p.numel() for p in network.model.parameters())
+    return Costs(parameters, counter.get_total_flops(), _latency(network, x), _peak_memory(network.device))
+
+
+def _latency(network: Network, x: torch.Tensor) -> float:
+    times = []
+    for _ in range(LATENCY_RUNS):
+        began = time.perf_counter()
+        network.predict(x)
+        if network.device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times)
+
+
+def _peak_memory(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,130 @@
+"""One configuration made ready to train: model, loss, optimizer and the step that moves them."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine.losses.total import Objective, Terms, build_loss
+from engine.models.contract import Prediction
+from engine.models.registry import build, traits
+from engine.spec.study import Configuration
+from engine.training.batches import Batch
+from engine.training.numerics import Numerics, Precision
+from engine.training.optim import Schedule, build_optimizer
+
+
+@dataclass
+class Network:
+    """The moving parts of one fold's training, saved and restored together."""
+
+    model: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    scaler: torch.amp.GradScaler
+    configuration: Configuration
+    device: str
+    precision: Precision
+    epoch: int = 1
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device, dtype, enabled=self.precision != "off")
+
+    def place(self, images: Tensor) -> Tensor:
+        layout = torch.channels_last if self.configuration.train.channels_last else torch.contiguous_format
+        return images.to(self.device, non_blocking=True, memory_format=layout)
+
+    def predict(self, images: Tensor) -> Prediction:
+        """In full precision whatever the network runs in: probabilities and losses are computed from it."""
+        with torch.no_grad(), self.autocast():
+            return _float(self.model(self.place(images)))
+
+    def step(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
+        """One optimizer step; the mean of each loss term over the batch."""
+        train = self.configuration.train
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for part in _split(batch, train.micro_batches):
+            share = len(part.labels) / len(batch.labels)
+            terms = self._terms(part, epoch)
+            self.scaler.scale(terms.total * share).backward()
+            for name, value in terms.parts.items():
+                sums[name] = sums.get(name, 0) + value * share
+        if train.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.trained(), train.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return sums
+
+    def losses(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
+        """The loss terms of a prediction made already."""
+        with torch.no_grad():
+            return self._objective(prediction, batch, self.place(batch.images)).parts
+
+    def _terms(self, batch: Batch, epoch: int) -> Terms:
+        self.epoch = epoch
+        images = self.place(batch.images)
+        with self.autocast():
+            prediction = self.model(images)
+        return self._objective(_float(prediction), batch, images)
+
+    def _objective(self, prediction: Prediction, batch: Batch, images: Tensor) -> Terms:
+        masks, labels = batch.masks.to(self.device), batch.labels.to(self.device)
+        terms: Terms = self.objective(prediction, masks, labels, images, self.epoch)
+        return terms
+
+    def trained(self) -> Iterable[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+
+
+def build_network(
+    configuration: Configuration, channels: int, class_counts: np.ndarray, size: int, numerics: Numerics
+) -> Network:
+    """Built under the caller's torch seed, so that the same seed gives the same weights."""
+    layout = torch.channels_last if configuration.train.channels_last else torch.contiguous_format
+    spec = configuration.model
+    model = build(spec, channels, len(class_counts), size)
+    model = model.to(numerics.device).to(memory_format=layout)  # type: ignore[call-overload]
+    objective = build_loss(configuration.loss, class_counts, traits(spec))
+    objective = objective.to(numerics.device)
+    optimizer = build_optimizer(configuration.train, [*model.parameters(), *objective.parameters()])
+    precision = numerics.precision(configuration.train)
+    scaler = torch.amp.GradScaler(numerics.device, enabled=precision == "fp16")
+    schedule = Schedule(configuration.train, optimizer)
+    return Network(model, objective, optimizer, schedule, scaler, configuration, numerics.device, precision)
+
+
+def _split(batch: Batch, parts: int) -> Iterable[Batch]:
+    if parts == 1:
+        return [batch]
+    columns = [torch.tensor_split(column, min(parts, len(batch.labels))) for column in batch]
+    return [Batch(*part) for part in zip(*columns, strict=True)]
+
+
+def _float(prediction: Prediction) -> Prediction:
+    logits = None if prediction.logits is None else prediction.logits.float()
+    aux = {name: value.float() for name, value in prediction.aux.items()}
+    return Prediction([mask.float() for mask in prediction.masks], logits, aux)

@@ -1,0 +1,50 @@
+"""What a result's digits depend on besides its configuration; resolved once per study and journaled.
+
+A share of a machine's cores must not change results, so the number of threads is a fact of the study and
+not of the worker, and `precision: auto` means the same everywhere once the study has begun.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from engine.errors import SonotuneError
+from engine.spec.resources import Resources
+from engine.spec.train import Train
+
+TRAINING_VERSION = 1  # raised whenever a change of the training code changes its digits
+
+Precision = Literal["off", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class Numerics:
+    device: Literal["cpu", "cuda"]
+    auto_precision: Precision
+    threads: int
+    version: int = TRAINING_VERSION
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Numerics":
+        return cls(**record)
+
+    def precision(self, train: Train) -> Precision:
+        return self.auto_precision if train.precision == "auto" else train.precision
+
+
+def resolve(resources: Resources) -> Numerics:
+    """Asked on a machine like those that will train: has it a GPU, has it units for bfloat16?"""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    if resources.device == "cuda" and not cuda:
+        raise SonotuneError("resources.device: is 'cuda', but torch sees no GPU here; use 'auto' or 'cpu'")
+    device: Literal["cpu", "cuda"] = "cuda" if cuda and resources.device != "cpu" else "cpu"
+    if device == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    return Numerics(device, "bf16" if fast else "off", resources.threads)

@@ -1,0 +1,66 @@
+"""Optimizers and learning rates. All but `plateau` are pure functions of the epoch."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from engine.spec.train import Train
+
+
+def build_optimizer(train: Train, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    trained = [p for p in parameters if p.requires_grad]
+    if train.optimizer == "sgd":
+        return SGD(trained, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay)
+    kind = AdamW if train.optimizer == "adamw" else Adam
+    return kind(trained, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay)
+
+
+def lr_factor(train: Train, epoch: int) -> float:
+    """Of the learning rate in this epoch (from 1), before any plateau."""
+    if epoch <= train.warmup:
+        return epoch / (train.warmup + 1)
+    done = epoch - 1 - train.warmup
+    if train.schedule == "cosine":
+        share = done / max(1, train.epochs - 1 - train.warmup)
+        return train.lr_floor + (1 - train.lr_floor) * (1 + math.cos(math.pi * share)) / 2
+    if train.schedule == "lambda":
+        return max(train.lr_floor, train.decay**done)
+    return 1.0
+
+
+class Schedule:
+    """Sets the learning rate before each epoch; `plateau` also listens to the validation score."""
+
+    def __init__(self, train: Train, optimizer: Optimizer) -> None:
+        self.train, self.optimizer = train, optimizer
+        self.reduced = 1.0
+        probe = SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        self.plateau = ReduceLROnPlateau(
+            probe, mode="max", factor=train.plateau_factor, patience=train.plateau_patience
+        )
+
+    def start(self, epoch: int) -> float:
+        lr = self.train.lr * lr_factor(self.train, epoch) * self.reduced
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def end(self, score: float) -> None:
+        if self.train.schedule == "plateau":
+            self.plateau.step(score)
+            self.reduced = self.plateau.optimizer.param_groups[0]["lr"]
+
+    def state_dict(self) -> dict[str, Any]:
+        kept = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+        return {"reduced": self.reduced, **{k: getattr(self.plateau, k) for k in kept}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.reduced = state["reduced"]
+        self.plateau.optimizer.param_groups[0]["lr"] = self.reduced
+        for name in ("best", "num_bad_epochs", "cooldown_counter", "last_epoch"):
+            setattr(self.plateau, name, state[name])

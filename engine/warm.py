@@ -1,0 +1,83 @@
+"""What earlier runs learned, for `--warm-from`: their complete configurations as the sampler wants them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from engine.folder import existing, manifest_in, study_in
+from engine.journal import Record, read_journal
+from engine.objective import objectives
+from engine.results import read_result
+from engine.sampler import Past
+from engine.spec.search import Search
+from engine.spec.space import Scalar
+from engine.storage import Storage
+from engine.task import Task
+
+
+@dataclass
+class Known:
+    """One configuration of an earlier run: what was drawn, and each complete fold's values."""
+
+    params: Mapping[str, Scalar]
+    folds: dict[str, Sequence[float]] = field(default_factory=dict)
+
+
+def earlier(locations: Sequence[str], search: Search) -> tuple[list[Past], list[str]]:
+    """The complete configurations of these runs, and a sentence for each run that has none to give."""
+    past: list[Past] = []
+    notes: list[str] = []
+    for location in locations:
+        storage = existing(location)
+        if objectives(study_in(storage).fixed.search) != objectives(search):
+            notes.append(f"{location} had another objective: nothing is learned from it")
+            continue
+        found = _complete(storage, search)
+        past += found
+        if not found:
+            notes.append(f"{location} has no complete configuration: nothing is learned from it")
+    return past, notes
+
+
+def _complete(storage: Storage, search: Search) -> list[Past]:
+    names = set(manifest_in(storage).names)
+    known = known_configurations(read_journal(storage)[0])
+    signs = [1 if side == "maximize" else -1 for side in search.directions]
+    return [
+        Past(one.params, _means(one, signs), _figures(storage, key, min(names), search))
+        for key, one in known.items()
+        if set(one.folds) == names
+    ]
+
+
+def known_configurations(records: Sequence[Record]) -> dict[str, Known]:
+    """By key. A proposal is followed by the opening of its configuration, unless that was known already."""
+    known: dict[str, Known] = {}
+    params: Mapping[str, Scalar] | None = None
+    for record in records:
+        if record["event"] == "opened" and params is not None:
+            known[record["config"]] = Known(params)
+        elif record["event"] == "ended" and record["status"] == "complete":
+            _take(known, record)
+        params = record["params"] if record["event"] == "asked" else None
+    return known
+
+
+def _take(known: Mapping[str, Known], record: Mapping[str, Any]) -> None:
+    task = Task(**record["task"])
+    if task.key in known:
+        known[task.key].folds[task.fold] = record["values"] or [record["score"]]
+
+
+def _means(one: Known, signs: Sequence[int]) -> list[float]:
+    """Over the folds; the race holds every value so that higher is better, the sampler as it is measured."""
+    columns = zip(*one.folds.values(), strict=True)
+    return [sign * fmean(column) for sign, column in zip(signs, columns, strict=True)]
+
+
+def _figures(storage: Storage, key: str, fold: str, search: Search) -> dict[str, float]:
+    """What the constraints bound, as one fold has measured it."""
+    bounds = search.constraints.bounds()
+    result = read_result(storage, Task(key, fold)) if bounds else None
+    return {name: float(getattr(result, name)) for name in bounds} if result else {}

@@ -1,0 +1,177 @@
+"""The tables that every report has: leaderboard, fold by fold, per class, what is missing."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from reports.aggregate import Figures, frame, leaderboard, summarise
+from reports.load import SPLITS, Config, Problem, Run
+from reports.measures import higher_is_better, inside, label, leading
+from reports.tables import Column, Table
+
+BOARD = {"validation": ("score",), "test": ("dice", "hd95", "accuracy", "f1_macro")}
+FOLD_METRICS = ("score", "dice", "accuracy", "f1_macro")
+CLASS_METRICS = ("precision", "sensitivity", "specificity", "f1", "auc", "dice", "iou", "hd95")
+OUTLIER = 3.0
+
+
+def better(metric: str) -> Literal["high", "low"]:
+    return "high" if higher_is_better(metric) else "low"
+
+
+def board_table(run: Run, known: Figures) -> Table:
+    metrics = [m for m in (*leading(known.metrics), *refined(known)) if m in known.at]
+    several = len({config.run for config in run.configs}) > 1
+    columns = [Column("rank", "#", "count"), Column("config_id", "Configuration", "id")]
+    columns += [Column("run", "Run", "text")] if several else []
+    columns += [
+        Column(f"{split}_{m}_mean", f"{split.capitalize()} {inside(m)}", spread=f"{split}_{m}_std",
+               better=better(m), digits=2 if m == "hd95" else 3)
+        for split, shown in BOARD.items() for m in shown if m in known.at
+    ]  # fmt: skip
+    columns += [Column("model", "Model", "text"), Column("parameters", "Parameters", "count"),
+                Column("seconds", "Time", "seconds"), Column("folds_done", "Folds", "count"),
+                Column("status", "Status", "status")]  # fmt: skip
+    rows = [row | _named(run.by_id[str(row["config_id"])]) for row in leaderboard(run, known, metrics)]
+    note = "Mean ± standard deviation (ddof 1) over folds. A configuration has figures once all folds ended."
+    return Table("leaderboard", "All configurations", tuple(columns), rows, note, wide=True, filters=True)
+
+
+def _named(config: Config) -> dict[str, Any]:
+    return {"model": model_of(config.config), "run": config.run}
+
+
+def refined(known: Figures) -> list[str]:
+    return [m for m in known.metrics if m in ("refined_dice", "refined_accuracy", "refined_f1_macro")]
+
+
+def model_of(config: Mapping[str, Any]) -> str:
+    """The name of the model, wherever the spec keeps it: `model.name`, or the one branch of `model`."""
+    model = config.get("model")
+    if isinstance(model, str):
+        return model
+    if isinstance(model, Mapping):
+        named = model.get("name") or model.get("system")
+        if isinstance(named, str):
+            return named
+        if len(model) == 1:
+            return str(next(iter(model)))
+    return "–"
+
+
+def fold_table(run: Run, known: Figures) -> Table:
+    """Every fold of every complete configuration; beyond 3σ of its own configuration's others is marked."""
+    metrics = [m for m in FOLD_METRICS if m in known.at]
+    rows: list[dict[str, Any]] = []
+    marks: dict[tuple[int, str], str] = {}
+    for c, config in enumerate(known.configs):
+        for f, fold in enumerate(known.folds):
+            row: dict[str, Any] = {"config_id": config, "fold": fold}
+            for split in SPLITS:
+                for metric in metrics:
+                    row[f"{split}_{metric}"] = float(known.values[split][c, f, known.at[metric]])
+                    row[f"{split}_{metric}_sigmas"] = sigmas(known, split, metric)[c, f]
+                    if abs(row[f"{split}_{metric}_sigmas"]) > OUTLIER:
+                        marks[len(rows), f"{split}_{metric}"] = "outlier"
+            result = run.by_id[config].folds[fold]
+            rows.append(row | {"best_epoch": result.best_epoch, "seconds": result.seconds})
+    columns = [Column("config_id", "Configuration", "id"), Column("fold", "Fold", "text")]
+    columns += [Column(f"{s}_{m}", f"{s.capitalize()} {inside(m)}") for s in SPLITS for m in metrics
+                if not (s == "test" and m == "score")]  # fmt: skip
+    columns += [Column("best_epoch", "Best epoch", "count"), Column("seconds", "Time", "seconds")]
+    note = ("Outlined: further than 3 robust σ from what the configuration and the fold let expect "
+            "(residual of the two-way fit, σ from the median absolute residual).")  # fmt: skip
+    return Table("folds", "Fold by fold", tuple(columns), rows, note, marks, wide=True, filters=True)
+
+
+def sigmas(known: Figures, split: str, metric: str) -> np.ndarray:
+    """[configs, folds]: residuals of configuration + fold effects, in robust standard deviations.
+
+    A fold's own hardness must not make it an outlier of every configuration, and with few folds a value
+    can never lie 3 ordinary σ from a mean that it enters itself.
+    """
+    values = known.of(split, metric)
+    if values.shape[0] < 3 or values.shape[1] < 2 or not np.isfinite(values).all():
+        return np.zeros(values.shape)
+    left = values - values.mean(axis=1, keepdims=True)
+    left = left - left.mean(axis=0, keepdims=True)
+    configs, folds = values.shape
+    scale = 1.4826 * np.median(np.abs(left)) * np.sqrt(left.size / ((configs - 1) * (folds - 1)))
+    return left / scale if scale > 0 else np.zeros(values.shape)
+
+
+def class_table(run: Run, known: Figures, configs: Sequence[str], confidence: float) -> Table:
+    """Per class, raw and refined, of these configurations on test."""
+    rows: list[dict[str, Any]] = []
+    metrics = [m for m in CLASS_METRICS if any(f"{m}_{c}" in known.at for c in run.classes)]
+    for config in configs:
+        for prefix in ("", "refined_"):
+            for name in run.classes:
+                kind = "refined" if prefix else "raw"
+                rows.append({"config_id": config, "predictions": kind, "class": name}
+                            | _class_row(known, config, prefix, name, metrics, confidence))  # fmt: skip
+    columns = [Column("config_id", "Configuration", "id"), Column("predictions", "Predictions", "text"),
+               Column("class", "Class", "text")]  # fmt: skip
+    columns += [Column(f"{m}_mean", label(m), spread=f"{m}_std", digits=2 if m == "hd95" else 3)
+                for m in metrics]  # fmt: skip
+    rows = [r for r in rows if any(_there(r.get(f"{m}_mean")) for m in metrics)]
+    return Table(
+        "classes", "Per class", tuple(columns), rows, "Test figures, mean ± std over folds.", wide=True
+    )
+
+
+def _there(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _class_row(
+    known: Figures, config: str, prefix: str, name: str, metrics: Sequence[str], confidence: float
+) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    at = known.configs.index(config)
+    for metric in metrics:
+        full = f"{prefix}{metric}_{name}"
+        if full in known.at:
+            values = known.values["test"][at, :, known.at[full]]
+            part = summarise(values, known.ratio["test"], confidence)
+            row |= {f"{metric}_{key}": float(part[key]) for key in ("mean", "std", "low", "high")}
+    return row
+
+
+def interval_table(known: Figures, config: str, confidence: float, name: str = "estimates") -> Table:
+    """The pick's figures with their error and interval, raw beside refined."""
+    rows = []
+    at = known.configs.index(config)
+    for metric in leading(known.metrics):
+        for full in (metric, f"refined_{metric}"):
+            for split in SPLITS:
+                if full in known.at and np.isfinite(known.values[split][at, :, known.at[full]]).any():
+                    values = known.values[split][at, :, known.at[full]]
+                    part = summarise(values, known.ratio[split], confidence)
+                    rows.append({"metric": full, "label": label(full), "split": split}
+                                | {key: float(value) for key, value in part.items()})  # fmt: skip
+    columns = (Column("label", "Metric", "text"), Column("split", "Part", "text"),
+               Column("mean", "Mean", spread="std"), Column("se_corrected", "Error of the mean"),
+               Column("low", f"{confidence:.0%} from"), Column("high", "to"), Column("min", "Lowest fold"),
+               Column("max", "Highest fold"), Column("n", "Folds", "count"))  # fmt: skip
+    note = ("The error of the mean is Nadeau and Bengio's: folds share training cases, so the plain "
+            "std/√n is too small. The interval is mean ± t(n − 1) × that error.")  # fmt: skip
+    return Table(name, f"Figures of {config}", columns, rows, note)
+
+
+def all_rows(known: Figures, confidence: float) -> list[dict[str, Any]]:
+    """Every figure of every complete configuration: what all other tables of means are cut from."""
+    return frame(known, confidence).to_pylist()
+
+
+def problem_table(run: Run, problems: Sequence[Problem]) -> Table:
+    rows = [{"where": p.where, "what": p.what} for p in problems]
+    rows += [
+        {"where": f"configuration {c.id}", "what": f"{c.status}: {len(c.folds)} of {len(run.folds)} folds"
+         + (f"; {c.reason.strip().splitlines()[-1]}" if c.reason.strip() else "")}
+        for c in run.configs if c.status not in ("complete", "dropped")
+    ]  # fmt: skip
+    columns = (Column("where", "Where", "text"), Column("what", "What", "text"))
+    return Table("missing", "Left out of this report", columns, rows)

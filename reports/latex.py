@@ -1,0 +1,43 @@
+"""Tables for a paper: booktabs, mean ± std, the best in bold, the second underlined."""
+
+from reports.tables import Column, Row, Table, shown
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--",
+    "∞": r"$\infty$", "λ": r"$\lambda$", "α": r"$\alpha$", "γ": r"$\gamma$", "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$", "<": r"\textless{}", ">": r"\textgreater{}", "−": "--", "·": r"$\cdot$",
+    "≥": r"$\geq$", "≤": r"$\leq$", "σ": r"$\sigma$",
+}  # fmt: skip
+
+
+def escape(text: str) -> str:
+    return "".join(SPECIAL.get(letter, letter) for letter in text if letter.isprintable())
+
+
+def latex(table: Table) -> bytes:
+    ranks = table.ranks()
+    align = "".join("l" if c.kind in ("text", "id", "status") else "r" for c in table.columns)
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(table.title)}}}"]
+    lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _line([escape(_head(c)) for c in table.columns])]
+    lines += [r"\midrule"]
+    lines += [
+        _line([_cell(column, row, ranks.get((n, column.key))) for column in table.columns])
+        for n, row in enumerate(table.rows)
+    ]
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    return "\n".join(lines).encode()
+
+
+def _head(column: Column) -> str:
+    arrow = {"high": " ↑", "low": " ↓"}.get(column.better or "", "")
+    return column.label + arrow
+
+
+def _line(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _cell(column: Column, row: Row, rank: str | None) -> str:
+    text = escape(shown(column, row))
+    return {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}"}.get(rank or "", text)

@@ -1,0 +1,129 @@
+"""Learning curves: every loss term and metric by epoch, mean and spread over folds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from matplotlib.ticker import MaxNLocator
+
+from engine.results import EPOCH_COLUMNS
+from reports.draw import SERIES, Canvas, Figure, draw
+from reports.load import Config, Run
+from reports.measures import label
+from reports.tables import Column, Table
+
+FIXED = {*EPOCH_COLUMNS} - {"score", "lr"}
+
+
+def frame(run: Run, configs: Sequence[Config]) -> list[dict[str, Any]]:
+    """One row for each configuration, stage, column and epoch. Folds may end at different epochs."""
+    rows: list[dict[str, Any]] = []
+    for config in configs:
+        tables = [run.epochs(config.id, fold) for fold in config.folds]
+        for stage, parts in _by_stage(tables).items():
+            names = [n for n in parts[0].column_names if n not in FIXED and _is_number(parts[0], n)]
+            for name in names:
+                rows += _curve(config.id, stage, name, parts)
+    return rows
+
+
+def _by_stage(tables: Sequence[pa.Table]) -> dict[str, list[pa.Table]]:
+    found: dict[str, list[pa.Table]] = {}
+    for table in tables:
+        stages = np.array(table["stage"].to_pylist() if "stage" in table.column_names else [], dtype=object)
+        for stage in dict.fromkeys(stages.tolist()):
+            found.setdefault(str(stage), []).append(table.filter(pa.array(stages == stage)))
+    return found
+
+
+def _is_number(table: pa.Table, name: str) -> bool:
+    kind = table.schema.field(name).type
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _curve(config: str, stage: str, name: str, parts: Sequence[pa.Table]) -> list[dict[str, Any]]:
+    curves = [(p["epoch"].to_numpy(), p[name].to_numpy()) for p in parts if name in p.column_names]
+    epochs = np.unique(np.concatenate([epoch for epoch, _ in curves]))
+    grid = np.full((len(curves), len(epochs)), np.nan)
+    for row, (epoch, values) in zip(grid, curves, strict=True):
+        row[np.searchsorted(epochs, epoch)] = values
+    counts = np.isfinite(grid).sum(axis=0)
+    safe = np.where(np.isfinite(grid), grid, 0.0)
+    mean = np.divide(safe.sum(axis=0), counts, out=np.full(len(epochs), np.nan), where=counts > 0)
+    squares = np.where(np.isfinite(grid), (grid - mean) ** 2, 0.0).sum(axis=0)
+    std = np.sqrt(np.divide(squares, counts - 1, out=np.full(len(epochs), np.nan), where=counts > 1))
+    return [
+        {"config_id": config, "stage": stage, "column": name, "epoch": int(e), "mean": float(m),
+         "std": float(s), "folds": int(n)}
+        for e, m, s, n in zip(epochs, mean, std, counts, strict=True)
+    ]  # fmt: skip
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    columns = (Column("config_id", "Configuration", "id"), Column("column", "Curve", "text"),
+               Column("epoch", "Epoch", "count"), Column("mean", "Mean", spread="std"),
+               Column("folds", "Folds", "count"))  # fmt: skip
+    return Table("curves", "Learning curves", columns, rows)
+
+
+def figures(rows: Sequence[Mapping[str, Any]], config: str) -> list[Figure]:
+    own = [r for r in rows if r["config_id"] == config]
+    stages = list(dict.fromkeys(r["stage"] for r in own))
+    return [
+        _panels([r for r in own if r["stage"] == stage], config, stage, f"learning-{number}")
+        for number, stage in enumerate(stages)
+    ]
+
+
+def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: str) -> Figure:
+    groups = _groups(list(dict.fromkeys(str(r["column"]) for r in rows)))
+    across = min(3, len(groups))
+    down = -(-len(groups) // across)
+
+    def paint(sheet: Canvas) -> None:
+        axes = np.atleast_1d(sheet.subplots(down, across, squeeze=False)).ravel()
+        for axis, (title, columns) in zip(axes, groups.items(), strict=False):
+            for colour, column in zip(SERIES, columns, strict=False):
+                _band(axis, [r for r in rows if r["column"] == column], colour, _short(column, title))
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+            axis.set_title(title)
+            axis.set_xlabel("epoch")
+            if len(columns) > 1:
+                axis.legend(loc="best")
+        for axis in axes[len(groups) :]:
+            axis.set_visible(False)
+
+    title = f"Learning curves of {config}" + ("" if stage == "main" else f", stage {stage}")
+    return draw(
+        name, title, ("curves",), paint, 9.2, 2.35 * down + 0.1, "Mean over folds; the band is ± std."
+    )
+
+
+def _groups(columns: Sequence[str]) -> dict[str, list[str]]:
+    """Training and validation of the same quantity share a panel; so do the terms of the loss."""
+    found: dict[str, list[str]] = {}
+    for column in sorted(columns, key=lambda name: name == "lr"):
+        part, _, name = column.partition("_")
+        if part not in ("train", "validation"):
+            title = {"lr": "Learning rate", "score": "Best score so far"}.get(column, column)
+        elif name.startswith("loss_"):
+            title = "Loss terms"
+        else:
+            title = "Loss" if name == "loss" else label(name)
+        found.setdefault(title, []).append(column)
+    return found
+
+
+def _short(column: str, title: str) -> str:
+    part, _, name = column.partition("_")
+    words = name.removeprefix("loss_").replace("_", " ")
+    return f"{words}, {part}" if title == "Loss terms" else part
+
+
+def _band(axis: Any, rows: Sequence[Mapping[str, Any]], colour: str, name: str) -> None:
+    epochs = np.array([r["epoch"] for r in rows])
+    mean = np.array([r["mean"] for r in rows])
+    std = np.nan_to_num([r["std"] for r in rows])
+    axis.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.16, linewidth=0)
+    axis.plot(epochs, mean, color=colour, label=name)

@@ -1,0 +1,264 @@
+"""A run folder as plain tables. What cannot be read is listed beside what can, never guessed."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import SonotuneError
+from engine.journal import read_journal
+from engine.results import FoldResult, RunPaths, damaged_files, read_result
+from engine.spec import text
+from engine.storage import Storage, open_storage
+from engine.task import Task
+from reports.events import config_of, configurations, kind_of
+
+SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something of the run folder that the report does without."""
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """One configuration and how far it came. `folds` are its finished folds, by fold name."""
+
+    id: str
+    config: Mapping[str, Any]
+    status: str  # complete | dropped | failed | diverged | partial
+    folds: Mapping[str, FoldResult]
+    reason: str = ""
+    home: Storage | None = None  # another run's storage, where several runs lie side by side
+    key: str = ""  # its folder there, where the id had to be told apart
+    run: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return self.status == "complete"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder says. `configs` are in the order in which they were begun."""
+
+    location: str
+    storage: Storage
+    name: str
+    study: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    journal: tuple[Mapping[str, Any], ...]
+    folds: tuple[str, ...]
+    classes: tuple[str, ...]
+    configs: tuple[Config, ...]
+    stages: tuple[FoldResult, ...]  # first stages that configurations share
+    finals: tuple[FoldResult, ...]  # outer folds of a nested design: the pick of each, trained anew
+    problems: tuple[Problem, ...] = field(default=())
+
+    @cached_property
+    def by_id(self) -> dict[str, Config]:
+        return {config.id: config for config in self.configs}
+
+    @cached_property
+    def complete(self) -> tuple[Config, ...]:
+        return tuple(config for config in self.configs if config.complete)
+
+    def find(self, name: str) -> Config:
+        """A configuration by its id, by an unambiguous start of it, or the word `first`."""
+        if name == "first" and self.configs:
+            return self.configs[0]
+        found = [config for config in self.configs if config.id.startswith(name)]
+        if len(found) != 1:
+            known = ", ".join(c.id for c in self.configs[:12]) or "none"
+            raise SonotuneError(f"{self.name} has {len(found)} configurations named {name!r}; it has {known}")
+        return found[0]
+
+    def cases(self, config: str, fold: str, split: str, columns: Sequence[str] | None = None) -> pa.Table:
+        return self._table(config, fold, f"cases_{split}.parquet", columns)
+
+    def epochs(self, config: str, fold: str) -> pa.Table:
+        return self._table(config, fold, "epochs.parquet", None)
+
+    def place(self, config: str, fold: str) -> tuple[Storage, str]:
+        """The storage and the folder of a fold's result."""
+        entry = self.by_id[config]
+        return entry.home or self.storage, RunPaths.result(Task(entry.key or config, fold))
+
+    def _table(self, config: str, fold: str, name: str, columns: Sequence[str] | None) -> pa.Table:
+        storage, folder = self.place(config, fold)
+        data = storage.read(f"{folder}/{name}")
+        return pq.read_table(
+            pa.BufferReader(data), columns=list(columns) if columns else None, use_threads=False
+        )
+
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """How many cases each part of each fold has, as far as the manifest says."""
+        rows = _fold_rows(self.manifest)
+        return {
+            row["name"]: {part: len(row.get(part) or ()) for part in ("train", "validation", "test")}
+            for row in rows
+        }
+
+
+def load(location: str) -> Run:
+    storage = open_storage(location)
+    names = set(storage.list(""))
+    if not names & {RunPaths.study, RunPaths.results, RunPaths.journal, RunPaths.segments}:
+        raise SonotuneError(
+            f"{location} is not a run folder: it has neither {RunPaths.study} nor {RunPaths.results}/; "
+            f"give the folder that `sonotune search --run` wrote"
+        )
+    problems: list[Problem] = []
+    study = _read(storage, RunPaths.study, lambda d: text.mapping(d.decode(), RunPaths.study), problems)
+    manifest = _read(storage, RunPaths.folds, _mapping, problems)
+    provenance = _read(storage, RunPaths.provenance, _mapping, problems)
+    journal = tuple(_journal(storage, problems))
+    results = _results(storage, problems)
+    outer = {str(row.get("name")) for row in manifest.get("finals") or () if isinstance(row, dict)}
+    main = [r for r in results if r.stage == "main" and r.fold not in outer]
+    folds = _fold_names(manifest, main, problems)
+    return Run(
+        location=str(location),
+        storage=storage,
+        name=str(study.get("study") or location),
+        study=study,
+        manifest=manifest,
+        provenance=provenance,
+        journal=journal,
+        folds=folds,
+        classes=tuple(main[0].classes) if main else (),
+        configs=_configs(main, folds, journal, study),
+        stages=tuple(r for r in results if r.stage != "main"),
+        finals=tuple(r for r in results if r.stage == "main" and r.fold in outer),
+        problems=tuple(problems),
+    )
+
+
+def _read(
+    storage: Storage, path: str, parse: Callable[[bytes], Any], problems: list[Problem]
+) -> Mapping[str, Any]:
+    if not storage.exists(path):
+        problems.append(Problem(path, "is missing"))
+        return {}
+    try:
+        return dict(parse(storage.read(path)))
+    except (SonotuneError, ValueError, TypeError, OSError) as error:
+        problems.append(Problem(path, f"cannot be read: {error}"))
+        return {}
+
+
+def _mapping(data: bytes) -> Mapping[str, Any]:
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds a {type(value).__name__}, not a mapping")
+    return value
+
+
+def _journal(storage: Storage, problems: list[Problem]) -> Iterable[Mapping[str, Any]]:
+    """The run's events as far as they can be read; a report must not fail on a damaged journal."""
+    try:
+        records, warnings = read_journal(storage)
+    except SonotuneError as error:
+        problems.append(Problem(RunPaths.journal, str(error)))
+        yield from _readable(storage)
+    else:
+        problems += [Problem(RunPaths.journal, warning) for warning in warnings]
+        yield from records
+
+
+def _readable(storage: Storage) -> Iterable[Mapping[str, Any]]:
+    """Every line of a damaged journal that is JSON all the same."""
+    for path in _journal_files(storage):
+        for line in storage.read(path).splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and kind_of(record):
+                yield record
+
+
+def _journal_files(storage: Storage) -> list[str]:
+    """One file on a disk, numbered segments on an object store."""
+    if storage.exists(RunPaths.journal):
+        return [RunPaths.journal]
+    return [f"{RunPaths.segments}/{name}" for name in storage.list(RunPaths.segments)]
+
+
+def _results(storage: Storage, problems: list[Problem]) -> list[FoldResult]:
+    found: list[FoldResult] = []
+    for key in storage.list(RunPaths.results):
+        for fold in storage.list(f"{RunPaths.results}/{key}"):
+            task = Task(key, fold)
+            try:
+                result = read_result(storage, task)
+            except (SonotuneError, TypeError, AttributeError, OSError) as error:
+                problems.append(Problem(RunPaths.result(task), str(error)))
+                continue
+            if result is None:
+                continue
+            if bad := damaged_files(storage, task, result):
+                problems.append(Problem(RunPaths.result(task), f"{', '.join(bad)} missing or damaged"))
+            else:
+                found.append(result)
+    return found
+
+
+def _fold_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = manifest.get("folds")
+    return [r for r in rows if isinstance(r, dict) and "name" in r] if isinstance(rows, list) else []
+
+
+def _fold_names(
+    manifest: Mapping[str, Any], results: Sequence[FoldResult], problems: list[Problem]
+) -> tuple[str, ...]:
+    named = tuple(str(row["name"]) for row in _fold_rows(manifest))
+    if named:
+        return named
+    seen = tuple(sorted({r.fold for r in results}))
+    if seen:
+        problems.append(Problem(RunPaths.folds, f"names no folds; taken from the results: {', '.join(seen)}"))
+    return seen
+
+
+def _configs(
+    results: Sequence[FoldResult],
+    folds: Sequence[str],
+    journal: Sequence[Mapping[str, Any]],
+    study: Mapping[str, Any],
+) -> tuple[Config, ...]:
+    by_key: dict[str, dict[str, FoldResult]] = {}
+    for result in sorted(results, key=lambda r: r.started):
+        by_key.setdefault(result.key, {})[result.fold] = result
+    dropped = {config_of(r): str(r.get("reason", "")) for r in journal if kind_of(r) == "dropped"}
+    opened = [config_of(r) for r in journal if kind_of(r) == "opened"]
+    asked = configurations(study, journal)
+    order = [*opened, *by_key, *dropped]
+    keys = [k for k in dict.fromkeys(order) if k]
+    return tuple(_config(key, by_key.get(key, {}), folds, dropped, asked.get(key, {})) for key in keys)
+
+
+def _config(
+    key: str,
+    found: Mapping[str, FoldResult],
+    folds: Sequence[str],
+    dropped: Mapping[str, str],
+    asked: Mapping[str, Any],
+) -> Config:
+    done = {fold: found[fold] for fold in folds if fold in found and found[fold].status == "complete"}
+    bad = [r for r in found.values() if r.status != "complete"]
+    config = next((r.config for r in found.values()), asked)
+    if folds and len(done) == len(folds):
+        return Config(key, config, "complete", done)
+    if bad:
+        return Config(key, config, bad[0].status, done, bad[0].error)
+    return Config(key, config, "dropped" if key in dropped else "partial", done, dropped.get(key, ""))

@@ -1,0 +1,58 @@
+"""What the report's metrics are called, which way is better, and which ones lead a table."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from engine.spec.search import LESS_IS_BETTER
+
+LOWER_IS_BETTER = (*LESS_IS_BETTER, "lesions_false", "loss", "fp", "fn")
+LEADING = ("score", "dice", "iou", "dice_pooled", "iou_pooled", "hd95", "asd", "accuracy",
+           "balanced_accuracy", "f1_macro", "f1_weighted", "auc_macro", "incoherent", "ece")  # fmt: skip
+DEFAULT_OBJECTIVE = {"dice": 0.5, "f1_macro": 0.5}
+
+LABELS = {
+    "score": "Score", "dice": "Dice", "iou": "IoU", "dice_pooled": "Dice, pooled pixels",
+    "iou_pooled": "IoU, pooled pixels", "hd95": "HD95", "hd95_directed": "HD95, directed",
+    "hausdorff": "Hausdorff", "asd": "ASD", "assd": "ASSD", "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy", "f1_macro": "F1, macro", "f1_weighted": "F1, weighted",
+    "auc_macro": "AUC, macro", "brier": "Brier", "ece": "ECE", "incoherent": "Incoherent",
+    "pixel_accuracy": "Pixel accuracy", "auc": "AUC", "flops": "FLOPs",
+}  # fmt: skip
+
+
+def higher_is_better(metric: str) -> bool:
+    name = metric.removeprefix("refined_")
+    return not any(name == low or name.startswith(f"{low}_") for low in LOWER_IS_BETTER)
+
+
+def label(metric: str) -> str:
+    plain = metric.removeprefix("refined_")
+    shown = LABELS.get(plain, plain.replace("_", " ").capitalize())
+    return f"{shown}, refined" if plain != metric else shown
+
+
+WORDS = ("score", "accuracy", "balanced_accuracy", "pixel_accuracy", "incoherent", "precision", "sensitivity",
+         "specificity")  # fmt: skip
+
+
+def inside(metric: str) -> str:
+    """Its label in the middle of a phrase: words lose their capital, names and abbreviations keep it."""
+    shown = label(metric)
+    return shown[0].lower() + shown[1:] if metric.removeprefix("refined_") in WORDS else shown
+
+
+def leading(known: Iterable[str]) -> list[str]:
+    have = set(known)
+    return [metric for metric in LEADING if metric in have]
+
+
+def objective(study: Mapping[str, Any]) -> list[dict[str, float]]:
+    """What the search maximised, oriented so that more is better: one weighted sum of metrics, or several."""
+    search = study.get("search")
+    given = search.get("objective") if isinstance(search, Mapping) else None
+    if isinstance(given, Mapping) and given:
+        return [{str(name): float(weight) for name, weight in given.items()}]
+    names = [given] if isinstance(given, str) and given else given
+    if not isinstance(names, list) or not names:
+        return [dict(DEFAULT_OBJECTIVE)]
+    return [{str(name): 1.0 if higher_is_better(str(name)) else -1.0} for name in names]

@@ -1,0 +1,51 @@
+"""Bootstraps of the cases. Cases of one patient or duplicate group are drawn together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from reports import pooled
+from reports.pooled import Statistic
+from reports.stack import Stack
+
+CHUNK = 250  # resamples at a time: bounds the memory whatever their number
+
+
+def draws(clusters: int, times: int, seed: int) -> np.ndarray:
+    """[times, clusters]: how often each cluster was drawn, with replacement."""
+    rng = np.random.default_rng([seed, clusters])
+    return rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=times).astype(np.float64)
+
+
+def intervals(
+    stack: Stack, metrics: Sequence[Statistic], times: int, seed: int, confidence: float
+) -> list[dict[str, Any]]:
+    """Per configuration and metric: the pooled figure and its percentile interval."""
+    if not stack.configs:
+        return []
+    drawn = draws(stack.clusters, times, seed)
+    rows: list[dict[str, Any]] = []
+    for metric in metrics:
+        features = metric.features(stack)
+        whole = metric.figure(features.sum(axis=1))
+        parts = [metric.figure(pooled.sums(features, drawn[at : at + CHUNK][:, stack.cluster]))
+                 for at in range(0, times, CHUNK)]  # fmt: skip
+        low, high = percentiles(np.concatenate(parts), confidence)
+        rows += [
+            {"config_id": config, "metric": metric.name, "pooled": float(whole[c]),
+             "bootstrap_low": float(low[c]), "bootstrap_high": float(high[c])}
+            for c, config in enumerate(stack.configs)
+        ]  # fmt: skip
+    return rows
+
+
+def percentiles(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Over the first axis, leaving out what is undefined."""
+    import warnings
+
+    tail = 50 * (1 - confidence)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a figure that is undefined in every resample
+        low, high = np.nanpercentile(values, [tail, 100 - tail], axis=0)
+    return low, high

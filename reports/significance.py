@@ -1,0 +1,177 @@
+"""Whether the pick is better than the baseline and the runners-up, by tests that fit cross-validation.
+
+Fold figures: Nadeau and Bengio's corrected resampled t-test, since folds share training cases. Cases:
+Wilcoxon's signed ranks for Dice, McNemar's exact test for right and wrong classes. Holm over all of them.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from reports.aggregate import Figures, corrected_error
+from reports.measures import higher_is_better, label
+from reports.stack import Stack
+from reports.tables import Column, Table
+
+FOLD_METRICS = ("dice", "f1_macro", "accuracy", "hd95")
+Row = dict[str, Any]
+
+
+def corrected_t(differences: np.ndarray, ratio: float, confidence: float) -> Mapping[str, float]:
+    """Paired over folds × repeats; n − 1 degrees; `ratio` is n_test/n_train of the training parts."""
+    n, mean = len(differences), float(differences.mean())
+    if n < 2:
+        return {"difference": mean, "p": math.nan, "low": math.nan, "high": math.nan, "effect": math.nan}
+    std = float(differences.std(ddof=1))
+    error = float(corrected_error(np.array(std), np.array(n), ratio))
+    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    if error == 0:
+        p = 1.0 if mean == 0 else 0.0
+    else:
+        p = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+    effect = mean / std if std > 0 else math.nan
+    return {"difference": mean, "p": p, "low": mean - reach, "high": mean + reach, "effect": effect}
+
+
+def signed_rank(differences: np.ndarray) -> Mapping[str, float]:
+    """Wilcoxon's test; the effect is the rank-biserial correlation, from -1 to 1."""
+    moved = differences[np.isfinite(differences) & (differences != 0)]
+    if len(moved) < 1:
+        return {"difference": 0.0, "p": 1.0, "effect": 0.0}
+    ranks = stats.rankdata(np.abs(moved))
+    effect = float((ranks * np.sign(moved)).sum() / ranks.sum())
+    p = float(stats.wilcoxon(moved).pvalue)
+    return {"difference": float(np.nanmean(differences)), "p": p, "effect": effect}
+
+
+def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> Mapping[str, float]:
+    """Exact: of the cases that one alone gets right, is either's share beyond chance? The effect is the
+    odds ratio of those counts."""
+    only_ours, only_theirs = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
+    n = only_ours + only_theirs
+    p = float(stats.binomtest(only_ours, n, 0.5).pvalue) if n else 1.0
+    effect = only_ours / only_theirs if only_theirs else (math.inf if only_ours else 1.0)
+    return {"difference": (only_ours - only_theirs) / max(1, len(ours)), "p": p, "effect": effect,
+            "only_pick": only_ours, "only_other": only_theirs}  # fmt: skip
+
+
+def holm(values: Sequence[float]) -> np.ndarray:
+    """Step-down adjustment; undefined values take no part."""
+    p = np.asarray(values, dtype=float)
+    adjusted = np.full(len(p), np.nan)
+    order = np.argsort(p[np.isfinite(p)], kind="stable")
+    known = np.flatnonzero(np.isfinite(p))[order]
+    steps = (len(known) - np.arange(len(known))) * p[known]
+    adjusted[known] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return adjusted
+
+
+def frame(known: Figures, test: Stack, pick: str, others: Mapping[str, str], confidence: float) -> list[Row]:
+    """A row for each other configuration, figure and test; `others` maps its id to its role."""
+    rows: list[Row] = []
+    for other, role in others.items():
+        who = {"pick": pick, "other": other, "role": role}
+        rows += [who | row for row in _fold_tests(known, pick, other, confidence)]
+        rows += [who | row for row in _case_tests(test, pick, other)]
+    for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = float(adjusted)
+    return rows
+
+
+def _fold_tests(known: Figures, pick: str, other: str, confidence: float) -> list[Row]:
+    ours, theirs = known.configs.index(pick), known.configs.index(other)
+    rows: list[Row] = []
+    for metric in FOLD_METRICS:
+        if metric in known.at:
+            values = known.of("test", metric)
+            differences = values[ours] - values[theirs]
+            if np.isfinite(differences).all():
+                found = corrected_t(differences, known.ratio["test"], confidence)
+                rows.append({"metric": metric, "test": "corrected resampled t", "n": len(differences),
+                             "effect_kind": "d"} | dict(found))  # fmt: skip
+    return rows
+
+
+def _case_tests(test: Stack, pick: str, other: str) -> list[Row]:
+    if not {pick, other} <= set(test.configs):
+        return []
+    ours, theirs = test.configs.index(pick), test.configs.index(other)
+    rows: list[Row] = []
+    dice = by_cluster(test, test.columns["dice"][ours] - test.columns["dice"][theirs])
+    if np.isfinite(dice).any():
+        rows.append({"metric": "dice", "test": "Wilcoxon signed rank", "n": len(dice), "effect_kind": "r"}
+                    | dict(signed_rank(dice)))  # fmt: skip
+    first = first_repeat(test)
+    said = test.columns["predicted"][:, first]
+    if (said[[ours, theirs]] >= 0).all() and len(first):
+        right = said == test.label[first]
+        rows.append({"metric": "accuracy", "test": "McNemar, exact", "n": len(first), "effect_kind": "odds"}
+                    | dict(mcnemar(right[ours], right[theirs])))  # fmt: skip
+    return rows
+
+
+def by_cluster(stack: Stack, values: np.ndarray) -> np.ndarray:
+    """A value per cluster: its rows (repeats of a case, cases of a patient) depend on each other."""
+    known = np.isfinite(values)
+    sums = np.bincount(stack.cluster[known], weights=values[known], minlength=stack.clusters)
+    counts = np.bincount(stack.cluster[known], minlength=stack.clusters)
+    return np.asarray(sums[counts > 0] / counts[counts > 0])
+
+
+def first_repeat(stack: Stack) -> np.ndarray:
+    """Rows where a case is tested for the first time: McNemar counts a case once."""
+    return np.sort(np.unique(stack.case, return_index=True)[1])
+
+
+def table(rows: Sequence[Row]) -> Table:
+    shown = [row | {"label": label(row["metric"]), "favours": _favours(row)} for row in rows]
+    columns = (
+        Column("other", "Against", "id"),
+        Column("role", "Which is", "text"),
+        Column("label", "Figure", "text"),
+        Column("test", "Test", "text"),
+        Column("difference", "Pick − other", digits=4),
+        Column("low", "from", digits=4),
+        Column("high", "to", digits=4),
+        Column("effect", "Effect", digits=2),
+        Column("n", "n", "count"),
+        Column("p", "p", "p"),
+        Column("p_holm", "p, Holm", "p"),
+    )
+    note = (
+        "Effect: d of the paired fold differences for the t-test, rank-biserial r for Wilcoxon, the odds "
+        "of the cases that one alone gets right for McNemar. Holm's adjustment runs over all rows."
+    )
+    return Table("significance", "Tests against the baseline and the runners-up", columns, shown, note)
+
+
+def _favours(row: Row) -> str:
+    better = row["difference"] > 0 if higher_is_better(row["metric"]) else row["difference"] < 0
+    return "pick" if better else "other"
+
+
+def cautions(known: Figures, rows: Sequence[Row], grouped: bool, confidence: float) -> list[str]:
+    """What these tests cannot support."""
+    n, ratio = len(known.folds), known.ratio["test"]
+    alpha = 1 - confidence
+    found = [
+        "The pick was chosen for being best, so its comparison with the runners-up is a test after "
+        "selection: its p-values are too small. The bias-corrected figures above are the honest ones."
+    ]
+    if 2 <= n < 10:
+        unit = corrected_error(np.array(1.0), np.array(n), ratio)
+        need = float(stats.t.ppf(1 - alpha / 2, n - 1) * unit)
+        found.append(
+            f"{n} folds leave {n - 1} degrees of freedom: a mean difference must exceed {need:.2f} standard "
+            f"deviations of the fold differences to reach p < {alpha:.2g}. Repeated folds would help."
+        )
+    if n < 2:
+        found.append("One fold has no spread: nothing can be said about significance over folds.")
+    if grouped and any(row["test"].startswith("McNemar") for row in rows):
+        found.append(
+            "Some cases belong together (patients or duplicates); McNemar's test treats them as independent."
+        )
+    return found

@@ -1,0 +1,123 @@
+"""A table as the report shows it. Its CSV keeps every key of its rows in full precision."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["text", "id", "status", "number", "count", "percent", "p", "seconds"]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """`spread` names the key that stands behind ±; `better` marks the best and the second of a column."""
+
+    key: str
+    label: str
+    kind: Kind = "number"
+    spread: str | None = None
+    reach: tuple[str, str] | None = None  # keys of an interval shown behind the value
+    better: Literal["high", "low"] | None = None
+    digits: int = 3
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: Sequence[Row]
+    note: str = ""
+    marks: Mapping[tuple[int, str], str] = field(default_factory=dict)  # (row, key) -> a word of emphasis
+    wide: bool = False
+    filters: bool = False
+
+    def csv(self) -> bytes:
+        keys = list(dict.fromkeys(key for row in self.rows for key in row)) or [c.key for c in self.columns]
+        sink = io.StringIO()
+        writer = csv.writer(sink, lineterminator="\n")
+        writer.writerow(keys)
+        writer.writerows([_plain(row.get(key)) for key in keys] for row in self.rows)
+        return sink.getvalue().encode()
+
+    def ranks(self) -> dict[tuple[int, str], str]:
+        """Which cells hold the best and the second value of their column."""
+        found: dict[tuple[int, str], str] = {}
+        for column in self.columns:
+            if column.better and len(self.rows) > 1:
+                found |= _ranked(column, self.rows)
+        return found
+
+
+def _ranked(column: Column, rows: Sequence[Row]) -> dict[tuple[int, str], str]:
+    values = {n: float(row[column.key]) for n, row in enumerate(rows) if _finite(row.get(column.key))}
+    levels = sorted(set(values.values()), reverse=column.better == "high")[:2]
+    names = dict(zip(levels, ("best", "second"), strict=False))
+    return {(n, column.key): names[value] for n, value in values.items() if value in names}
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _plain(value: Any) -> Any:
+    """Spreadsheets run cells that begin like a formula, and names come from anywhere."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(value)
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value)
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value
+
+
+def shown(column: Column, row: Row) -> str:
+    """A cell as people read it."""
+    value = row.get(column.key)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str) or column.kind in ("text", "id", "status"):
+        return str(value)
+    text = formatted(column, value)
+    ends = [row.get(key) for key in column.reach or ()]
+    if ends and all(map(_finite, ends)):
+        return f"{text} [{', '.join(formatted(column, end) for end in ends)}]"
+    spread = row.get(column.spread, math.nan) if column.spread else math.nan
+    return f"{text} ± {formatted(column, spread)}" if _finite(spread) else text
+
+
+def formatted(column: Column, value: Any) -> str:
+    return FORMATS.get(column.kind, _number)(float(value), column.digits)
+
+
+def _count(value: float, digits: int) -> str:
+    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if unit == ' k' else size):.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def _seconds(value: float, digits: int) -> str:
+    if value >= 3600:
+        return f"{value / 3600:.1f} h"
+    return f"{value / 60:.1f} min" if value >= 60 else f"{value:.1f} s"
+
+
+def _p(value: float, digits: int) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _number(value: float, digits: int) -> str:
+    return "∞" if math.isinf(value) else f"{value:.{digits}f}"
+
+
+FORMATS = {
+    "number": _number, "count": _count, "seconds": _seconds, "p": _p,
+    "percent": lambda value, digits: f"{100 * value:.1f} %",
+}  # fmt: skip

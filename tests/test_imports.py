@@ -1,0 +1,68 @@
+"""The walls between the rooms: who may import whom, read from the sources, and what really gets loaded."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Neither Ray nor torch, not even lazily.
+PURE = (
+    "engine/spec", "engine/race", "engine/journal.py", "engine/records.py", "engine/segments.py",
+    "engine/results.py", "engine/storage.py", "engine/folds.py", "engine/manifest.py", "engine/sampler.py",
+    "engine/conductor.py", "engine/objective.py", "engine/task.py", "engine/metrics/fold.py", "reports",
+)  # fmt: skip
+REPORTS_MAY_READ = (
+    "engine.spec", "engine.journal", "engine.results", "engine.metrics", "engine.storage", "engine.errors",
+    "engine.task", "engine.records", "engine.manifest",
+)  # fmt: skip
+
+
+def sources(*places: str) -> list[Path]:
+    found: list[Path] = []
+    for place in places:
+        path = ROOT / place
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def roots(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)}
+
+
+@pytest.mark.parametrize("path", sources(*PURE), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_pure_room_imports_neither_ray_nor_torch(path: Path) -> None:
+    assert not roots(path) & {"ray", "torch", "monai"}
+
+
+def test_only_the_driver_and_the_doctor_import_ray() -> None:
+    allowed = {ROOT / "engine/doctor.py", *sources("engine/driver")}
+    strangers = [p for p in sources("engine", "reports") if "ray" in roots(p) and p not in allowed]
+    assert strangers == []
+
+
+@pytest.mark.parametrize("path", sources("reports"), ids=lambda p: p.name)
+def test_reports_see_the_run_folder_and_little_else_of_the_engine(path: Path) -> None:
+    engine = {name for name in imported(path) if name.split(".")[0] == "engine"}
+    assert {name for name in engine if not name.startswith(REPORTS_MAY_READ)} == set()
+
+
+@pytest.mark.parametrize("module", ["engine.cli.app", "engine.spec.load", "engine.race.race", "reports.write",
+                                    "engine.conductor", "engine.models.registry"])  # fmt: skip
+def test_a_light_module_loads_without_torch_ray_and_monai(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in ('torch', 'ray', 'monai') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"

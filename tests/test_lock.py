@@ -1,0 +1,179 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import lock
+from engine.errors import SonotuneError
+from engine.holder import Holder, encode, parse
+from engine.journal import Journal, read_journal
+from engine.lease import Lease
+from engine.lock import FileLock, hold
+from engine.storage import LocalStorage
+
+DRIVER = """
+import sys, time
+from engine.lock import hold
+from engine.storage import LocalStorage
+held = hold(LocalStorage(__import__("pathlib").Path(sys.argv[1])))
+print("held", flush=True)
+time.sleep(60)
+"""
+SHORT = {"beat": 0.05, "silent": 4.0, "settle": 0.02}
+
+
+@pytest.fixture
+def other_driver(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def elsewhere(token: str = "other") -> Holder:
+    return Holder(token, 4711, "99", "another-boot/pid:[1]", "node7", "eva", "2026-01-01 10:00:00 UTC")
+
+
+def test_a_second_driver_is_refused_and_told_who_holds_the_run(
+    tmp_path: Path, other_driver: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(
+        SonotuneError, match=rf"held by process {other_driver.pid} of .*kill {other_driver.pid}"
+    ):
+        hold(LocalStorage(tmp_path))
+
+
+def test_a_killed_driver_leaves_no_lock_behind(tmp_path: Path, other_driver: subprocess.Popen[str]) -> None:
+    os.kill(other_driver.pid, signal.SIGKILL)
+    other_driver.wait()
+    with hold(LocalStorage(tmp_path)) as held:
+        assert f"process {other_driver.pid}" in str(held.taken_over)
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_released_lock_can_be_taken_again(tmp_path: Path) -> None:
+    for _ in range(3):
+        with hold(LocalStorage(tmp_path)) as held:
+            assert held.taken_over is None
+            held.check()
+
+
+def test_one_process_cannot_hold_a_run_twice(tmp_path: Path) -> None:
+    with hold(LocalStorage(tmp_path)), pytest.raises(SonotuneError, match="only one driver"):
+        hold(LocalStorage(tmp_path))
+
+
+def test_the_lock_is_held_by_exactly_one_of_many_that_try(tmp_path: Path) -> None:
+    held: list[FileLock] = []
+
+    def attempt() -> None:
+        try:
+            held.append(FileLock(tmp_path / "lock"))
+        except SonotuneError:
+            return
+
+    threads = [threading.Thread(target=attempt) for _ in range(16)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(held) == 1
+    held[0].release()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"[]", b'{"pid": 3}'])
+def test_a_damaged_lock_file_does_not_stop_a_run(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "lock").write_bytes(content)
+    hold(LocalStorage(tmp_path)).release()
+
+
+def test_a_pid_that_came_again_is_not_the_old_process() -> None:
+    me = Holder.me()
+    assert not me.gone()
+    assert Holder(**{**vars(me), "started": "1"}).gone()
+    assert not Holder(**{**vars(me), "started": "1", "place": "elsewhere"}).gone()
+
+
+def test_a_file_system_without_locks_gets_a_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(file: int, how: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(lock.fcntl, "flock", unsupported)
+    monkeypatch.setattr(Lease.__init__, "__defaults__", (0.05, 4.0, 0.01))
+    with hold(LocalStorage(tmp_path)) as held:
+        assert isinstance(held, Lease)
+
+
+def test_a_living_lease_is_refused(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    with Lease(storage, **SHORT), pytest.raises(SonotuneError, match="held by process"):
+        Lease(storage, **SHORT)
+    assert not storage.exists("lock")
+
+
+def test_a_lease_of_a_dead_process_of_this_machine_is_taken_at_once(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.write("lock", encode(Holder(**{**vars(Holder.me()), "started": "1", "token": "x"})))
+    start = time.monotonic()
+    Lease(storage, beat=30, settle=0.02).release()
+    assert time.monotonic() - start < 5
+
+
+def test_a_silent_lease_of_another_machine_is_taken_over_after_watching_it(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.write("lock", encode(elsewhere()))
+    with Lease(storage, **SHORT) as held:
+        assert "process 4711 of eva on node7" in str(held.taken_over)
+
+
+def test_a_driver_that_loses_its_lease_stops(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    held = Lease(storage, **SHORT)
+    storage.write("lock", encode(elsewhere()))
+    deadline = time.monotonic() + 5
+    while held._lost is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    with pytest.raises(SonotuneError, match=r"lost the lock.*node7"):
+        held.check()
+    held.release()
+    remaining = parse(storage.read("lock"))
+    assert remaining is not None
+    assert remaining.token == "other"
+
+
+def test_a_journal_of_a_driver_that_lost_its_lock_writes_no_more(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    with Lease(storage, **SHORT) as held:
+        journal = Journal(storage, guard=held.check)
+        journal.append({"event": "before"})
+        journal.commit()
+        held._lost = "it was taken over"
+        journal.append({"event": "after"})
+        with pytest.raises(SonotuneError, match="lost the lock"):
+            journal.commit()
+    assert read_journal(storage)[0] == [{"event": "before"}]
+
+
+def test_of_two_leases_begun_together_at_most_one_is_held(tmp_path: Path) -> None:
+    storage, held = LocalStorage(tmp_path), []
+
+    def attempt() -> None:
+        try:
+            held.append(Lease(storage, beat=0.5, silent=2, settle=0.3))
+        except SonotuneError:
+            return
+
+    threads = [threading.Thread(target=attempt) for _ in range(6)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(held) == 1
+    held[0].release()

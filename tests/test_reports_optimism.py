@@ -1,0 +1,108 @@
+"""The bias correction removes the optimism of choosing, and nothing else."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reports import optimism, pooled
+from reports.choose import Evidence
+from reports.stack import NUMBERS, Stack
+
+CLASSES = ("benign", "malignant", "normal")
+EVIDENCE = Evidence(np.zeros(0), np.zeros(0), np.zeros(0), 0.25, 0.95)
+
+
+def simulated(
+    configs: int, cases: int, folds: int, rng: np.random.Generator, spread: float = 0.0
+) -> tuple[Stack, Stack, np.ndarray]:
+    """Configurations of equal quality (or of a known spread). A configuration has luck with a case, which
+    shows on validation and on test: that is what choosing profits from, and what new cases will not give."""
+    quality = 0.7 + spread * np.linspace(0, 1, configs)
+    luck = rng.normal(0, 0.25, (configs, cases))
+    label = rng.integers(0, 3, cases)
+    parts = np.array_split(rng.permutation(cases), folds)
+    made = []
+    for split in ("validation", "test"):
+        rows = [parts[(f + 1) % folds] if split == "validation" else parts[f] for f in range(folds)]
+        case, fold = np.concatenate(rows), np.repeat(np.arange(folds), [len(r) for r in rows])
+        dice = quality[:, None] + luck[:, case] + rng.normal(0, 0.05, (configs, cases))
+        right = luck[:, case] + rng.normal(0, 0.1, (configs, cases)) > -0.25
+        said = np.where(right, label[case], (label[case] + 1) % 3).astype(np.int8)
+        columns = {name: np.full((configs, cases), np.nan) for name in NUMBERS}
+        columns |= {"dice": dice, "predicted": said, "refined_predicted": said}
+        names = np.array([f"c{n:05d}" for n in range(cases)])
+        made.append(Stack(tuple(f"k{n}" for n in range(configs)), CLASSES, names[case], case, case, names,
+                          label[case], fold, columns, np.full((configs, cases, 3), np.nan)))  # fmt: skip
+    return made[0], made[1], quality
+
+
+def corrected(
+    validation: Stack, test: Stack, metric: str, rule: str, times: int, costs: np.ndarray
+) -> tuple[float, float]:
+    what = pooled.statistic(metric, CLASSES)
+    assert what is not None
+    means = [what.figure(what.features(validation)[:, validation.fold == f].sum(axis=1)) for f in range(5)]
+    best = int(np.mean(means, axis=0).argmax())
+    evidence = replace(EVIDENCE, cost=costs)
+    (row,) = optimism.frame(
+        validation, test, what, [what], [what], test.configs[best], rule, evidence, times, 0
+    )
+    return row["selected"], row["corrected"]
+
+
+@pytest.mark.parametrize("metric", ["dice", "f1_macro"])
+def test_equal_configurations_lose_their_optimism(metric: str) -> None:
+    rng = np.random.default_rng(11)
+    truth = 0.7
+    if metric == "f1_macro":
+        big = simulated(1, 60_000, 5, rng)[1]
+        what = pooled.statistic(metric, CLASSES)
+        assert what is not None
+        truth = float(pooled.figures(big, what)[0])
+    found = []
+    for _ in range(25):
+        validation, test, _ = simulated(40, 120, 5, rng)
+        found.append(corrected(validation, test, metric, "best_mean", 120, np.zeros(40)))
+    selected, estimate = np.mean(found, axis=0)
+    assert selected - truth > 0.02
+    assert abs(estimate - truth) < 0.25 * (selected - truth)
+
+
+def test_a_clear_winner_keeps_its_figure() -> None:
+    rng = np.random.default_rng(3)
+    validation, test, _ = simulated(10, 300, 5, rng, spread=0.9)
+    selected, estimate = corrected(validation, test, "dice", "best_mean", 200, np.zeros(10))
+    assert selected == pytest.approx(estimate, abs=0.01)
+
+
+@pytest.mark.parametrize("rule", ["best_mean", "one_se", "lower_bound", "median_rank", "pareto"])
+def test_every_rule_chooses_within_the_bootstrap(rule: str) -> None:
+    validation, test, _ = simulated(6, 60, 5, np.random.default_rng(0))
+    what = pooled.statistic("dice", CLASSES)
+    assert what is not None
+    evidence = replace(EVIDENCE, cost=np.arange(6.0))
+    values = optimism.corrected(validation, test, what, [what], [what], rule, evidence, 300, 1)["dice"]
+    assert np.isfinite(values).all()
+    assert len(values) == 300
+
+
+def test_a_case_outside_the_bag_is_never_chosen_on() -> None:
+    """With all quality in the luck, what was chosen on drawn cases says nothing about the others."""
+    validation, test, _ = simulated(200, 100, 5, np.random.default_rng(5))
+    selected, estimate = corrected(validation, test, "dice", "best_mean", 300, np.zeros(200))
+    assert selected > 0.74
+    assert estimate < 0.72
+
+
+def test_a_thousand_bootstraps_of_a_large_study_are_quick() -> None:
+    validation, test, _ = simulated(200, 800, 5, np.random.default_rng(1))
+    objective = pooled.weighted("score", {"dice": 0.5, "f1_macro": 0.5}, CLASSES)
+    assert objective is not None
+    wanted = [pooled.statistic(m, CLASSES) for m in ("dice", "f1_macro", "accuracy", "balanced_accuracy")]
+    metrics = [m for m in wanted if m is not None]
+    began = time.perf_counter()
+    evidence = replace(EVIDENCE, cost=np.zeros(200))
+    optimism.frame(validation, test, objective, [], metrics, "k0", "best_mean", evidence, 1000, 0)
+    assert time.perf_counter() - began < 20

@@ -1,0 +1,155 @@
+"""Every statistic against an independent implementation, or against a truth that was put in."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+from sklearn import metrics as sk
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from engine.metrics.fold import fold_metrics
+from reports import pooled, resample, significance, stack
+from reports.aggregate import summarise
+from reports.load import load
+from tests.runs import Plan, make_run
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "demo", Plan(configs=4, cases=120, clusters=70, seed=3))
+
+
+@pytest.fixture(scope="module")
+def test_rows(run_folder: Path) -> stack.Stack:
+    return stack.read(load(str(run_folder)), "test")
+
+
+POOLED = ("dice", "iou", "hd95", "asd", "dice_pooled", "iou_pooled", "accuracy", "incoherent", "f1_macro",
+          "f1_weighted", "balanced_accuracy", "precision_macro", "dice_benign", "f1_malignant",
+          "sensitivity_normal", "specificity_benign", "precision_malignant", "refined_dice",
+          "refined_dice_pooled", "refined_f1_macro", "refined_accuracy")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_a_pooled_figure_is_what_the_fold_metrics_give_for_all_cases(
+    name: str, run_folder: Path, test_rows: stack.Stack
+) -> None:
+    run = load(str(run_folder))
+    what = pooled.statistic(name, run.classes)
+    assert what is not None
+    ours = pooled.figures(test_rows, what)
+    for c, config in enumerate(test_rows.configs):
+        cases = pa.concat_tables([run.cases(config, fold, "test") for fold in run.folds])
+        assert ours[c] == pytest.approx(fold_metrics(cases, run.classes)[name], abs=1e-12)
+
+
+def test_macro_f1_under_weights_is_that_of_the_repeated_rows(test_rows: stack.Stack) -> None:
+    what = pooled.statistic("f1_macro", test_rows.classes)
+    assert what is not None
+    weights = resample.draws(test_rows.clusters, 3, seed=1)[:, test_rows.cluster]
+    ours = pooled.resampled(test_rows, what, weights)
+    for b, c in itertools.product(range(3), range(len(test_rows.configs))):
+        rows = np.repeat(np.arange(len(test_rows.label)), weights[b].astype(int))
+        theirs = sk.f1_score(test_rows.label[rows], test_rows.columns["predicted"][c, rows], average="macro")
+        assert ours[b, c] == pytest.approx(theirs, abs=1e-12)
+
+
+def test_a_clustered_draw_takes_all_rows_of_a_cluster_together(test_rows: stack.Stack) -> None:
+    weights = resample.draws(test_rows.clusters, 20, seed=5)[:, test_rows.cluster]
+    for cluster in np.unique(test_rows.cluster):
+        assert (np.ptp(weights[:, test_rows.cluster == cluster], axis=1) == 0).all()
+
+
+def test_the_bootstrap_interval_of_a_mean_agrees_with_scipys(tmp_path: Path) -> None:
+    run = load(str(make_run(tmp_path / "run", Plan(configs=1, cases=150, seed=2))))
+    rows = stack.read(run, "test")
+    what = pooled.statistic("dice", run.classes)
+    assert what is not None
+    (ours,) = resample.intervals(rows, [what], 4000, 0, 0.95)
+    theirs = stats.bootstrap((rows.columns["dice"][0],), np.mean, n_resamples=4000, method="percentile",
+                             rng=np.random.default_rng(1)).confidence_interval  # fmt: skip
+    assert ours["bootstrap_low"] == pytest.approx(theirs.low, abs=0.006)
+    assert ours["bootstrap_high"] == pytest.approx(theirs.high, abs=0.006)
+
+
+def test_the_plain_interval_is_scipys_t_interval() -> None:
+    values = np.array([0.71, 0.78, 0.74, 0.69, 0.81])
+    ours = summarise(values, 0.0, 0.95)
+    low, high = stats.t.interval(0.95, 4, loc=values.mean(), scale=stats.sem(values))
+    assert (ours["low"], ours["high"]) == pytest.approx((low, high))
+    assert ours["se"] == pytest.approx(stats.sem(values))
+
+
+def test_the_corrected_t_without_correction_is_the_paired_t_test() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(0.8, 0.02, 10), rng.normal(0.79, 0.02, 10)
+    found = significance.corrected_t(ours - theirs, 0.0, 0.95)
+    expected = stats.ttest_rel(ours, theirs)
+    assert found["p"] == pytest.approx(expected.pvalue)
+    assert (found["low"], found["high"]) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+
+
+def test_the_corrected_t_follows_the_published_formula() -> None:
+    """Nadeau and Bengio 2003: t = mean / sqrt((1/n + n_test/n_train)·s²), worked by hand for 10 × 10-fold."""
+    differences = np.tile([0.02, 0.01, -0.01, 0.03, 0.0], 20)
+    found = significance.corrected_t(differences, 1 / 9, 0.95)
+    t = differences.mean() / np.sqrt((1 / 100 + 1 / 9) * differences.var(ddof=1))
+    assert found["p"] == pytest.approx(2 * stats.t.sf(abs(t), 99))
+    plain = stats.ttest_1samp(differences, 0).pvalue
+    assert found["p"] > plain
+
+
+def test_the_corrected_t_keeps_its_level_where_the_plain_one_does_not() -> None:
+    """Fold means that share training cases correlate by about n_test/(n_test + n_train)."""
+    rng = np.random.default_rng(7)
+    folds, rho = 10, 0.1
+    shared = rng.normal(0, np.sqrt(rho), (2000, 1))
+    differences = shared + rng.normal(0, np.sqrt(1 - rho), (2000, folds))
+    ours = np.mean([significance.corrected_t(d, rho / (1 - rho), 0.95)["p"] < 0.05 for d in differences])
+    plain = (stats.ttest_1samp(differences, 0, axis=1).pvalue < 0.05).mean()
+    assert ours == pytest.approx(0.05, abs=0.015)
+    assert plain > 0.1
+
+
+def test_mcnemar_is_that_of_statsmodels() -> None:
+    rng = np.random.default_rng(1)
+    ours, theirs = rng.random(200) < 0.8, rng.random(200) < 0.72
+    table = [
+        [(ours & theirs).sum(), (ours & ~theirs).sum()],
+        [(~ours & theirs).sum(), (~ours & ~theirs).sum()],
+    ]
+    assert significance.mcnemar(ours, theirs)["p"] == pytest.approx(
+        statsmodels_mcnemar(table, exact=True).pvalue
+    )
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    p = np.random.default_rng(2).uniform(0, 0.2, 9)
+    assert significance.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+def test_holm_leaves_out_what_is_undefined() -> None:
+    assert significance.holm([0.01, np.nan, 0.04]) == pytest.approx([0.02, np.nan, 0.04], nan_ok=True)
+
+
+def test_the_signed_rank_p_is_that_of_all_sign_patterns() -> None:
+    differences = np.array([0.3, -0.1, 0.25, 0.4, 0.05, 0.6, -0.2])
+    ranks = stats.rankdata(np.abs(differences))
+    observed = abs((ranks * np.sign(differences)).sum())
+    patterns = [abs((ranks * signs).sum()) for signs in itertools.product((-1, 1), repeat=len(ranks))]
+    found = significance.signed_rank(differences)
+    assert found["p"] == pytest.approx(np.mean([p >= observed - 1e-12 for p in patterns]))
+    assert found["effect"] == pytest.approx((ranks * np.sign(differences)).sum() / ranks.sum())
+
+
+def test_dependent_rows_count_once_per_cluster(test_rows: stack.Stack) -> None:
+    values = test_rows.columns["dice"][0]
+    ours = significance.by_cluster(test_rows, values)
+    slow = [values[test_rows.cluster == c].mean() for c in np.unique(test_rows.cluster)]
+    assert ours == pytest.approx(slow)
+    assert sm.stats.DescrStatsW(ours).mean == pytest.approx(np.mean(slow))

@@ -1,0 +1,251 @@
+import errno
+import logging
+import os
+import random
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import storage as storage_module
+from engine.errors import SonotuneError
+from engine.journal import Journal, read_journal
+from engine.lease import Lease
+from engine.results import FoldResult, damaged_files, read_result, write_result
+from engine.storage import LocalStorage, ObjectStorage, Storage, open_storage, persist, without_secrets
+from engine.task import Task
+from tests.s3_server import Server, s3_server
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "nobody",
+    "AWS_SECRET_ACCESS_KEY": "nothing",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Server]:
+    pytest.importorskip("moto")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    before = {name: os.environ.get(name) for name in CREDENTIALS}
+    os.environ.update(CREDENTIALS)
+    with s3_server() as server:
+        yield server
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@pytest.fixture
+def server(running: Server) -> Iterator[Server]:
+    yield running
+    running.spoil = lambda number, method: None
+
+
+@pytest.fixture
+def objects(server: Server) -> Storage:
+    return open_storage(server.uri(uuid.uuid4().hex))
+
+
+@pytest.fixture(params=["disk", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return LocalStorage(tmp_path) if request.param == "disk" else request.getfixturevalue("objects")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "PAUSES", (0.0, 0.0, 0.0))
+
+
+def test_what_is_written_is_read_listed_and_deleted(storage: Storage) -> None:
+    storage.write("a/b/one.bin", b"\0\1")
+    storage.write("a/two.bin", b"")
+    assert storage.read("a/b/one.bin") == b"\0\1"
+    assert storage.list("a") == ["b", "two.bin"]
+    assert storage.exists("a/two.bin")
+    assert not storage.exists("a/three.bin")
+    storage.write("a/two.bin", b"new")
+    assert storage.read("a/two.bin") == b"new"
+    storage.delete("a/two.bin")
+    storage.delete("a/two.bin")
+    assert storage.list("a") == ["b"]
+    storage.delete("a")
+    assert storage.list("a") == []
+    assert not storage.exists("a/b/one.bin")
+
+
+def test_a_missing_file_is_pythons_own_error(storage: Storage) -> None:
+    with pytest.raises(FileNotFoundError):
+        storage.read("nowhere")
+    assert storage.list("nowhere") == []
+
+
+def test_a_small_object_is_one_request(server: Server, objects: Storage) -> None:
+    server.requests.clear()
+    objects.write("journal/1.jsonl", b"x" * 1000)
+    assert [method for method, _ in server.requests] == ["PUT"]
+
+
+def test_a_fold_result_goes_through_an_object_store(objects: Storage) -> None:
+    task = Task("0123456789", "r0-f2")
+    result = FoldResult("0123456789", "r0-f2", "complete", {"lr": 0.1}, ["benign"], "address", score=0.5)
+    write_result(objects, task, result, {"epochs.parquet": b"x" * 6_000_000})
+    found = read_result(objects, task)
+    assert found is not None
+    assert found.score == 0.5
+    assert damaged_files(objects, task, found) == []
+
+
+def test_a_journal_on_s3_goes_on_where_it_stopped(server: Server, objects: Storage) -> None:
+    with Journal(objects) as journal:
+        for number in range(12):
+            journal.append({"event": "score", "epoch": number})
+            if number % 3 == 2:
+                journal.commit()
+    with Journal(open_storage(objects.location)) as again:
+        assert len(again.records) == 12
+        again.append({"event": "more"})
+    assert len(read_journal(objects)[0]) == 13
+    assert len(objects.list("journal")) == 5
+
+
+def test_a_run_on_s3_is_held_by_one_driver(objects: Storage) -> None:
+    with Lease(objects, beat=0.1, silent=5, settle=0.05) as held:
+        with pytest.raises(SonotuneError, match="only one driver"):
+            Lease(objects, beat=0.1, silent=5, settle=0.05)
+        held.check()
+    assert not objects.exists("lock")
+
+
+def test_a_storage_that_fails_one_call_in_five_loses_nothing(
+    server: Server, objects: Storage, impatient: None
+) -> None:
+    """The client's own tries are used up as well: each request fails on its own."""
+    chance = random.Random(0)
+    server.spoil = lambda number, method: (
+        ("503 Slow Down", "SlowDown") if chance.random() < 0.2 else None
+    )  # fmt: skip
+    with Journal(objects) as journal:
+        for number in range(20):
+            journal.append({"event": "score", "epoch": number})
+            journal.commit()
+    assert [record["epoch"] for record in Journal(objects).records] == list(range(20))
+
+
+def flaky(failures: list[Exception]) -> Callable[[], str]:
+    def action() -> str:
+        if failures:
+            raise failures.pop(0)
+        return "done"
+
+    return action
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("AWS Error NETWORK_CONNECTION during PutObject operation: curlCode: 28, Timeout was reached"),
+        OSError("AWS Error SLOW_DOWN during PutObject operation"),
+        OSError(errno.EIO, "Input/output error", "/nfs/x"),
+        OSError(errno.ESTALE, "Stale file handle", "/nfs/x"),
+        ConnectionResetError("peer"),
+        RuntimeError("a client library's own kind of error"),
+    ],
+)
+def test_what_may_pass_is_tried_again(error: Exception, impatient: None) -> None:
+    assert persist(flaky([error, error]), "write x") == "done"
+    with pytest.raises(SonotuneError, match=r"cannot write x: .*4 tries"):
+        persist(flaky([error] * 9), "write x")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "no room left; make room"),
+        (OSError(errno.EACCES, "Permission denied", "/run/x"), "rights are missing"),
+        (OSError(errno.EROFS, "Read-only file system", "/run/x"), "rights are missing"),
+        (OSError(errno.ENOTDIR, "Not a directory", "/run/x"), "Not a directory"),
+        (OSError("AWS Error ACCESS_DENIED during PutObject operation"), "rights are missing"),
+        (OSError("AWS Error NO_SUCH_BUCKET during PutObject operation"), "no such bucket; create it"),
+    ],
+)
+def test_what_will_not_pass_is_said_at_once(error: Exception, message: str) -> None:
+    failures = [error]
+    with pytest.raises(SonotuneError, match=message):
+        persist(flaky(failures), "write x")
+    assert failures == []
+
+
+def test_a_mistake_of_the_program_is_not_taken_for_one_of_the_storage(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        LocalStorage(tmp_path).write("x", "text")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        ("403 Forbidden", "AccessDenied", "rights are missing"),
+        ("507 Insufficient Storage", "XMinioStorageFull", "no room left"),
+    ],
+)
+def test_an_object_store_that_refuses_says_why(
+    server: Server, objects: Storage, impatient: None, status: str, code: str, message: str
+) -> None:
+    server.spoil = lambda number, method: (status, code) if method in ("PUT", "POST") else None
+    with pytest.raises(SonotuneError, match=message):
+        objects.write("a", b"x")
+
+
+def test_a_bucket_that_does_not_exist_is_named(server: Server) -> None:
+    with pytest.raises(SonotuneError, match=r"s3://elsewhere/run.*no such bucket"):
+        open_storage(server.uri("run", bucket="elsewhere")).write("a", b"x")
+
+
+def test_an_unknown_kind_of_storage_is_an_error() -> None:
+    with pytest.raises(SonotuneError, match="cannot open the storage 'nonsense://x'"):
+        open_storage("nonsense://x")
+
+
+def test_the_endpoint_may_come_from_the_environment(server: Server, tmp_path: Path) -> None:
+    script = (
+        "import sys; from engine.storage import open_storage; open_storage('s3://runs/env').write('a', b'x')"
+    )
+    environment = os.environ | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.port}"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    assert open_storage(server.uri("env")).read("a") == b"x"
+
+
+def test_fsspecs_own_storages_work_too() -> None:
+    found = open_storage(f"memory://{uuid.uuid4().hex}")
+    assert isinstance(found, ObjectStorage)
+    found.write("a/b", b"x")
+    assert found.read("a/b") == b"x"
+    assert found.list("a") == ["b"]
+    with pytest.raises(FileNotFoundError):
+        found.read("nowhere")
+
+
+def test_secrets_of_a_uri_are_never_shown() -> None:
+    assert without_secrets("s3://KEY:SECRET@bucket/run?access_key=K&region=x") == "s3://bucket/run"
+    with pytest.raises(SonotuneError) as error:
+        open_storage("nonsense://KEY:SECRET@bucket/x")
+    assert "SECRET" not in str(error.value)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = LocalStorage(tmp_path)
+    local.write("a", b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SonotuneError, match="no room left"):
+        local.write("a", b"new")
+    assert local.read("a") == b"old"
+    assert os.listdir(tmp_path) == ["a"]

@@ -1,0 +1,354 @@
+"""The whole loss: its weights, how they move, what they resume from, and what is refused."""
+
+import io
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from engine.errors import SonotuneError
+from engine.losses.check import Traits, check_loss
+from engine.losses.cross_entropy import mask_cross_entropy
+from engine.losses.dice import dice_loss
+from engine.losses.focal import mask_focal
+from engine.losses.total import Objective, Terms, build_loss
+from engine.losses.tversky import tversky_loss
+from engine.losses.weighting import pace_weights, scheduled_lambda, uncertainty_total
+from engine.models.contract import Prediction
+from engine.models.registry import MODELS, small
+from engine.models.registry import traits as model_traits
+from engine.spec.loss import FeatureLoss, Loss, Schedule
+
+torch.set_num_threads(1)
+BOTH = Traits("a model")
+EVERYTHING = Traits("a model", deep_supervision=True, soft_regions=True, reconstructs=True)
+SEGMENTER = Traits("a model", classifies=False)
+CLASSIFIER = Traits("a model", segments=False)
+COUNTS = np.array([6, 3, 1])
+
+
+def objective(loss: Loss, traits: Traits = BOTH) -> Objective:
+    return build_loss(loss, COUNTS, traits)
+
+
+def terms(loss: Loss, traits: Traits = BOTH, epoch: int = 1, heads: int = 1) -> Terms:
+    return objective(loss, traits)(*example(traits, heads), epoch)
+
+
+def example(traits: Traits = BOTH, heads: int = 1) -> tuple[Prediction, Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    images, truth = torch.randn(2, 1, 16, 16), (torch.rand(2, 1, 16, 16) < 0.4).float()
+    aux = {"soft_regions": torch.randn(2, 2, 8, 8), "reconstruction": torch.randn(2, 1, 16, 16)}
+    masks = [torch.randn(2, 1, 16 >> place, 16 >> place) for place in reversed(range(heads))]
+    logits = torch.randn(2, 3) if traits.classifies else None
+    prediction = Prediction(masks if traits.segments else [], logits, aux)
+    return prediction, truth, torch.tensor([0, 2]), images
+
+
+def test_lambda_weighs_segmentation_and_the_rest_goes_to_classification() -> None:
+    prediction = Prediction([torch.zeros(2, 1, 2, 2)], torch.zeros(2, 2), {})
+    masks, labels = torch.ones(2, 1, 2, 2), torch.tensor([0, 1])
+    found = build_loss(Loss(lambda_=0.7), np.array([5, 5]), BOTH)(prediction, masks, labels, masks, 1)
+    dice = 1 - (2 * 2 + 1) / (2 + 4 + 1)  # p = 0.5 on four pixels of lesion
+    focal = 0.25 * math.log(2)
+    assert found.parts["segmentation"].item() == pytest.approx(dice)
+    assert found.parts["classification"].item() == pytest.approx(focal)
+    assert found.total.item() == pytest.approx(0.7 * dice + 0.3 * focal)
+
+
+def test_a_model_of_one_task_minimises_that_loss_unweighted() -> None:
+    mask = terms(Loss(lambda_=0.1), SEGMENTER)
+    assert mask.total.item() == mask.parts["segmentation"].item()
+    assert "classification" not in mask.parts
+    label = terms(Loss(lambda_=0.9), CLASSIFIER)
+    assert label.total.item() == label.parts["classification"].item()
+    assert set(label.parts) == {"classification", "total"}
+
+
+def test_alpha_is_the_papers_where_it_is_unset_and_the_model_has_soft_regions() -> None:
+    parts = terms(Loss(), EVERYTHING).parts
+    torch.testing.assert_close(parts["segmentation"], parts["mask"] + 0.4 * parts["soft_regions"])
+    parts = terms(Loss(alpha=0.9), EVERYTHING).parts
+    torch.testing.assert_close(parts["segmentation"], parts["mask"] + 0.9 * parts["soft_regions"])
+    assert "soft_regions" not in terms(Loss(alpha=0.0), EVERYTHING).parts
+
+
+def test_a_reconstruction_is_added_outside_of_lambda() -> None:
+    found = terms(Loss(lambda_=0.3, reconstruction=0.5), EVERYTHING)
+    parts = found.parts
+    expected = 0.3 * parts["segmentation"] + 0.7 * parts["classification"] + 0.5 * parts["reconstruction"]
+    torch.testing.assert_close(found.total, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "direct"),
+    [
+        ("dice", dice_loss),
+        ("dice_squared", lambda m, y: dice_loss(m, y, squared=True)),
+        ("cross_entropy", mask_cross_entropy),
+        ("focal", lambda m, y: mask_focal(m, y, 2)),
+        ("dice_ce", lambda m, y: dice_loss(m, y) + mask_cross_entropy(m, y)),
+        ("dice_focal", lambda m, y: dice_loss(m, y) + mask_focal(m, y, 2)),
+        ("tversky", lambda m, y: tversky_loss(m, y, 0.3, 0.7)),
+    ],
+)
+def test_every_named_mask_loss_is_the_one_it_names(
+    name: str, direct: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    prediction, truth, *_ = example()
+    found = terms(Loss(segmentation=name)).parts["mask"]  # type: ignore[arg-type]
+    torch.testing.assert_close(found, direct(prediction.masks[0], truth))
+
+
+@pytest.mark.parametrize("name", ["focal", "cross_entropy", "binary_cross_entropy"])
+def test_every_class_loss_takes_weights_and_smoothing(name: str) -> None:
+    plain = terms(Loss(classification=name)).parts["classification"]  # type: ignore[arg-type]
+    loss = Loss(classification=name, class_weights="balanced", label_smoothing=0.1)  # type: ignore[arg-type]
+    weighed = terms(loss).parts["classification"]
+    assert torch.isfinite(weighed)
+    assert weighed != plain
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = np.repeat([0, 1, 2], COUNTS)
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    weights = objective(Loss(class_weights="balanced")).weights
+    assert weights is not None
+    np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6)
+    listed = objective(Loss(class_weights=(1.0, 2.0, 3.0))).weights
+    assert listed is not None
+    assert listed.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("weighting", ["fixed", "scheduled", "uncertainty", "dwa"])
+def test_every_weighting_sends_a_finite_gradient_to_both_heads(weighting: str) -> None:
+    prediction, *rest = example(EVERYTHING, heads=2)
+    leaves = [*prediction.masks, prediction.logits, *prediction.aux.values()]
+    for leaf in leaves:
+        assert leaf is not None
+        leaf.requires_grad_(True)
+    loss = Loss(weighting=weighting, gamma=0.2, lossnet=FeatureLoss(levels=2))  # type: ignore[arg-type]
+    found = objective(loss, EVERYTHING)(prediction, *rest, 1)
+    found.total.backward()
+    assert all(
+        leaf.grad is not None and torch.isfinite(leaf.grad).all() for leaf in leaves if leaf is not None
+    )
+    assert not any(part.requires_grad for part in found.parts.values())
+
+
+def test_losses_are_computed_in_full_precision_from_half_precision_maps() -> None:
+    prediction, truth, labels, images = example(EVERYTHING, heads=2)
+    assert prediction.logits is not None
+    half = Prediction(
+        [m.bfloat16() for m in prediction.masks],
+        prediction.logits.bfloat16(),
+        {name: value.bfloat16() for name, value in prediction.aux.items()},
+    )
+    found = objective(Loss(), EVERYTHING)
+    exact, rough = (found(p, truth, labels, images, 1).total for p in (prediction, half))
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, rtol=0.02, atol=0.02)
+
+
+def test_a_loss_means_the_same_under_automatic_mixed_precision() -> None:
+    found = objective(Loss(gamma=0.2, lossnet=FeatureLoss(levels=2)), EVERYTHING)
+    exact = found(*example(EVERYTHING, heads=2), 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = found(*example(EVERYTHING, heads=2), 1)
+    assert mixed.total.dtype == torch.float32
+    for name, part in exact.parts.items():
+        torch.testing.assert_close(
+            mixed.parts[name], part, rtol=0.01 if name == "lossnet" else 2e-3, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_default_loss_suits_every_row_of_the_model_table(name: str) -> None:
+    assert check_loss(Loss(), model_traits(small(name)), 3) == []
+
+
+def test_auto_deep_supervision_is_inverse_and_off_looks_at_the_final_map_only() -> None:
+    several = terms(Loss(), EVERYTHING, heads=3).parts["mask"]
+    torch.testing.assert_close(
+        several, terms(Loss(deep_supervision="inverse"), EVERYTHING, heads=3).parts["mask"]
+    )
+    final = terms(Loss(deep_supervision="off"), EVERYTHING, heads=3).parts["mask"]
+    prediction, truth, *_ = example(EVERYTHING, heads=3)
+    torch.testing.assert_close(final, dice_loss(prediction.masks[-1], truth))
+    assert several > final
+
+
+def test_gamma_adds_the_feature_loss_to_the_segmentation() -> None:
+    parts = terms(Loss(gamma=0.2, lossnet=FeatureLoss(levels=1))).parts
+    torch.testing.assert_close(parts["segmentation"], parts["mask"] + 0.2 * parts["lossnet"])
+    assert parts["lossnet"] > 0
+    assert "lossnet" not in terms(Loss()).parts
+
+
+# --- weightings
+
+
+@pytest.mark.parametrize(
+    ("shape", "path"),
+    [
+        ("linear", [0.9, 0.9, 0.9, 0.7, 0.5, 0.3, 0.1, 0.1]),
+        ("step", [0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1, 0.1]),
+        ("cosine", [0.9, 0.9, 0.9, 0.9 - 0.4 * (1 - 2**-0.5), 0.5, 0.5 - 0.4 * 2**-0.5, 0.1, 0.1]),
+    ],
+)
+def test_lambda_moves_along_its_schedule(shape: str, path: list[float]) -> None:
+    schedule = Schedule(shape=shape, to=0.1, start=2, epochs=4)  # type: ignore[arg-type]
+    assert [scheduled_lambda(0.9, schedule, epoch) for epoch in range(1, 9)] == pytest.approx(path)
+
+
+def test_a_scheduled_lambda_weighs_the_total_and_is_logged() -> None:
+    loss = Loss(lambda_=0.8, weighting="scheduled", schedule=Schedule(to=0.2, epochs=2))
+    found = terms(loss, epoch=2)
+    expected = 0.5 * found.parts["segmentation"] + 0.5 * found.parts["classification"]
+    torch.testing.assert_close(found.total, expected)
+    assert found.parts["weight_segmentation"].item() == pytest.approx(0.5)
+
+
+def test_learned_uncertainties_start_at_lambda_and_follow_the_losses() -> None:
+    losses = torch.tensor([0.5, 2.0])
+    by_hand = 0.5 * math.exp(-0.2) + 0.1 + 2 * math.exp(0.4) - 0.2
+    assert uncertainty_total(losses, torch.tensor([0.2, -0.4])).item() == pytest.approx(by_hand)
+    found = objective(Loss(lambda_=0.7, weighting="uncertainty"))
+    parts = found(*example(), 1).parts
+    assert parts["weight_segmentation"].item() == pytest.approx(0.7)
+    assert parts["weight_classification"].item() == pytest.approx(0.3)
+    assert [name for name, _ in found.named_parameters()] == ["weighting.log_variances"]
+
+
+def test_learned_weights_settle_at_one_over_twice_the_loss() -> None:
+    log_variances = torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.SGD([log_variances], lr=0.5)
+    losses = torch.tensor([0.2, 2.0])
+    for _ in range(300):
+        optimizer.zero_grad()
+        uncertainty_total(losses, log_variances).backward()
+        optimizer.step()
+    np.testing.assert_allclose(torch.exp(-log_variances).detach(), 1 / (2 * losses), rtol=1e-4)
+
+
+def test_dynamic_weight_averaging_by_hand() -> None:
+    history = torch.tensor([[1.0, 1.0], [0.5, 1.0]])  # segmentation halved, classification stood still
+    raised = [math.exp(0.5 / 2), math.exp(1.0 / 2)]
+    expected = [2 * value / sum(raised) for value in raised]
+    assert pace_weights(history, 2.0).tolist() == pytest.approx(expected)
+    assert pace_weights(torch.full((2, 2), torch.nan), 2.0).tolist() == [1.0, 1.0]
+
+
+def test_dynamic_weight_averaging_waits_for_two_epochs_and_favours_the_slower_task() -> None:
+    found = objective(Loss(lambda_=0.6, weighting="dwa"))
+    for segmentation in (1.0, 0.5):
+        assert found(*example(), 1).parts["weight_segmentation"].item() == pytest.approx(0.6)
+        found.end_epoch({"segmentation": segmentation, "classification": 1.0})
+    parts = found(*example(), 3).parts
+    assert parts["weight_segmentation"] < 0.6
+    assert parts["weight_classification"] > 0.4
+
+
+@pytest.mark.parametrize("weighting", ["uncertainty", "dwa"])
+def test_a_weighting_resumes_where_it_stopped(weighting: str) -> None:
+    loss = Loss(weighting=weighting)  # type: ignore[arg-type]
+    first, second = objective(loss), objective(loss)
+    optimizer = torch.optim.SGD([*first.parameters(), torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    for segmentation in (1.0, 0.4):
+        first(*example(), 1).total.requires_grad_().backward()
+        optimizer.step()
+        first.end_epoch({"segmentation": segmentation, "classification": 0.9})
+    saved = io.BytesIO()
+    torch.save(first.state_dict(), saved)
+    second.load_state_dict(torch.load(io.BytesIO(saved.getvalue()), weights_only=True))
+    assert second(*example(), 3).total.item() == first(*example(), 3).total.item()
+    assert second(*example(), 3).total.item() != objective(loss)(*example(), 3).total.item()
+
+
+# --- what cannot be
+
+
+REFUSED = {
+    "a mask loss without masks": (
+        Loss(segmentation="dice"),
+        CLASSIFIER,
+        "segmentation=dice",
+        "does not segment",
+    ),
+    "a feature loss without masks": (Loss(gamma=0.2), CLASSIFIER, "gamma=0.2", "does not segment"),
+    "deep supervision of one map": (
+        Loss(deep_supervision="inverse"),
+        BOTH,
+        "deep_supervision",
+        "none or one",
+    ),
+    "alpha without soft regions": (Loss(alpha=0.4), BOTH, "alpha=0.4", "has none"),
+    "a reconstruction without its branch": (
+        Loss(reconstruction=1.0),
+        BOTH,
+        "reconstruction",
+        "no such branch",
+    ),
+    "a class loss without classes": (Loss(classification="focal"), SEGMENTER, "focal", "does not classify"),
+    "class weights without classes": (
+        Loss(class_weights="balanced"),
+        SEGMENTER,
+        "weights",
+        "does not classify",
+    ),
+    "smoothing without classes": (Loss(label_smoothing=0.1), SEGMENTER, "smoothing", "does not classify"),
+    "weighting of one task": (Loss(weighting="dwa"), SEGMENTER, "weighting=dwa", "has one"),
+    "uncertainty from the edge": (
+        Loss(lambda_=1, weighting="uncertainty"),
+        BOTH,
+        "lambda",
+        "between 0 and 1",
+    ),
+    "weights of another class count": (Loss(class_weights=(1.0, 2.0)), BOTH, "2 weights", "3 classes"),
+}
+
+
+@pytest.mark.parametrize(("loss", "traits", "one", "other"), REFUSED.values(), ids=REFUSED)
+def test_an_impossible_combination_is_refused_naming_both_sides(
+    loss: Loss, traits: Traits, one: str, other: str
+) -> None:
+    (problem,) = check_loss(loss, traits, classes=3)
+    assert one in problem
+    assert other in problem
+    with pytest.raises(SonotuneError, match="does not fit model 'a model'"):
+        objective(loss, traits)
+
+
+@pytest.mark.parametrize("traits", [BOTH, EVERYTHING, SEGMENTER, CLASSIFIER])
+def test_the_default_loss_suits_every_model(traits: Traits) -> None:
+    assert check_loss(Loss(), traits, 3) == []
+    assert math.isfinite(terms(Loss(), traits).total.item())
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    loss = Loss(alpha=0.4, reconstruction=1.0, weighting="dwa", segmentation="dice", gamma=1.0)
+    assert len(check_loss(loss, CLASSIFIER)) == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"lambda": 1.5}, {"lambda": math.nan}, {"focal_gamma": -1}, {"class_weights": (0.0, 1.0)},
+     {"label_smoothing": 1.0}, {"segmentation": "lovasz"}, {"smooth": 0}, {"lamda": 0.5},
+     {"lossnet": {"levels": 6}}, {"schedule": {"epochs": 0}}],
+)  # fmt: skip
+def test_a_value_outside_of_its_bounds_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Loss.model_validate(change)
+
+
+def test_the_section_survives_json() -> None:
+    loss = Loss(lambda_=0.85, class_weights=(1.0, 2.0), alpha=None, schedule=Schedule(to=0.3))
+    record = loss.model_dump(mode="json", by_alias=True)
+    assert record["lambda"] == 0.85
+    assert Loss.model_validate(record) == loss

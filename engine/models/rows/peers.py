@@ -28,7 +28,7 @@ ROWS = (
     Row("trans_unet", "engine.models.trans_unet:build", "acsnet",
         "TransUNet: ResNet-50, ViT-B/16, U-Net decoder",
         {"tasks": SEGMENT, "width": 64, "layers": 12, "norm": "group", "weights": "none"},
-        {"tasks": (SEGMENT,), "norm": ("batch", "group")}, {"width": 4, "layers": 2}, stride=16),
+        {"tasks": (SEGMENT,), "norm": ("batch", "group")}, {"width": 6, "layers": 2}, stride=16),
     Row("wang_mtl", MULTI + "wang", "acsnet",
         "an enhancing network before a multi-task U-Net (Wang et al. 2018)",
         {**OVER_UNET, "head": "stage-5", "channel_attention": False},

@@ -7,6 +7,7 @@ import pytest
 
 from engine.models.registry import MODELS
 from engine.preflight import problems_of
+from engine.sampler import Sampler
 from engine.spec.load import load
 from engine.spec.study import Configuration, Study
 
@@ -140,3 +141,11 @@ def test_every_published_row_has_a_place_in_a_space() -> None:
     placed = {c.model.name for name in NAMES for c in configurations(space(name))}
     missing = {row.name for row in MODELS.values() if row.system != "two-stage"} - placed
     assert missing == set()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_search_hands_out_the_paper_first(name: str) -> None:
+    study = space(name)
+    asked = Sampler(study.fixed.search, study.space, study.fixed.seed, first=study.first).ask()
+    assert asked is not None
+    assert asked.params == study.first[0]

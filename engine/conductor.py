@@ -27,7 +27,7 @@ from engine.race.events import (
     to_record,
 )
 from engine.race.outcome import Outcome, outcome
-from engine.race.race import Continue, Done, Open, Race, Run, Stop, Verdict
+from engine.race.race import Continue, Done, Freeze, Open, Race, Run, Stop, Verdict
 from engine.sampler import Sampler, State
 from engine.spec.study import Configuration, Study
 from engine.task import Task
@@ -165,6 +165,8 @@ class Conductor:
         if budget is not None and self.epochs >= budget:
             self.stop(f"the budget of {budget} epochs is spent")
         verdicts = {other: self.race.verdict(other) for other in self._concerned(task)}
+        if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).train.epochs:
+            del verdicts[task]  # it is trained already; only its last scoring is left
         self._commit()
         return {other: verdict for other, verdict in verdicts.items() if not isinstance(verdict, Continue)}
 

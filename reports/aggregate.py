@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,6 +30,10 @@ class Figures:
     def of(self, split: str, metric: str) -> np.ndarray:
         """[configs, folds]"""
         return np.asarray(self.values[split][:, :, self.at[metric]])
+
+    def only(self, configs: Sequence[str]) -> "Figures":
+        at = [self.configs.index(config) for config in configs]
+        return replace(self, configs=tuple(configs), values={s: v[at] for s, v in self.values.items()})
 
 
 def figures(run: Run) -> Figures:

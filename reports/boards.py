@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reports.aggregate import Figures, leaderboard, summarise
-from reports.load import SPLITS, Run
-from reports.measures import higher_is_better, label, leading
+from reports.aggregate import Figures, frame, leaderboard, summarise
+from reports.load import SPLITS, Config, Problem, Run
+from reports.measures import higher_is_better, inside, label, leading
 from reports.tables import Column, Table
 
-BOARD = ("score", "dice", "hd95", "accuracy", "f1_macro")
+BOARD = {"validation": ("score",), "test": ("dice", "hd95", "accuracy", "f1_macro")}
 FOLD_METRICS = ("score", "dice", "accuracy", "f1_macro")
 CLASS_METRICS = ("precision", "sensitivity", "specificity", "f1", "auc", "dice", "iou", "hd95")
 OUTLIER = 3.0
@@ -23,29 +23,24 @@ def better(metric: str) -> Literal["high", "low"]:
 
 def board_table(run: Run, known: Figures) -> Table:
     metrics = [m for m in (*leading(known.metrics), *refined(known)) if m in known.at]
-    columns = [Column("rank", "#", "count"), Column("config_id", "Configuration", "id"),
-               Column("model", "Model", "text"), Column("status", "Status", "status"),
-               Column("folds_done", "Folds", "count")]  # fmt: skip
-    shown = [m for m in BOARD if m in known.at]
-    for split in SPLITS:
-        columns += [
-            Column(f"{split}_{m}_mean", f"{split.capitalize()} {_inside(m)}", spread=f"{split}_{m}_std",
-                   better=better(m), digits=2 if m == "hd95" else 3)
-            for m in shown if not (m == "score" and split == "test")
-            and not (m == "hd95" and split == "validation")
-        ]  # fmt: skip
-    columns += [Column("parameters", "Parameters", "count"), Column("seconds", "Time", "seconds")]
-    rows = [row | {"model": model_of(run.by_id[str(row["config_id"])].config)}
-            for row in leaderboard(run, known, metrics)]  # fmt: skip
+    several = len({config.run for config in run.configs}) > 1
+    columns = [Column("rank", "#", "count"), Column("config_id", "Configuration", "id")]
+    columns += [Column("run", "Run", "text")] if several else []
+    columns += [
+        Column(f"{split}_{m}_mean", f"{split.capitalize()} {inside(m)}", spread=f"{split}_{m}_std",
+               better=better(m), digits=2 if m == "hd95" else 3)
+        for split, shown in BOARD.items() for m in shown if m in known.at
+    ]  # fmt: skip
+    columns += [Column("model", "Model", "text"), Column("parameters", "Parameters", "count"),
+                Column("seconds", "Time", "seconds"), Column("folds_done", "Folds", "count"),
+                Column("status", "Status", "status")]  # fmt: skip
+    rows = [row | _named(run.by_id[str(row["config_id"])]) for row in leaderboard(run, known, metrics)]
     note = "Mean ± standard deviation (ddof 1) over folds. A configuration has figures once all folds ended."
-    return Table("leaderboard", "Leaderboard", tuple(columns), rows, note, wide=True, filters=True)
+    return Table("leaderboard", "All configurations", tuple(columns), rows, note, wide=True, filters=True)
 
 
-def _inside(metric: str) -> str:
-    shown = label(metric)
-    return (
-        shown if shown.isupper() or shown[:2].isupper() or metric == "iou" else shown[0].lower() + shown[1:]
-    )
+def _named(config: Config) -> dict[str, Any]:
+    return {"model": model_of(config.config), "run": config.run}
 
 
 def refined(known: Figures) -> list[str]:
@@ -83,7 +78,7 @@ def fold_table(run: Run, known: Figures) -> Table:
             result = run.by_id[config].folds[fold]
             rows.append(row | {"best_epoch": result.best_epoch, "seconds": result.seconds})
     columns = [Column("config_id", "Configuration", "id"), Column("fold", "Fold", "text")]
-    columns += [Column(f"{s}_{m}", f"{s.capitalize()} {_inside(m)}") for s in SPLITS for m in metrics
+    columns += [Column(f"{s}_{m}", f"{s.capitalize()} {inside(m)}") for s in SPLITS for m in metrics
                 if not (s == "test" and m == "score")]  # fmt: skip
     columns += [Column("best_epoch", "Best epoch", "count"), Column("seconds", "Time", "seconds")]
     note = ("Outlined: further than 3 robust σ from what the configuration and the fold let expect "
@@ -166,8 +161,13 @@ def interval_table(known: Figures, config: str, confidence: float, name: str = "
     return Table(name, f"Figures of {config}", columns, rows, note)
 
 
-def problem_table(run: Run) -> Table:
-    rows = [{"where": p.where, "what": p.what} for p in run.problems]
+def all_rows(known: Figures, confidence: float) -> list[dict[str, Any]]:
+    """Every figure of every complete configuration: what all other tables of means are cut from."""
+    return frame(known, confidence).to_pylist()
+
+
+def problem_table(run: Run, problems: Sequence[Problem]) -> Table:
+    rows = [{"where": p.where, "what": p.what} for p in problems]
     rows += [
         {"where": f"configuration {c.id}", "what": f"{c.status}: {len(c.folds)} of {len(run.folds)} folds"
          + (f"; {c.reason.strip().splitlines()[-1]}" if c.reason.strip() else "")}

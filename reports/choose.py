@@ -5,6 +5,7 @@ The arithmetic works over leading axes, so that the bootstrap of `optimism.py` p
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -35,8 +36,28 @@ class Evidence:
     confidence: float
 
 
+def eligible(run: Run, known: Figures) -> Figures:
+    """Without what breaks a bound of `search.constraints`: that may be trained, but is not picked."""
+    search = run.study.get("search")
+    bounds = search.get("constraints") if isinstance(search, Mapping) else None
+    kept = [c for c in known.configs if _within(run, c, bounds if isinstance(bounds, Mapping) else {})]
+    return known.only(kept)
+
+
+def _within(run: Run, config: str, bounds: Mapping[str, Any]) -> bool:
+    results = run.by_id[config].folds.values()
+    return all(
+        max(float(getattr(r, name)) for r in results) <= float(bound)
+        for name, bound in bounds.items()
+        if bound is not None and name in BOUNDED
+    )
+
+
+BOUNDED = ("latency_ms", "parameters", "flops")
+
+
 def choose(run: Run, known: Figures, select: Select) -> Pick | None:
-    """None when no configuration has all of its folds."""
+    """None when no eligible configuration has all of its folds."""
     if not known.configs:
         return None
     metrics = metrics_of(run, select)

@@ -5,9 +5,11 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from reports.build import Report
+from reports.parts import nothing, sentences
 from reports.tables import Column, Row, Table, shown
 
 ROWS = 20
+LINES = 6
 NARROW = ("rank", "config_id", "status", "validation_score_mean", "test_dice_mean", "test_f1_macro_mean")
 
 
@@ -21,14 +23,13 @@ def console(report: Report, out: Console | None = None) -> None:
             out.print(f"… {len(board.rows) - ROWS} more in tables/leaderboard.csv")
     for warning in report.warnings:
         out.print(f"[yellow]![/] {escape(warning)}", highlight=False)
-    out.print(
-        escape(report.pick.reason) if report.pick else "No configuration is complete yet.", highlight=False
-    )
-    for line in report.lines:
+    pick = report.study.pick
+    out.print(escape(pick.reason if pick else nothing(report.study)), highlight=False)
+    for line in sentences(report.study)[:LINES] if pick else ():
         out.print(escape(line), highlight=False)
 
 
-def grid(table: Table, keys: tuple[str, ...] | None = None) -> Grid:
+def grid(table: Table, keys: tuple[str, ...] | None = None, rows: int | None = ROWS) -> Grid:
     columns = [c for c in table.columns if keys is None or c.key in keys]
     made = Grid(
         title=escape(table.title), title_justify="left", box=None, header_style="bold", pad_edge=False
@@ -38,7 +39,7 @@ def grid(table: Table, keys: tuple[str, ...] | None = None) -> Grid:
         label = escape(column.label).replace(" ", "\n", 1)
         made.add_column(label, justify="left" if left else "right", no_wrap=True)
     ranks = table.ranks()
-    for number, row in enumerate(table.rows[:ROWS]):
+    for number, row in enumerate(table.rows[:rows]):
         made.add_row(*(_cell(column, row, ranks.get((number, column.key))) for column in columns))
     return made
 

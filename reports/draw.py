@@ -45,10 +45,12 @@ class Figure:
         """For the page: themed colours, own ids, a title for screen readers, no style of its own."""
         body = re.sub(r"<style.*?</style>", "", self.svg[self.svg.index("<svg") :], flags=re.S)
         body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+        wide = re.search(r'width="([\d.]+)pt"', body)
         body = re.sub(r'(width|height)="[\d.]+pt" ', "", body, count=2)
         for colour, token in TOKENS.items():
             body = body.replace(colour, f"var({token})")
-        return body.replace("<svg ", f'<svg role="img" aria-label="{escape(self.title)}" ', 1)
+        name = f'role="img" aria-label="{escape(self.title)}"'
+        return body.replace("<svg ", f'<svg {name} style="max-width:{wide[1] if wide else 600}pt" ', 1)
 
 
 @contextmanager

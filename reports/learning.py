@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from matplotlib.ticker import MaxNLocator
 
 from engine.results import EPOCH_COLUMNS
 from reports.draw import SERIES, Canvas, Figure, draw
@@ -85,6 +86,7 @@ def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: st
         for axis, (title, columns) in zip(axes, groups.items(), strict=False):
             for colour, column in zip(SERIES, columns, strict=False):
                 _band(axis, [r for r in rows if r["column"] == column], colour, _short(column, title))
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             axis.set_title(title)
             axis.set_xlabel("epoch")
             if len(columns) > 1:
@@ -101,16 +103,15 @@ def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: st
 def _groups(columns: Sequence[str]) -> dict[str, list[str]]:
     """Training and validation of the same quantity share a panel; so do the terms of the loss."""
     found: dict[str, list[str]] = {}
-    for column in columns:
+    for column in sorted(columns, key=lambda name: name == "lr"):
         part, _, name = column.partition("_")
         if part not in ("train", "validation"):
-            found.setdefault(
-                {"lr": "Learning rate", "score": "Best score so far"}.get(column, column), []
-            ).append(column)
+            title = {"lr": "Learning rate", "score": "Best score so far"}.get(column, column)
         elif name.startswith("loss_"):
-            found.setdefault("Loss terms", []).append(column)
+            title = "Loss terms"
         else:
-            found.setdefault("Loss" if name == "loss" else label(name), []).append(column)
+            title = "Loss" if name == "loss" else label(name)
+        found.setdefault(title, []).append(column)
     return found
 
 

@@ -13,9 +13,9 @@ from engine.errors import SonotuneError
 from engine.journal import read_journal
 from engine.results import FoldResult, RunPaths, damaged_files, read_result
 from engine.spec import text
-from engine.spec.load import study_of
 from engine.storage import Storage, open_storage
 from engine.task import Task
+from reports.events import config_of, configurations, kind_of
 
 SPLITS = ("validation", "test")
 
@@ -37,6 +37,9 @@ class Config:
     status: str  # complete | dropped | failed | diverged | partial
     folds: Mapping[str, FoldResult]
     reason: str = ""
+    home: Storage | None = None  # another run's storage, where several runs lie side by side
+    key: str = ""  # its folder there, where the id had to be told apart
+    run: str = ""
 
     @property
     def complete(self) -> bool:
@@ -73,6 +76,8 @@ class Run:
         """A configuration by its id, by an unambiguous start of it, or the word `first`."""
         if name == "first" and self.configs:
             return self.configs[0]
+        if name in self.by_id:
+            return self.by_id[name]
         found = [config for config in self.configs if config.id.startswith(name)]
         if len(found) != 1:
             known = ", ".join(c.id for c in self.configs[:12]) or "none"
@@ -80,13 +85,19 @@ class Run:
         return found[0]
 
     def cases(self, config: str, fold: str, split: str, columns: Sequence[str] | None = None) -> pa.Table:
-        return self._table(Task(config, fold), f"cases_{split}.parquet", columns)
+        return self._table(config, fold, f"cases_{split}.parquet", columns)
 
     def epochs(self, config: str, fold: str) -> pa.Table:
-        return self._table(Task(config, fold), "epochs.parquet", None)
+        return self._table(config, fold, "epochs.parquet", None)
 
-    def _table(self, task: Task, name: str, columns: Sequence[str] | None) -> pa.Table:
-        data = self.storage.read(f"{RunPaths.result(task)}/{name}")
+    def place(self, config: str, fold: str) -> tuple[Storage, str]:
+        """The storage and the folder of a fold's result."""
+        entry = self.by_id[config]
+        return entry.home or self.storage, RunPaths.result(Task(entry.key or config, fold))
+
+    def _table(self, config: str, fold: str, name: str, columns: Sequence[str] | None) -> pa.Table:
+        storage, folder = self.place(config, fold)
+        data = storage.read(f"{folder}/{name}")
         return pq.read_table(
             pa.BufferReader(data), columns=list(columns) if columns else None, use_threads=False
         )
@@ -238,18 +249,6 @@ def _configs(
     return tuple(_config(key, by_key.get(key, {}), folds, dropped, asked.get(key, {})) for key in keys)
 
 
-def configurations(
-    study: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]
-) -> dict[str, Mapping[str, Any]]:
-    """What the journal's values mean, also for configurations that never ended a fold."""
-    try:
-        space = study_of(study, RunPaths.study)
-        asked = [space.configuration(r["params"]) for r in journal if kind_of(r) == "asked"]
-    except (SonotuneError, KeyError, TypeError, ValueError):
-        return {}
-    return {one.config_id: one.record() for one in asked}
-
-
 def _config(
     key: str,
     found: Mapping[str, FoldResult],
@@ -265,19 +264,3 @@ def _config(
     if bad:
         return Config(key, config, bad[0].status, done, bad[0].error)
     return Config(key, config, "dropped" if key in dropped else "partial", done, dropped.get(key, ""))
-
-
-def kind_of(record: Mapping[str, Any]) -> str:
-    return str(record.get("event") or "")
-
-
-def config_of(record: Mapping[str, Any]) -> str:
-    """Events name their configuration directly or through their task."""
-    task = record.get("task")
-    value = task.get("key") if isinstance(task, Mapping) else record.get("config")
-    return value if isinstance(value, str) else ""
-
-
-def fold_of(record: Mapping[str, Any]) -> str:
-    task = record.get("task")
-    return str(task.get("fold", "")) if isinstance(task, Mapping) else ""

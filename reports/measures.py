@@ -16,7 +16,7 @@ LABELS = {
     "hausdorff": "Hausdorff", "asd": "ASD", "assd": "ASSD", "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy", "f1_macro": "F1, macro", "f1_weighted": "F1, weighted",
     "auc_macro": "AUC, macro", "brier": "Brier", "ece": "ECE", "incoherent": "Incoherent",
-    "pixel_accuracy": "Pixel accuracy",
+    "pixel_accuracy": "Pixel accuracy", "auc": "AUC", "flops": "FLOPs",
 }  # fmt: skip
 
 
@@ -29,6 +29,16 @@ def label(metric: str) -> str:
     plain = metric.removeprefix("refined_")
     shown = LABELS.get(plain, plain.replace("_", " ").capitalize())
     return f"{shown}, refined" if plain != metric else shown
+
+
+WORDS = ("score", "accuracy", "balanced_accuracy", "pixel_accuracy", "incoherent", "precision", "sensitivity",
+         "specificity")  # fmt: skip
+
+
+def inside(metric: str) -> str:
+    """Its label in the middle of a phrase: words lose their capital, names and abbreviations keep it."""
+    shown = label(metric)
+    return shown[0].lower() + shown[1:] if metric.removeprefix("refined_") in WORDS else shown
 
 
 def leading(known: Iterable[str]) -> list[str]:

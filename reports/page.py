@@ -17,7 +17,12 @@ TEMPLATES = resources.files("reports") / "templates"
 
 
 def render(
-    title: str, subtitle: str, warnings: Sequence[str], sections: Sequence[Section], live: float | None = None
+    title: str,
+    subtitle: str,
+    warnings: Sequence[str],
+    sections: Sequence[Section],
+    picked: str = "",
+    live: float | None = None,
 ) -> bytes:
     """`live`: seconds after which the page loads itself again while a run goes on."""
     environment = Environment(
@@ -29,10 +34,11 @@ def render(
         "shown": shown,
         "sort_value": sort_value,
         "limit": limit,
+        "marked": marked,
     }
     script, style = _text("page.js"), _text("page.css")
     page = environment.from_string(_text("page.html")).render(
-        title=title, subtitle=subtitle, warnings=warnings, sections=sections, live=live,
+        title=title, subtitle=subtitle, warnings=warnings, sections=sections, live=live, picked=picked,
         style=Markup(style), script=Markup(script), policy=policy(script, style),
     )  # fmt: skip
     return page.encode()
@@ -61,6 +67,13 @@ PAGE_ROWS = 1500
 def limit(table: Table) -> int:
     """Rows on the page, so that a large study's page stays quick to open."""
     return max(1, min(PAGE_ROWS, 24_000 // max(1, len(table.columns))))
+
+
+def marked(table: Table, row: Row, picked: str) -> bool:
+    """The pick stands out where it stands among others."""
+    return (
+        bool(picked) and row.get("config_id") == picked and any(c.key == "config_id" for c in table.columns)
+    )
 
 
 def kind(block: Any) -> str:

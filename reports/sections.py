@@ -65,10 +65,15 @@ class Section:
     id: str
     title: str
     blocks: Sequence[Block]
+    data: Sequence[Table] = ()  # tables behind the drawings, as CSV only
+
+    @property
+    def shown(self) -> list[Table]:
+        return [block for block in self.blocks if isinstance(block, Table)]
 
     @property
     def tables(self) -> list[Table]:
-        return [block for block in self.blocks if isinstance(block, Table)]
+        return [*self.shown, *self.data]
 
     @property
     def figures(self) -> list[Figure]:

@@ -128,13 +128,23 @@ def first_repeat(stack: Stack) -> np.ndarray:
 
 def table(rows: Sequence[Row]) -> Table:
     shown = [row | {"label": label(row["metric"]), "favours": _favours(row)} for row in rows]
-    columns = (Column("other", "Against", "id"), Column("role", "Which is", "text"),
-               Column("label", "Figure", "text"), Column("test", "Test", "text"),
-               Column("difference", "Pick − other", digits=4), Column("low", "from", digits=4),
-               Column("high", "to", digits=4), Column("effect", "Effect", digits=2),
-               Column("n", "n", "count"), Column("p", "p", "p"), Column("p_holm", "p, Holm", "p"))  # fmt: skip
-    note = ("Effect: d of the paired fold differences for the t-test, rank-biserial r for Wilcoxon, the odds "
-            "of the cases that one alone gets right for McNemar. Holm's adjustment runs over all rows.")  # fmt: skip
+    columns = (
+        Column("other", "Against", "id"),
+        Column("role", "Which is", "text"),
+        Column("label", "Figure", "text"),
+        Column("test", "Test", "text"),
+        Column("difference", "Pick − other", digits=4),
+        Column("low", "from", digits=4),
+        Column("high", "to", digits=4),
+        Column("effect", "Effect", digits=2),
+        Column("n", "n", "count"),
+        Column("p", "p", "p"),
+        Column("p_holm", "p, Holm", "p"),
+    )
+    note = (
+        "Effect: d of the paired fold differences for the t-test, rank-biserial r for Wilcoxon, the odds "
+        "of the cases that one alone gets right for McNemar. Holm's adjustment runs over all rows."
+    )
     return Table("significance", "Tests against the baseline and the runners-up", columns, shown, note)
 
 

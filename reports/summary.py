@@ -13,12 +13,14 @@ from engine.storage import Storage
 from reports.aggregate import Figures
 from reports.choose import Pick
 from reports.load import SPLITS, Config, Run
+from reports.study import Study
 
 SCHEMA = 1
 PATH = "report/summary.json"
 
 
-def summary(run: Run, known: Figures, pick: Pick | None, extra: Mapping[str, Any]) -> dict[str, Any]:
+def summary(study: Study, extra: Mapping[str, Any]) -> dict[str, Any]:
+    run, known, pick = study.run, study.known, study.pick
     place = {config: number for number, config in enumerate(known.configs)}
     return {
         "schema": SCHEMA,
@@ -27,7 +29,7 @@ def summary(run: Run, known: Figures, pick: Pick | None, extra: Mapping[str, Any
         "configs": [_config(run, known, config, place.get(config.id)) for config in run.configs],
         "counts": _counts(run),
         "seconds": sum(r.seconds for c in run.configs for r in c.folds.values()),
-        "problems": [f"{p.where}: {p.what}" for p in run.problems],
+        "problems": [f"{p.where}: {p.what}" for p in study.problems],
         **extra,
     }
 

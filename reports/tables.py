@@ -20,6 +20,7 @@ class Column:
     label: str
     kind: Kind = "number"
     spread: str | None = None
+    reach: tuple[str, str] | None = None  # keys of an interval shown behind the value
     better: Literal["high", "low"] | None = None
     digits: int = 3
 
@@ -79,11 +80,20 @@ def shown(column: Column, row: Row) -> str:
     value = row.get(column.key)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    if isinstance(value, str | bool) or column.kind in ("text", "id", "status"):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str) or column.kind in ("text", "id", "status"):
         return str(value)
-    text = FORMATS.get(column.kind, FORMATS["number"])(float(value), column.digits)
+    text = formatted(column, value)
+    ends = [row.get(key) for key in column.reach or ()]
+    if ends and all(map(_finite, ends)):
+        return f"{text} [{', '.join(formatted(column, end) for end in ends)}]"
     spread = row.get(column.spread, math.nan) if column.spread else math.nan
-    return f"{text} ± {FORMATS[column.kind](float(spread), column.digits)}" if _finite(spread) else text
+    return f"{text} ± {formatted(column, spread)}" if _finite(spread) else text
+
+
+def formatted(column: Column, value: Any) -> str:
+    return FORMATS.get(column.kind, _number)(float(value), column.digits)
 
 
 def _count(value: float, digits: int) -> str:

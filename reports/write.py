@@ -7,38 +7,43 @@ from reports import page, summary
 from reports.build import Report, build
 from reports.console import console
 from reports.latex import latex
-from reports.load import load
+from reports.load import Run, load
+
+TEX_ROWS = 60  # of a table that the page does not show: longer ones are for programs
 
 
 def write(
     location: str, out: Console | None = None, select: Select | None = None, live: float | None = None
 ) -> str:
     """The report of one run, shown on `out` as well; gives the path of its page back."""
-    report = report_of(location, select)
+    return write_run(load(location), out, select, live)
+
+
+def write_run(
+    run: Run, out: Console | None = None, select: Select | None = None, live: float | None = None
+) -> str:
+    summary.refuse_foreign(run.storage)
+    report = build(run, select)
     path = save(report, live)
     if out:
         console(report, out)
     return path
 
 
-def report_of(location: str, select: Select | None = None) -> Report:
-    run = load(location)
-    summary.refuse_foreign(run.storage)
-    return build(run, select)
-
-
 def save(report: Report, live: float | None = None) -> str:
     """The page comes last: who sees it finds everything that it links to."""
-    storage = report.run.storage
+    storage = report.study.run.storage
     for table in report.tables:
         storage.write(f"report/tables/{table.name}.csv", table.csv())
-        storage.write(f"report/tables/{table.name}.tex", latex(table))
     for section in report.sections:
+        for table in (*section.shown, *(t for t in section.data if len(t.rows) <= TEX_ROWS)):
+            storage.write(f"report/tables/{table.name}.tex", latex(table))
         for figure in section.figures:
             storage.write(f"report/figures/{figure.name}.svg", figure.svg.encode())
-    title, parts = report.run.name, (report.subtitle, report.warnings, report.sections)
+    title, parts = report.study.run.name, (report.subtitle, report.warnings, report.sections)
     storage.write("report/report.md", page.markdown(title, *parts))
-    whole = summary.summary(report.run, report.known, report.pick, report.extra)
+    picked = report.study.picked if report.study.pick else ""
+    whole = summary.summary(report.study, report.extra)
     storage.write(summary.PATH, summary.dump(whole))
-    storage.write("report/index.html", page.render(title, *parts, live=live))
+    storage.write("report/index.html", page.render(title, *parts, picked, live))
     return f"{storage.location}/report/index.html"

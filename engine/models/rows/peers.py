@@ -40,5 +40,5 @@ ROWS = (
         {"backbone": ("resnet_unet", "plain_unet"), "tasks": (BOTH,), "head": ("bottleneck",)}, SMALL),
     Row("qu_mtl", MULTI + "qu", "acsnet", "classes pixel by pixel, pooled over the lesion (Qu et al. 2019)",
         {"backbone": "resnet_unet", "tasks": BOTH, "depth": 5},
-        {"backbone": ("resnet_unet",), "tasks": (BOTH, SEGMENT)}, SMALL),
+        {"backbone": ("resnet_unet",), "tasks": (BOTH, SEGMENT)}, {"width": 8}),
 )  # fmt: skip

@@ -1,0 +1,135 @@
+"""The sections of a report about the search: leaderboard, curves, race, hyperparameters, cost, origin."""
+
+import math
+from typing import Any
+
+from reports import boards, configs, cost, importance, learning, pareto, parts, pictures, published, racing
+from reports import slices as slicing
+from reports.choose import metrics_of
+from reports.diagnosis import plain_table
+from reports.load import Run
+from reports.measures import higher_is_better, label
+from reports.sections import Facts, Section, Text
+from reports.study import Study
+from reports.tables import Table
+
+SLICES = 9
+
+
+def board(study: Study) -> Section:
+    between = [parts.intervals(study)] if study.pick else []
+    blocks = [boards.board_table(study.run, study.known), *between,
+              boards.fold_table(study.run, study.known)]  # fmt: skip
+    aggregate = plain_table("aggregate", "All figures", boards.all_rows(study.known, study.select.confidence))
+    return Section("leaderboard", "Leaderboard", blocks, [aggregate])
+
+
+def learned(study: Study) -> Section | None:
+    if study.pick is None:
+        return None
+    rows = learning.frame(study.run, [study.run.by_id[study.picked]])
+    drawn = learning.figures(rows, study.picked)
+    return Section("learning", "Learning curves", drawn, [learning.table(rows)])
+
+
+def raced(study: Study) -> Section | None:
+    run, pick = study.run, study.pick.config_id if study.pick else None
+    begun = racing.cells(run)
+    if not begun:
+        return None
+    dropped = racing.drops(run)
+    saved = racing.savings(run, begun, dropped, pick)
+    blocks: list[Any] = [Text(racing.sentence(saved)), racing.figure(run, begun, pick)]
+    blocks += [racing.drop_table(dropped)] if dropped else []
+    data = [plain_table("race", "The race", begun), plain_table("savings", "Savings", [saved])]
+    return Section("race", "The race", blocks, data)
+
+
+def space(study: Study) -> Section | None:
+    rows = configs.frame(study.run, study.known)
+    rows = [row for row in rows if math.isfinite(row["score_mean"])]
+    names = configs.parameters(rows)
+    if len(rows) < 2 or not names:
+        return None
+    found = importance.importance(rows)
+    order = [row["parameter"] for row in found] or names
+    chosen = study.pick.config_id if study.pick else None
+    blocks: list[Any] = []
+    behind: list[Table] = [plain_table("configurations", "Configurations", rows)]
+    if found:
+        blocks.append(importance.importance_figure(found))
+        behind.append(importance.importance_table(found))
+    blocks.append(slicing.slice_figure(rows, slicing.first(order)[:SLICES], chosen))
+    blocks.append(slicing.parallel_figure(rows, order, chosen))
+    numeric = [name for name in order if configs.is_number([row[name] for row in rows])]
+    if len(numeric) > 1 and len(rows) >= importance.ENOUGH:
+        blocks.append(slicing.contour_figure(rows, numeric, chosen))
+    front_blocks, data = fronts(study, chosen)
+    return Section("space", "Hyperparameters", [*blocks, *front_blocks], [*behind, *data])
+
+
+def fronts(study: Study, chosen: str | None) -> tuple[list[Any], list[Table]]:
+    metrics = [m for m in metrics_of(study.run, study.select) if m in study.known.at]
+    if len(metrics) < 2:
+        return [], []
+    signs = [1 if higher_is_better(m) else -1 for m in metrics]
+    rows = pareto.front_rows(study.known, metrics, signs)
+    told = pareto.sentence(rows, metrics, signs)
+    return [pareto.front_figure(rows, metrics, chosen), Text(told)], [plain_table("front", "Front", rows)]
+
+
+def spent(study: Study) -> Section | None:
+    found = cost.rows(study.run)
+    if not found:
+        return None
+    blocks: list[Any] = [Text(cost.totals(found)), cost.table(found)]
+    lines = racing.timeline(study.run)
+    workers = racing.idle(lines)
+    if lines:
+        blocks.append(racing.timeline_figure(lines))
+    stages = cost.stage_rows(study.run)
+    blocks += [cost.stage_table(stages)] if stages else []
+    data = [plain_table("timeline", "Timeline", lines), plain_table("workers", "Workers", workers)]
+    return Section("cost", "Cost", blocks, data if lines else ())
+
+
+def seen(study: Study) -> Section | None:
+    shown = pictures.gallery(study.run, study.run.by_id[study.picked]) if study.pick else None
+    if shown is None:
+        return None
+    told = "Test cases of the pick, worst, median and best of each fold by Dice."
+    return Section("gallery", "Cases", [Text(told), shown])
+
+
+def printed(study: Study) -> Section | None:
+    tables = [published.paper_table(t, published.frame(t, study.run, study.known))
+              for t in published.relevant(study.run, study.known)]  # fmt: skip
+    return Section("published", "Published figures", [Text(published.MEANING), *tables]) if tables else None
+
+
+def left_out(study: Study) -> Section | None:
+    missing = boards.problem_table(study.run, study.problems)
+    return Section("missing", "Left out", [missing]) if missing.rows else None
+
+
+def origin(study: Study) -> Section:
+    rows = _facts(study.run.provenance)
+    rows.append(("cases per fold (train, validation, test)", _sizes(study.run)))
+    rows.append(("objective", _objective(study)))
+    rows += [(f"note {n}", str(note)) for n, note in enumerate(study.run.manifest.get("notes") or (), 1)]
+    return Section("provenance", "Provenance", [Facts(rows)])
+
+
+def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [fact for key, below in value.items() for fact in _facts(below, f"{path} {key}".strip())]
+    return [(path, str(value))]
+
+
+def _sizes(run: Run) -> str:
+    sizes = [f"{s['train']}, {s['validation']}, {s['test']}" for s in run.sizes().values()]
+    return "; ".join(dict.fromkeys(sizes)) or "not known"
+
+
+def _objective(study: Study) -> str:
+    return ", ".join(label(metric) for metric in metrics_of(study.run, study.select))

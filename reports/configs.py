@@ -1,0 +1,70 @@
+"""The complete configurations as one flat table: what varies between them, and how they scored."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from reports.aggregate import Figures
+from reports.load import Run
+
+Row = dict[str, Any]
+
+
+def flat(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """A configuration as leaves by path; lists count as one value."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{path}.{key}" if path else str(key)
+        found |= flat(value, name) if isinstance(value, Mapping) else {name: _scalar(value)}
+    return found
+
+
+def _scalar(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def frame(run: Run, known: Figures) -> list[Row]:
+    """One row for each complete configuration: what varies, and its scores on every fold."""
+    leaves = {config: flat(run.by_id[config].config) for config in known.configs}
+    names = varying(list(leaves.values()))
+    rows = []
+    for c, config in enumerate(known.configs):
+        scores = known.of("validation", "score")[c]
+        row: Row = {"config_id": config} | {name: leaves[config].get(name) for name in names}
+        spread = float(scores.std(ddof=1)) if len(scores) > 1 else math.nan
+        row |= {"score_mean": float(scores.mean()), "score_std": spread}
+        rows.append(row | {f"score_{f}": float(v) for f, v in zip(known.folds, scores, strict=True)})
+    return rows
+
+
+def varying(leaves: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = list(dict.fromkeys(name for one in leaves for name in one))
+    return [name for name in names if len({repr(one.get(name)) for one in leaves}) > 1]
+
+
+def parameters(rows: Sequence[Row]) -> list[str]:
+    return [key for key in rows[0] if key != "config_id" and not key.startswith("score_")] if rows else []
+
+
+def is_number(values: Sequence[Any]) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def is_log(values: Sequence[Any]) -> bool:
+    """Spread over more than one and a half decades: drawn on a logarithmic axis."""
+    return is_number(values) and min(values) > 0 and max(values) / min(values) > 30
+
+
+def unit(values: Sequence[Any]) -> np.ndarray:
+    """Onto [0, 1]; what a configuration lacks lies in the middle."""
+    known = [v for v in values if v is not None]
+    if is_number(known):
+        raw = np.array([np.nan if v is None else float(v) for v in values])
+        raw = np.log(raw) if is_log(known) else raw
+        low, high = np.nanmin(raw), np.nanmax(raw)
+        return np.nan_to_num((raw - low) / (high - low if high > low else 1), nan=0.5)
+    words = sorted({str(v) for v in known})
+    return np.array([words.index(str(v)) / max(1, len(words) - 1) if v is not None else 0.5 for v in values])

@@ -1,0 +1,60 @@
+"""What the search and each network cost."""
+
+from typing import Any
+
+from reports.load import Run
+from reports.tables import Column, Table
+
+Row = dict[str, Any]
+
+
+def rows(run: Run) -> list[Row]:
+    found = []
+    for config in run.configs:
+        results = list(config.folds.values())
+        if results:
+            found.append({
+                "config_id": config.id, "status": config.status, "folds": len(results),
+                "seconds": sum(r.seconds for r in results), "device": _device(results),
+                "peak_memory_mb": max(r.peak_memory_mb for r in results),
+                "parameters": max(r.parameters for r in results), "flops": max(r.flops for r in results),
+                "latency_ms": sum(r.latency_ms for r in results) / len(results),
+            })  # fmt: skip
+    return found
+
+
+def _device(results: list[Any]) -> str:
+    return ", ".join(sorted({str(r.numerics.get("device", "?")) for r in results}))
+
+
+def totals(found: list[Row]) -> str:
+    """Hours by kind of device, over everything that ended."""
+    hours: dict[str, float] = {}
+    for row in found:
+        hours[row["device"]] = hours.get(row["device"], 0.0) + row["seconds"] / 3600
+    parts = [f"{value:.2f} {'CPU' if name == 'cpu' else 'GPU' if name.startswith('cuda') else name}-hours"
+             for name, value in hours.items()]  # fmt: skip
+    return f"All finished folds together took {' and '.join(parts)}." if parts else "Nothing has ended yet."
+
+
+def table(found: list[Row]) -> Table:
+    columns = (Column("config_id", "Configuration", "id"), Column("folds", "Folds", "count"),
+               Column("seconds", "Training", "seconds"), Column("device", "Device", "text"),
+               Column("peak_memory_mb", "Peak memory, MB", "count"),
+               Column("parameters", "Parameters", "count"),
+               Column("flops", "FLOPs per image", "count"),
+               Column("latency_ms", "Latency, ms", digits=2))  # fmt: skip
+    return Table("cost", "By configuration", columns, found, filters=len(found) > 12)
+
+
+def stage_rows(run: Run) -> list[Row]:
+    """First stages that configurations share: each was trained once per fold."""
+    return [{"key": r.key, "stage": r.stage, "fold": r.fold, "status": r.status, "seconds": r.seconds}
+            | {f"test_{m}": r.test.get(m) for m in ("dice", "iou")} for r in run.stages]  # fmt: skip
+
+
+def stage_table(found: list[Row]) -> Table:
+    columns = (Column("key", "Stage", "id"), Column("fold", "Fold", "text"), Column("test_dice", "Test Dice"),
+               Column("test_iou", "Test IoU"), Column("status", "Status", "status"),
+               Column("seconds", "Time", "seconds"))  # fmt: skip
+    return Table("stages", "First stages", columns, found)

@@ -1,0 +1,171 @@
+"""The sections of a report about the pick: what it is, what choosing cost, how it compares and classifies."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from engine.spec import text
+from reports import boards, diagnosis, nested, significance
+from reports.aggregate import ranking
+from reports.boards import better
+from reports.measures import higher_is_better, inside, label
+from reports.sections import Code, Headline, Headlines, Section, Text
+from reports.study import Study
+from reports.tables import Column, Table
+
+UNCORRECTED = (
+    "The objective cannot be recomputed from the stored cases (an AUC, for one, is no sum over cases), so "
+    "the optimism of choosing is not corrected here."
+)
+POOLED = ("dice", "dice_pooled", "hd95", "accuracy", "f1_macro", "refined_dice")
+HEADLINES = ("dice", "f1_macro", "accuracy", "hd95")
+
+
+def pick(study: Study) -> Section:
+    if study.pick is None:
+        return Section("pick", "The pick", [Text(nothing(study))])
+    chosen = study.run.by_id[study.picked]
+    home = chosen.home.location if chosen.home else study.run.location
+    key = chosen.key or chosen.id
+    blocks: list[Any] = [
+        headlines(study),
+        Text(study.pick.reason),
+        Code("yaml", "The picked configuration", text.dump(dict(chosen.config))),
+        Code("predict", "Predict with it", f"sonotune predict {home} --config {key} --images FOLDER"),
+        Code("export", "Export it", f"sonotune export {home} --config {key}"),
+        boards.interval_table(study.known, study.picked, study.select.confidence),
+    ]
+    return Section("pick", f"The pick: {study.picked}", blocks)
+
+
+def nothing(study: Study) -> str:
+    if study.known.configs:
+        return "Every complete configuration breaks a bound of search.constraints, so none is picked."
+    return "No configuration has all of its folds yet, so nothing can be picked."
+
+
+def headlines(study: Study) -> Headlines:
+    corrected = {row["metric"]: row for row in study.optimism}
+    at = study.known.configs.index(study.picked)
+    found = []
+    for metric in HEADLINES:
+        if metric in study.known.at:
+            values = study.known.values["test"][at, :, study.known.at[metric]]
+            if np.isfinite(values).all():
+                found.append(_headline(metric, values, corrected.get(metric)))
+    return Headlines(found)
+
+
+def _headline(metric: str, values: np.ndarray, row: dict[str, Any] | None) -> Headline:
+    digits = 2 if metric == "hd95" else 3
+    spread = f"± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    note = f"Bias-corrected {_corrected(row, digits)}" if row else f"{len(values)} folds"
+    return Headline(f"Test {inside(metric)}", f"{values.mean():.{digits}f}", spread, note)
+
+
+def _corrected(row: dict[str, Any], digits: int) -> str:
+    return f"{row['corrected']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+
+
+def sentences(study: Study) -> list[str]:
+    """For every main metric: selected, corrected."""
+    return [f"{label(row['metric'])}: selected {row['selected']:.3f}, bias-corrected {_corrected(row, 3)}"
+            for row in study.optimism]  # fmt: skip
+
+
+def optimism(study: Study) -> Section | None:
+    blocks: list[Any] = []
+    if study.pick and study.optimism:
+        row = study.optimism[0]
+        blocks += [Text(_how(study, row)), optimism_table(study)]
+    elif study.pick and len(study.fit.configs) > 1:
+        blocks.append(Text(UNCORRECTED))
+    if study.run.finals:
+        blocks += [Text("Nested folds: within each outer fold a configuration was chosen and trained anew; "
+                        "the outer fold had no part in that. This estimate needs no correction."),
+                   *nested.tables(study.run)]  # fmt: skip
+    return Section("optimism", "What choosing costs", blocks) if blocks else None
+
+
+def _how(study: Study, row: dict[str, Any]) -> str:
+    unit = "clusters of cases" if row["clusters"] < row["cases"] else "cases"
+    told = (
+        f"The best of {row['configurations']} configurations looks better than it is. In each of "
+        f"{row['bootstraps']:,} resamples of the {row['clusters']:,} {unit}, {study.select.rule} chose "
+        "on validation rows of the cases that were drawn, and what it chose was scored on test rows of the "
+        "cases that were not. Both figures are pooled over cases, so they differ a little from the means "
+        "over folds. Each fold's test cases trained other folds' networks: only nested folds are untouched."
+    )
+    done, begun = len(study.run.complete), len(study.run.configs)
+    if done < begun:
+        told += f" Only the {done} finished configurations take part; {begun - done} did not finish."
+    return told
+
+
+def optimism_table(study: Study) -> Table:
+    rows = [row | {"label": label(row["metric"])} for row in study.optimism]
+    share = f"{study.select.confidence:.0%}"
+    columns = (Column("label", "Metric", "text"), Column("validation", "Validation, selected"),
+               Column("selected", "Test, selected"), Column("corrected", "Bias-corrected"),
+               Column("low", f"{share} from"), Column("high", "to"),
+               Column("optimism", "Selected − corrected", digits=4))  # fmt: skip
+    return Table("optimism", "Selected and bias-corrected figures", columns, rows)
+
+
+def intervals(study: Study) -> Table:
+    """Every complete configuration, pooled over cases, the best by validation first."""
+    ranks = ranking(study.known)
+    rows: dict[str, dict[str, Any]] = {c: {"config_id": c} for c in sorted(ranks, key=lambda c: ranks[c])}
+    for row in study.intervals:
+        names = {"pooled": "", "bootstrap_low": "_low", "bootstrap_high": "_high"}
+        rows[row["config_id"]] |= {f"{row['metric']}{end}": row[key] for key, end in names.items()}
+    columns = [Column("config_id", "Configuration", "id")]
+    columns += [Column(name, label(name), reach=(f"{name}_low", f"{name}_high"), better=better(name))
+                for name in (one.name for one in study.statistics) if name in POOLED]  # fmt: skip
+    drawn = "clusters (patients or duplicates)" if study.test.grouped else "cases"
+    note = f"Test rows; percentile intervals over {study.select.bootstraps:,} resamples of {drawn}."
+    title = "Pooled over cases, with bootstrap intervals"
+    return Table("intervals", title, tuple(columns), list(rows.values()), note, wide=True, filters=True)
+
+
+def tests(study: Study) -> Section | None:
+    if study.pick is None or not study.others:
+        return None
+    rows = study.significance
+    cautions = significance.cautions(study.known, rows, study.test.grouped, study.select.confidence)
+    blocks: list[Any] = [Text(verdict(study)), significance.table(rows), *map(Text, cautions)]
+    return Section("significance", "Significance", blocks)
+
+
+def verdict(study: Study) -> str:
+    alpha = 1 - study.select.confidence
+    told = []
+    for other, role in study.others.items():
+        rows = [r for r in study.significance if r["other"] == other and math.isfinite(r["p_holm"])]
+        clear = [r for r in rows if r["p_holm"] < alpha]
+        wins = [r for r in clear if (r["difference"] > 0) == higher_is_better(r["metric"])]
+        told.append(f"{other} ({role}): {len(wins)} of {len(rows)} tests favour the pick, "
+                    f"{len(clear) - len(wins)} the other")  # fmt: skip
+    return f"At p < {alpha:.2g} after Holm's adjustment over all tests: " + "; ".join(told) + "."
+
+
+def classes(study: Study) -> Section | None:
+    if study.pick is None or study.picked not in study.test.configs:
+        return None
+    near = [study.picked, *list(study.others)[:2]]
+    blocks: list[Any] = [boards.class_table(study.run, study.known, near, study.select.confidence)]
+    data: list[Table] = []
+    own = study.test.pick([study.picked])
+    if (own.columns["predicted"] >= 0).any():
+        rows = diagnosis.confusion_rows(own, study.picked)
+        blocks.append(diagnosis.confusion_figure(rows, own.classes))
+        data.append(diagnosis.confusion_table(rows, own.classes))
+    if np.isfinite(own.probabilities).any():
+        roc, pr = (diagnosis.curve_rows(own, study.picked, kind) for kind in ("roc", "pr"))
+        calibration = diagnosis.calibration_rows(own, study.picked)
+        blocks += [diagnosis.curve_figure(roc, pr), diagnosis.calibration_figure(calibration)]
+        data += [diagnosis.plain_table("roc", "ROC", roc),
+                 diagnosis.plain_table("precision_recall", "Precision-recall", pr),
+                diagnosis.plain_table("calibration", "Calibration", calibration)]  # fmt: skip
+    return Section("classes", "Classes", blocks, data)

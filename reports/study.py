@@ -1,0 +1,122 @@
+"""Everything the sections of a report read, computed once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from engine.spec.select import Select
+from reports import optimism, pooled, resample, significance, stack
+from reports.aggregate import Figures, figures, ranking
+from reports.choose import Pick, choose, eligible, evidence_of, metrics_of
+from reports.load import Problem, Run
+from reports.measures import higher_is_better, objective
+from reports.pooled import Statistic
+from reports.stack import Stack
+
+MAIN = ("dice", "iou", "accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "hd95", "dice_pooled",
+        "iou_pooled", "incoherent", "refined_dice", "refined_iou", "refined_accuracy", "refined_f1_macro",
+        "refined_dice_pooled")  # fmt: skip
+RUNNERS_UP = 4
+
+
+@dataclass(frozen=True)
+class Study:
+    """`known`: every complete configuration; `fit`: those that may be picked."""
+
+    run: Run
+    select: Select
+    known: Figures
+    fit: Figures
+    pick: Pick | None
+
+    @property
+    def picked(self) -> str:
+        assert self.pick is not None
+        return self.pick.config_id
+
+    @cached_property
+    def test(self) -> Stack:
+        return stack.read(self.run, "test")
+
+    @cached_property
+    def validation(self) -> Stack:
+        return stack.read(self.run, "validation")
+
+    @cached_property
+    def statistics(self) -> list[Statistic]:
+        """The main figures that this run measured."""
+        there = [m for m in MAIN if m in self.known.at and np.isfinite(self.known.of("test", m)).any()]
+        found = [pooled.statistic(metric, self.run.classes) for metric in there]
+        return [one for one in found if one is not None]
+
+    @cached_property
+    def optimism(self) -> list[dict[str, Any]]:
+        """Empty where the objective cannot be recomputed from case rows, or nothing was chosen among."""
+        comparable = [c for c in self.fit.configs if c in self.test.configs and c in self.validation.configs]
+        score = score_statistic(self.run)
+        if len(comparable) < 2 or score is None or self.picked not in comparable:
+            return []
+        metrics = metrics_of(self.run, self.select)
+        several = [turned(m, self.run.classes) for m in metrics if m in self.known.at]
+        evidence = evidence_of(self.run, self.fit.only(comparable), self.select, metrics)
+        return optimism.frame(
+            self.validation.pick(comparable), self.test.pick(comparable), score,
+            [one for one in several if one is not None], self.statistics, self.picked, self.select.rule,
+            evidence, self.select.bootstraps, self.select.seed,
+        )  # fmt: skip
+
+    @cached_property
+    def intervals(self) -> list[dict[str, Any]]:
+        return resample.intervals(
+            self.test, self.statistics, self.select.bootstraps, self.select.seed, self.select.confidence
+        )
+
+    @cached_property
+    def others(self) -> Mapping[str, str]:
+        """What the pick is compared with: the baseline, then the runners-up by mean validation score."""
+        ranks = ranking(self.known)
+        found: dict[str, str] = {}
+        if self.select.baseline:
+            baseline = self.run.find(self.select.baseline).id
+            found |= {baseline: "baseline"} if baseline in ranks and baseline != self.picked else {}
+        rest = [c for c in sorted(ranks, key=lambda c: ranks[c]) if c != self.picked and c not in found]
+        return found | {c: f"rank {ranks[c]}" for c in rest[:RUNNERS_UP]}
+
+    @cached_property
+    def significance(self) -> list[dict[str, Any]]:
+        return significance.frame(self.known, self.test, self.picked, self.others, self.select.confidence)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        both = self.test.problems + self.validation.problems if self.pick else ()
+        return self.run.problems + tuple(dict.fromkeys(both))
+
+
+def study_of(run: Run, select: Select) -> Study:
+    known = figures(run)
+    fit = eligible(run, known)
+    return Study(run, select, known, fit, choose(run, fit, select))
+
+
+def score_statistic(run: Run) -> Statistic | None:
+    """The objective over pooled cases; of several objectives their mean, as when epochs are chosen."""
+    wanted = objective(run.study)
+    predict = run.study.get("predict")
+    prefix = "refined_" if isinstance(predict, Mapping) and predict.get("refine") is True else ""
+    weights: dict[str, float] = {}
+    for one in wanted:
+        for metric, weight in one.items():
+            weights[prefix + metric] = weights.get(prefix + metric, 0.0) + weight / len(wanted)
+    return pooled.weighted("score", weights, run.classes)
+
+
+def turned(metric: str, classes: tuple[str, ...]) -> Statistic | None:
+    """A statistic of which more is better."""
+    what = pooled.statistic(metric, classes)
+    if what is None or higher_is_better(metric):
+        return what
+    figure = what.figure
+    return replace(what, figure=lambda sums: -figure(sums))

@@ -1,0 +1,86 @@
+"""Several runs as one, so that their configurations can be compared: only on the very same folds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from engine.errors import SonotuneError
+from engine.storage import open_storage
+from reports.load import Config, Problem, Run
+
+PARTS = ("train", "validation", "test")
+
+
+def together(runs: Sequence[Run], out: str) -> Run:
+    """One run that holds the configurations of all; refused with the reason where they do not match."""
+    first = runs[0]
+    for other in runs[1:]:
+        if reason := mismatch(first, other):
+            raise SonotuneError(
+                f"{first.location} and {other.location} cannot be compared: {reason}; "
+                "report them one by one, or train both on the same folds (folds.from)"
+            )
+    names = _names(runs)
+    configs = [
+        _moved(config, run, name) for run, name in zip(runs, names, strict=True) for config in run.configs
+    ]
+    return replace(
+        first, location=out, storage=open_storage(out), name=" and ".join(names),
+        configs=tuple(_told_apart(configs)), journal=(), provenance=_provenance(runs, names),
+        stages=tuple(stage for run in runs for stage in run.stages),
+        finals=(), problems=_problems(runs, names),
+    )  # fmt: skip
+
+
+def mismatch(first: Run, other: Run) -> str | None:
+    if first.classes and other.classes and first.classes != other.classes:
+        return (
+            f"the classes are {', '.join(first.classes)} in one and {', '.join(other.classes)} in the other"
+        )
+    if first.folds != other.folds:
+        return f"one has the folds {', '.join(first.folds)}, the other {', '.join(other.folds) or 'none'}"
+    mine, theirs = _members(first), _members(other)
+    for fold in first.folds:
+        for part in PARTS:
+            if mine.get(fold, {}).get(part) != theirs.get(fold, {}).get(part):
+                return f"fold {fold} has other {part} cases in each"
+    prints = [run.provenance.get("data") for run in (first, other)]
+    if all(prints) and prints[0] != prints[1]:
+        return "they were trained on other data (the fingerprints differ)"
+    return None
+
+
+def _members(run: Run) -> dict[str, dict[str, frozenset[str]]]:
+    rows = run.manifest.get("folds") or ()
+    return {str(row.get("name")): {part: frozenset(row.get(part) or ()) for part in PARTS} for row in rows}
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """A study's name, or the folder where two runs share one."""
+    names = [run.name for run in runs]
+    return names if len(set(names)) == len(names) else [run.location.rstrip("/") for run in runs]
+
+
+def _moved(config: Config, run: Run, name: str) -> Config:
+    return replace(config, home=config.home or run.storage, key=config.key or config.id, run=name)
+
+
+def _told_apart(configs: Sequence[Config]) -> list[Config]:
+    """The same configuration in two runs keeps its id in the first and gets a number in the others."""
+    seen: dict[str, int] = {}
+    found = []
+    for config in configs:
+        seen[config.id] = seen.get(config.id, 0) + 1
+        found.append(config if seen[config.id] == 1 else replace(config, id=f"{config.id}·{seen[config.id]}"))
+    return found
+
+
+def _provenance(runs: Sequence[Run], names: Sequence[str]) -> Mapping[str, Any]:
+    return {
+        name: {"location": run.location} | dict(run.provenance) for name, run in zip(names, runs, strict=True)
+    }
+
+
+def _problems(runs: Sequence[Run], names: Sequence[str]) -> tuple[Problem, ...]:
+    return tuple(Problem(f"{name}: {p.where}", p.what) for name, run in zip(names, runs, strict=True)
+                 for p in run.problems)  # fmt: skip

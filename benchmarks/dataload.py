@@ -69,7 +69,7 @@ def rate(epoch: Callable[[], Iterable], images: int) -> float:
 def ours(images: np.ndarray, masks: np.ndarray, labels: np.ndarray, spec: Augment) -> Callable[[], Iterable]:
     everyone = np.arange(len(images))
     ready = prepare(images, Preprocess(), everyone)
-    batches = Batches(ready, masks, labels, everyone, batch=BATCH, classes=3, augment=spec, threads=1)
+    batches = Batches(ready, masks, labels, everyone, batch=BATCH, classes=3, augment=spec, threads=WORKERS)
     numbers = iter(range(10**6))
     return lambda: batches.epoch(next(numbers))
 

@@ -101,8 +101,10 @@ def deal(table: Table, rows: Rows, parts: int, seed: int) -> Rows:
 
 def stratified(table: Table, rows: Rows, parts: int, seed: int) -> Rows:
     """As scikit-learn deals them; where even the largest stratum is smaller than `parts`, by label alone."""
-    strata, units = table.strata[rows], table.units[rows]
-    strata = strata if np.bincount(strata).max() >= parts else table.labels[rows]
+    strata, units, labels = table.strata[rows], table.units[rows], table.labels[rows]
+    if np.bincount(labels).max() < parts:
+        raise scarce(table.classes[labels[0]], labels, units, int(labels[0]), parts)
+    strata = strata if np.bincount(strata).max() >= parts else labels
     if not table.grouped:
         return split(StratifiedKFold, strata, units, parts, seed)
     generator = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def make_folds(pack: Pack, spec: Folds) -> Manifest:
         folds, finals = official(pack, table, spec), list[Fold]()
         how = "test parts as published with the data set"
     else:
-        leaks.check_enough(table, max(spec.k, spec.outer), nested=spec.outer > 0)
+        leaks.check_enough(table, spec.k, spec.outer)
         folds, finals = (nested if spec.outer else plain)(table, spec)
         how = f"made with seed {spec.seed}"
     return checked(pack, spec, Manifest(tuple(folds), pack.classes, spec.seed, tuple(finals), (how,)))

@@ -5,21 +5,25 @@ there each commit is one immutable segment, named by the numbers of its first an
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.errors import SonotuneError
-from engine.records import Record, dropped, encode, parse
+from engine.records import Record, dropped, encode, parse, seal
 from engine.results import RunPaths
 from engine.segments import Segments
 from engine.storage import Storage
 
 
 class Journal:
-    """`records` is what the run has gone through so far; `warnings` says what had to be dropped."""
+    """`records` is what the run has gone through so far; `warnings` says what had to be dropped.
 
-    def __init__(self, storage: Storage) -> None:
+    `guard` is called before each write and raises when this driver no longer holds the run.
+    """
+
+    def __init__(self, storage: Storage, guard: Callable[[], None] = lambda: None) -> None:
+        self._guard = guard
         folder = storage.local()
         self._sink: _File | Segments = _File(folder / RunPaths.journal) if folder else Segments(storage)
         self.records, self.warnings = self._sink.load()
@@ -34,10 +38,11 @@ class Journal:
         return number
 
     def commit(self) -> None:
-        """Everything appended so far, in one write and one sync. After an error it may be tried again."""
+        """Everything appended so far, whole or not at all. After an error it may be tried again."""
         if not self._pending:
             return
-        self._sink.add(b"".join(self._pending), self._next - len(self._pending), self._next - 1)
+        self._guard()
+        self._sink.add(seal(self._pending), self._next - len(self._pending), self._next - 1)
         self._pending.clear()
 
     def close(self) -> None:

@@ -28,16 +28,25 @@ def check_cases(pack: Pack) -> None:
         raise SonotuneError(f"case ids must be unique, got more than once: {some(twice)}")
 
 
-def check_enough(table: Table, parts: int, nested: bool) -> None:
-    """Each class in each test part, and two more units of it for train and validation."""
-    fewest = max(parts, 3) + (1 if nested else 0)
+def check_enough(table: Table, k: int, outer: int) -> None:
+    """Each class in each test part, and enough of it beside for train and validation; per level if nested."""
     for label, name in enumerate(table.classes):
         units = len(np.unique(table.units[table.labels == label]))
-        if units < fewest:
+        inside = units - -(-units // outer) if outer else units
+        if units < outer or inside < max(k, 3):
+            levels = f"folds.outer={outer} with folds.k={k}" if outer else f"folds.k={k}"
             raise SonotuneError(
-                f"folds.k={parts} needs at least {fewest} cases (or groups of cases that stay together) of "
+                f"{levels} needs at least {fewest(k, outer)} cases (or groups that stay together) of "
                 f"every class, but {name} has {units}; use fewer folds or drop it from data.classes"
             )
+
+
+def fewest(k: int, outer: int) -> int:
+    """The smallest class that a design can split."""
+    count = max(k, 3, outer)
+    while outer and count - -(-count // outer) < max(k, 3):
+        count += 1
+    return count
 
 
 def of_parts(fold: Fold, pack: Pack) -> list[str]:

@@ -1,4 +1,8 @@
-"""One journal record as one line: plain JSON that carries its number and ends in its own checksum."""
+"""One journal record as one line: plain JSON that carries its number and ends in its own checksum.
+
+The last record of a commit is marked. Records behind the last mark are from a commit that a crash has cut
+short: nothing has followed from them yet, so they count as never written.
+"""
 
 import json
 import zlib
@@ -9,43 +13,53 @@ from engine.errors import SonotuneError
 
 Record = dict[str, Any]
 
+RESERVED = {"n", "commit"}
+MARK = b',"commit":1'
 CRC = b',"crc":"%08x"}\n'
 CRC_LENGTH = len(CRC % 0)
 
 
 def encode(number: int, record: Mapping[str, Any]) -> bytes:
-    """One line; the checksum is its last key, so that the line is plain JSON and covers all before it."""
-    if "n" in record:
-        raise ValueError("a journal record cannot have a key `n`; it holds the record's number")
-    body = json.dumps({"n": number, **record}, separators=(",", ":"), ensure_ascii=True).encode()[:-1]
-    return body + CRC % zlib.crc32(body)
+    """A line that is not sealed yet."""
+    if taken := RESERVED & record.keys():
+        raise ValueError(f"a journal record cannot have the keys {sorted(taken)}; the journal uses them")
+    return json.dumps({"n": number, **record}, separators=(",", ":"), ensure_ascii=True).encode()[:-1]
 
 
-def decode(line: bytes, number: int) -> Record | None:
-    """The record without its bookkeeping, or None when the line is not record `number` as written."""
+def seal(bodies: list[bytes]) -> bytes:
+    """One commit. The checksum is a line's last key: the line stays JSON, and all before it is covered."""
+    marked = [*bodies[:-1], bodies[-1] + MARK]
+    return b"".join(body + CRC % zlib.crc32(body) for body in marked)
+
+
+def decode(line: bytes, number: int) -> tuple[Record, bool] | None:
+    """The record and whether it ends a commit, or None when this is not record `number` as it was written."""
     body = line[:-CRC_LENGTH]
     if not body or line[-CRC_LENGTH:] != CRC % zlib.crc32(body):
         return None
     record = json.loads(body + b"}")
-    return record if record.pop("n", None) == number else None
+    ends = record.pop("commit", None) is not None
+    return (record, ends) if record.pop("n", None) == number else None
 
 
 def parse(data: bytes, first: int, name: str) -> tuple[list[Record], int]:
-    """The records of one file and the length of its sound part; only its last line may be torn."""
+    """The records of all whole commits and where those end; only the last line may be torn."""
     records: list[Record] = []
-    sound = 0
+    at = sound = committed = 0
     for line in _lines(data):
-        record = decode(line, first + len(records))
-        if record is None:
-            if sound + len(line) < len(data):
+        found = decode(line, first + len(records))
+        at += len(line)
+        if found is None:
+            if at < len(data):
                 raise SonotuneError(
                     f"{name}, line {len(records) + 1}: the checksum or the number is wrong, so the journal "
                     "is damaged; restore it from a backup, or start a new run that reuses this one's results"
                 )
             break
-        records.append(record)
-        sound += len(line)
-    return records, sound
+        records.append(found[0])
+        if found[1]:
+            committed, sound = len(records), at
+    return records[:committed], sound
 
 
 def _lines(data: bytes) -> list[bytes]:
@@ -55,4 +69,6 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 def dropped(name: str, torn: int) -> str:
-    return f"{name}: the last line was torn ({torn} bytes) and is dropped; what it recorded is done again"
+    return (
+        f"{name}: its last commit was cut short and is dropped ({torn} bytes); what it recorded is done again"
+    )

@@ -51,6 +51,7 @@ class Sampler:
     ) -> None:
         self.space = space
         self.bounds = search.constraints.bounds()
+        seed %= 2**32  # what every generator below takes
         starts = tuple(_complete_start(given, space) for given in first)
         self._values = len(directions or search.directions)
         self._source: Design | Learned = _source(search, space, seed, directions or search.directions, starts)

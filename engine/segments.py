@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from engine.errors import SonotuneError
-from engine.records import Record, dropped, encode, parse
+from engine.records import Record, dropped, parse
 from engine.results import RunPaths
 from engine.storage import Storage
 
@@ -24,15 +24,16 @@ class Segments:
         return records, warnings
 
     def load(self) -> tuple[list[Record], list[str]]:
-        records, names, warnings = self._read()
-        leftover = set(self._names()) - set(names)
-        if warnings or len(names) > MERGE_ABOVE:
-            leftover |= self._merge(records, names)
-        self._each(self.storage.delete, [f"{RunPaths.segments}/{name}" for name in sorted(leftover)])
+        """Removes what a crash has left over, and merges where there are too many segments."""
+        before = set(self._names())
+        records, contents, warnings = self._read()
+        if len(contents) > MERGE_ABOVE:
+            contents = self._merged(contents, len(records))
+        self._each(self.storage.delete, [_path(name) for name in sorted(before - contents.keys())])
         return records, warnings
 
     def add(self, data: bytes, first: int, last: int) -> None:
-        self.storage.write(f"{RunPaths.segments}/{segment_name(first, last)}", data)
+        self.storage.write(_path(segment_name(first, last)), data)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -40,37 +41,41 @@ class Segments:
     def _names(self) -> list[str]:
         return [name for name in self.storage.list(RunPaths.segments) if name.endswith(".jsonl")]
 
-    def _read(self) -> tuple[list[Record], list[str], list[str]]:
+    def _read(self) -> tuple[list[Record], dict[str, bytes], list[str]]:
+        """The records, the sound segments they come from, and what had to be dropped."""
         names = list(_chain(self._names()))
-        contents = self._each(self.storage.read, [f"{RunPaths.segments}/{name}" for name in names])
+        contents = dict(
+            zip(names, self._each(self.storage.read, [_path(name) for name in names]), strict=True)
+        )
         records: list[Record] = []
-        warnings: list[str] = []
-        for name, data in zip(names, contents, strict=True):
-            found, sound = parse(data, len(records) + 1, f"{RunPaths.segments}/{name}")
-            records += found
-            if sound < len(data) or len(records) < _range(name)[1]:
+        for name in names:
+            found, sound = parse(contents[name], len(records) + 1, _path(name))
+            if sound < len(contents[name]) or len(records) + len(found) < _range(name)[1]:
                 self._must_be_last(name, names)
-                warnings.append(dropped(name, len(data) - sound))
-        return records, names, warnings
+                return records, contents, [dropped(name, len(contents.pop(name)))]
+            records += found
+        return records, contents, []
 
     def _must_be_last(self, name: str, names: list[str]) -> None:
         if name != names[-1]:
             raise SonotuneError(
-                f"{RunPaths.segments}/{name} of the journal is cut short although later ones exist; restore "
+                f"{_path(name)} of the journal is cut short although later ones exist; restore "
                 "it from a backup, or start a new run that reuses this one's results"
             )
 
-    def _merge(self, records: list[Record], names: list[str]) -> set[str]:
-        """One segment in the place of many (or of a torn one); the names that it makes superfluous."""
-        whole = segment_name(1, len(records))
-        if records:
-            data = b"".join(encode(number, record) for number, record in enumerate(records, start=1))
-            self.storage.write(f"{RunPaths.segments}/{whole}", data)
-        return set(names) - {whole}
+    def _merged(self, contents: dict[str, bytes], count: int) -> dict[str, bytes]:
+        """One segment in the place of many."""
+        whole = b"".join(contents.values())
+        self.add(whole, 1, count)
+        return {segment_name(1, count): whole}
 
     def _each(self, action: Callable[[str], Any], paths: Iterable[str]) -> list[Any]:
         with ThreadPoolExecutor(READERS) as pool:
             return list(pool.map(action, paths))
+
+
+def _path(name: str) -> str:
+    return f"{RunPaths.segments}/{name}"
 
 
 def segment_name(first: int, last: int) -> str:
@@ -82,7 +87,7 @@ def _range(name: str) -> tuple[int, int]:
         first, last = name.removesuffix(".jsonl").split("-")
         return int(first), int(last)
     except ValueError as error:
-        raise SonotuneError(f"{RunPaths.segments}/{name} is no journal segment; move it elsewhere") from error
+        raise SonotuneError(f"{_path(name)} is no journal segment; move it elsewhere") from error
 
 
 def _chain(names: Iterable[str]) -> Iterator[str]:
@@ -94,7 +99,7 @@ def _chain(names: Iterable[str]) -> Iterator[str]:
             continue
         if first != reached + 1:
             raise SonotuneError(
-                f"the journal lacks records {reached + 1} to {first - 1} before {RunPaths.segments}/{name}; "
+                f"the journal lacks records {reached + 1} to {first - 1} before {_path(name)}; "
                 "restore the missing segment, or start a new run that reuses this one's results"
             )
         yield name

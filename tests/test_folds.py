@@ -196,6 +196,8 @@ REFUSED = {
     "a class in too few patients": (
         pack_of(NINE, ("a",) * 4 + ("b",) * 5 + (None,) * 18), Folds(k=3), "benign has 2",
     ),
+    "too few for two levels": (pack_of(labels_of(9, 9, 6)), Folds(outer=2, k=5), "at least 10 cases"),
+    "fewer than outer folds": (pack_of(labels_of(9, 9, 6)), Folds(outer=8, k=2), "at least 8 cases"),
     "an empty class": (pack_of(labels_of(9, 9)), Folds(k=3), "normal has 0"),
     "patients split on purpose": (TORN, Folds(k=3, group_by="none"), "patients in more than one part: p"),
     "duplicates split on purpose": (TWINS, Folds(k=3, group_by="patient"), "duplicates in more than one"),
@@ -214,6 +216,10 @@ REFUSED = {
     "an official fold without a class": (
         pack_of(labels_of(12, 12, 12), official=(1,) * 6 + (2,) * 6 + (1, 2) * 6 + (1,) * 12),
         Folds(from_="official"), "class|without any case of normal",
+    ),
+    "official folds that leave one unit of a class to train and validate": (
+        pack_of(labels_of(9, 9, 4), (None,) * 18 + ("a", "a", "b", "b"), official=(1, 2) * 9 + (1, 1, 2, 2)),
+        Folds(from_="official"), "fold r0-f0, train and validation: class normal has 1 separable unit",
     ),
     "a file that is not there": (pack_of(NINE), Folds(from_="nowhere.json"), "cannot be read"),
     "a case twice": (

@@ -11,7 +11,10 @@ import pytest
 
 from engine import lock
 from engine.errors import SonotuneError
-from engine.lock import FileLock, Holder, Lease, encode, hold, parse
+from engine.holder import Holder, encode, parse
+from engine.journal import Journal, read_journal
+from engine.lease import Lease
+from engine.lock import FileLock, hold
 from engine.storage import LocalStorage
 
 DRIVER = """
@@ -105,7 +108,7 @@ def test_a_file_system_without_locks_gets_a_lease(tmp_path: Path, monkeypatch: p
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(lock.fcntl, "flock", unsupported)
-    monkeypatch.setattr(lock.Lease.__init__, "__defaults__", (0.05, 4.0, 0.01))
+    monkeypatch.setattr(Lease.__init__, "__defaults__", (0.05, 4.0, 0.01))
     with hold(LocalStorage(tmp_path)) as held:
         assert isinstance(held, Lease)
 
@@ -145,6 +148,19 @@ def test_a_driver_that_loses_its_lease_stops(tmp_path: Path) -> None:
     remaining = parse(storage.read("lock"))
     assert remaining is not None
     assert remaining.token == "other"
+
+
+def test_a_journal_of_a_driver_that_lost_its_lock_writes_no_more(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    with Lease(storage, **SHORT) as held:
+        journal = Journal(storage, guard=held.check)
+        journal.append({"event": "before"})
+        journal.commit()
+        held._lost = "it was taken over"
+        journal.append({"event": "after"})
+        with pytest.raises(SonotuneError, match="lost the lock"):
+            journal.commit()
+    assert read_journal(storage)[0] == [{"event": "before"}]
 
 
 def test_of_two_leases_begun_together_at_most_one_is_held(tmp_path: Path) -> None:

@@ -15,22 +15,43 @@ from engine.spec.schema import study_schema
 
 SPACES = Path(__file__).parents[2] / "searchspaces"
 
+COUNTS = (("parameters", 1e6), ("multiply_adds", 1e9))  # and the unit that the table prints them in
+
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
-def models(as_json: Json = False) -> None:
+def models(
+    as_json: Json = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Count parameters and multiply-adds.")] = False,
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Image size for --cost.")] = 256,
+) -> None:
     """List every model that a space can name."""
     from engine.models.registry import MODELS
 
-    shown = ("name", "system", "about", "defaults")
-    rows: list[dict[str, Any]] = [{name: getattr(row, name) for name in shown} for row in MODELS.values()]
+    rows: list[dict[str, Any]] = [
+        {"name": r.name, "system": r.system, "about": r.about, "defaults": dict(r.defaults)}
+        for r in MODELS.values()
+    ]
+    if cost:
+        rows = [row | _cost(row["name"], size) for row in rows]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
-    table = Table("name", "system", "about", box=None, pad_edge=False)
+    counted = ("M parameters", "G multiply-adds") if cost else ()
+    table = Table("name", "system", *counted, "about", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(f"[bold]{row['name']}[/]", row["system"], row["about"])
+        counts = [f"{row[name] / unit:.2f}" for name, unit in COUNTS if name in row]
+        table.add_row(f"[bold]{row['name']}[/]", row["system"], *counts, row["about"])
     Console().print(table)
+
+
+def _cost(name: str, size: int) -> dict[str, int]:
+    """Of the default form, one grey image, three classes."""
+    from engine.models.cost import cost_of
+    from engine.spec.model import Model
+
+    found = cost_of(Model(name=name), channels=1, classes=3, size=size)
+    return {"parameters": found.parameters, "multiply_adds": found.multiply_adds, "flops": found.flops}
 
 
 def spaces() -> None:
@@ -38,9 +59,8 @@ def spaces() -> None:
     table = Table("space", "study", "profiles", box=None, pad_edge=False)
     for path in sorted(SPACES.glob("*.yaml")):
         document = text.read_mapping(path)
-        table.add_row(
-            os.path.relpath(path), str(document.get("study")), ", ".join(document.get("profiles") or {})
-        )
+        profiles = ", ".join(document.get("profiles") or {})
+        table.add_row(os.path.relpath(path), str(document.get("study")), profiles)
     if not table.row_count:
         raise SonotuneError(f"there are no search spaces in {SPACES}; they come with the source checkout")
     Console().print(table)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from engine.data.cases import Pack
 
-VERSION = 1  # of the layout of the file; a file of another version is packed anew
+VERSION = 2  # of the layout and of how it is made; a file of another version is packed anew
 
 
 def fingerprint(pack: Pack) -> str:
@@ -54,6 +54,7 @@ def _to_batch(pack: Pack) -> pa.RecordBatch:
         "case": pa.array(pack.cases, pa.string()),
         "label": pa.array(pack.labels, pa.int64()),
         "patient": pa.array(pack.patients, pa.string()),
+        "group": pa.array(pack.groups, pa.string()),
         "height": pa.array(pack.sizes[:, 0], pa.int32()),
         "width": pa.array(pack.sizes[:, 1], pa.int32()),
         "spacing": pa.array(pack.spacing, pa.float64()),
@@ -85,7 +86,7 @@ def _from_batch(batch: pa.RecordBatch) -> Pack:
         cases=cases,
         classes=tuple(json.loads(facts["classes"])),
         patients=tuple(batch.column("patient").to_pylist()),
-        groups=(None,) * len(cases),
+        groups=tuple(batch.column("group").to_pylist()),
         sizes=np.stack([heights, widths], axis=1),
         spacing=batch.column("spacing").to_numpy(zero_copy_only=False),
         official=tuple(batch.column("official").to_pylist()),

@@ -1,6 +1,5 @@
 """What is wrong with a data set: every file read once, duplicates found, and all of it put in one table."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 
 from engine.data.cases import NORMAL, Case, Found, Problem
-from engine.data.duplicates import Method, Pair, components, find_pairs
+from engine.data.duplicates import Method, Pair, find_pairs, named_groups, pixel_hash
 from engine.data.examine import examine, shown
 from engine.data.load import find, root_of
 from engine.data.parallel import Progress, in_order
@@ -66,10 +65,7 @@ class Audit:
     @cached_property
     def groups(self) -> dict[str, list[Facts]]:
         """By name, members in the order of the cases."""
-        linked = components((pair.first, pair.second) for pair in self.pairs)
-        return {
-            f"g{number:04d}": [self.facts[i] for i in group] for number, group in enumerate(linked, start=1)
-        }
+        return {name: [self.facts[i] for i in group] for name, group in named_groups(self.pairs).items()}
 
     @cached_property
     def group_of(self) -> dict[str, str]:
@@ -104,7 +100,7 @@ def _facts(case: Case, root: Path, data: Data) -> Facts:
     small = None if mask is None else cv2.resize(mask, (FINE, FINE), interpolation=cv2.INTER_NEAREST_EXACT)
     return Facts(
         case=case,
-        digest=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
+        digest=pixel_hash(image),
         shape=(image.shape[0], image.shape[1]),
         thumbnail=thumbnail(image),
         mask=small,

@@ -29,6 +29,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the netwo
 
 def pipeline(spec: Augment, size: int) -> Augmented:
     """image [H, W, C], mask [H, W] of 0/1 and a seed -> the changed two, of the same shapes."""
+    if not any(isinstance(change, Chance) and change.p > 0 for _, change in spec):
+        return lambda image, mask, seed: (image, mask)  # and albumentations is never imported
     cv2.setNumThreads(0)  # the threads are ours
     return Pipeline(spec, size)
 

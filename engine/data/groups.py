@@ -1,7 +1,8 @@
-"""The file of duplicate groups: written by the audit, read by a study that keeps duplicates in one fold."""
+"""Groups of duplicates: the file that the audit writes and a study reads, and what is to be said of them."""
 
 import csv
 import io
+from collections import defaultdict
 from pathlib import Path
 
 from engine.data.cases import Pack
@@ -28,3 +29,21 @@ def read_groups(path: Path, pack: Pack) -> tuple[str | None, ...]:
     if not any(found):
         raise SonotuneError(f"data.groups {str(path)!r} names none of the {len(pack)} cases of this data set")
     return found
+
+
+def told_of(pack: Pack) -> list[str]:
+    """Notes for the report: how many duplicates there are, and which of them contradict each other."""
+    labels: dict[str, set[int]] = defaultdict(set)
+    for group, label in zip(pack.groups, pack.labels, strict=True):
+        if group is not None:
+            labels[group].add(int(label))
+    if not labels:
+        return []
+    members = sum(group is not None for group in pack.groups)
+    notes = [f"{members} of {len(pack)} cases are duplicates of others, in {len(labels)} groups"]
+    conflicting = {group for group, found in labels.items() if len(found) > 1}
+    if conflicting:
+        cases = [case for case, group in zip(pack.cases, pack.groups, strict=True) if group in conflicting]
+        told = f"{len(conflicting)} groups of duplicates have conflicting labels: {', '.join(cases)}"
+        notes.append(f"{told}; sonotune data audit --curate leaves them out")
+    return notes

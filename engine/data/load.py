@@ -12,8 +12,9 @@ import numpy as np
 from engine.data import phantom
 from engine.data.arrow import VERSION, named, read_pack, write_pack
 from engine.data.cases import Found, Pack, Problem
+from engine.data.duplicates import THRESHOLDS, find_pairs, named_groups
 from engine.data.files import reading, stamp, writing
-from engine.data.groups import read_groups
+from engine.data.groups import read_groups, told_of
 from engine.data.pack import Square, squares
 from engine.data.parallel import Progress
 from engine.data.select import check_classes, select
@@ -24,6 +25,7 @@ from engine.storage import LocalStorage
 
 PACKED_FROM = {"source", "classes", "size", "aspect", "other_mask_size", "skip_broken", "count", "seed"}
 MOST_SHOWN = 50  # broken cases in one message
+WAY_OUT = "--skip-broken, in a study data.skip_broken: true"
 
 
 def load(data: Data, cache: Path, progress: Progress | None = None) -> Pack:
@@ -37,9 +39,15 @@ def load(data: Data, cache: Path, progress: Progress | None = None) -> Pack:
         with writing(cache):
             write_pack(folder.root / f"{pack.fingerprint}.arrow", pack)
             folder.write(entry, json.dumps({"fingerprint": pack.fingerprint, "notes": pack.notes}).encode())
-    if data.groups is None:
+    pack = _grouped(pack, data)
+    return replace(pack, notes=(*pack.notes, *told_of(pack)))
+
+
+def _grouped(pack: Pack, data: Data) -> Pack:
+    if data.groups == "found":
         return pack
-    return replace(pack, groups=read_groups(Path(data.groups), pack))
+    none = (None,) * len(pack)
+    return replace(pack, groups=none if data.groups == "none" else read_groups(Path(data.groups), pack))
 
 
 def default_cache() -> Path:
@@ -57,8 +65,9 @@ def root_of(data: Data) -> Path:
 
 def find(data: Data) -> Found:
     """The cases that the study uses, none of them decoded."""
-    with reading(f"data.root {data.root!r}"):
-        return select(SOURCES[data.source].find(data), data)
+    source = SOURCES[data.source]
+    with reading(f"data.root {data.root!r} ({source.layout})"):
+        return select(source.find(data), data)
 
 
 def _generated(data: Data) -> Pack:
@@ -110,11 +119,21 @@ def _pack(data: Data, found: Found, progress: Progress | None) -> Pack:
         raise _refused(data, problems)
     check_classes([square.case.label for square in good], data)
     remarks = [remark for square in good for remark in square.remarks]
-    return named(_arrays(good, data, (*found.notes, *_told(problems), *_summed(remarks))))
+    pack = _arrays(good, data, (*found.notes, *_told(problems), *_summed(remarks)))
+    return named(replace(pack, groups=_duplicates(good, progress)))
+
+
+def _duplicates(good: list[Square], progress: Progress | None) -> tuple[str | None, ...]:
+    """Found while packing, because nobody audits a data set that seems to work."""
+    thumbnails = np.stack([square.thumbnail for square in good if square.thumbnail is not None])
+    hashes = [square.digest for square in good]
+    pairs = find_pairs(hashes, thumbnails, "aligned", THRESHOLDS["aligned"], progress)
+    groups = {index: name for name, members in named_groups(pairs).items() for index in members}
+    return tuple(groups.get(index) for index in range(len(good)))
 
 
 def _refused(data: Data, problems: list[Problem]) -> SonotuneError:
-    title = f"data set {data.root!r} has broken cases (mend them, or leave them out with --skip-broken)"
+    title = f"data set {data.root!r} has broken cases; mend them, or leave them out ({WAY_OUT})"
     shown = [str(problem) for problem in problems[:MOST_SHOWN]]
     rest = len(problems) - len(shown)
     return many(title, [*shown, f"and {rest} more"] if rest else shown)

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 
 from engine.data.cases import Case, Problem
+from engine.data.duplicates import pixel_hash
 from engine.data.examine import examine
 from engine.data.parallel import Progress, in_order
+from engine.data.similarity import thumbnail
 from engine.spec.data import Data
 
 
@@ -23,6 +25,8 @@ class Square:
     extent: tuple[int, int]  # original pixels covered, (height, width)
     problems: tuple[Problem, ...]
     remarks: tuple[Problem, ...]
+    digest: str = ""  # of the original pixels
+    thumbnail: np.ndarray | None = None  # uint8 [64, 64]
 
 
 def squares(
@@ -44,7 +48,16 @@ def _square(case: Case, root: Path, data: Data) -> Square:
     if mask.any() and not small.any():
         text = f"shows a lesion that vanishes at {data.size}×{data.size}; a larger data.size keeps it"
         remarks = (*remarks, Problem(case.name, case.masks[0].name, "vanished", text))
-    return Square(case, resize_image(image, data.size), small, mask.shape, (), remarks)  # type: ignore[arg-type]
+    return Square(
+        case=case,
+        image=resize_image(image, data.size),
+        mask=small,
+        extent=(mask.shape[0], mask.shape[1]),
+        problems=(),
+        remarks=remarks,
+        digest=pixel_hash(found.image),
+        thumbnail=thumbnail(found.image),
+    )
 
 
 def pad(pixels: np.ndarray) -> np.ndarray:

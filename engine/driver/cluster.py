@@ -16,6 +16,7 @@ PACKAGES = ("engine", "reports")
 
 QUIET = {
     "RAY_DEDUP_LOGS": "1",
+    "RAY_worker_niceness": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

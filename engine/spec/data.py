@@ -26,8 +26,9 @@ class Data(Section):
     """`curated` keeps only the cases that the file `ids` lists."""
     ids: str | None = None
     """A CSV of cases to keep: a column `case`, or `class;id` as Curated BUSI writes it."""
-    groups: str | None = None
-    """Groups of duplicates, as `sonotune data audit --write-groups` writes them."""
+    groups: str = Field("found", min_length=1)
+    """Duplicates that `folds.group_by` keeps together: `found` while packing, `none`, or a file that
+    `sonotune data audit --write-groups` wrote and a person may have edited."""
     other_mask_size: Literal["refuse", "resize"] = "refuse"
     """What to do with a mask of another size than its image: refuse the case, or resize the mask to it."""
     official_folds: Literal[5, 10] = 5
@@ -47,4 +48,6 @@ class Data(Section):
             raise ValueError(f"source {self.source} needs root, the place of the data set")
         if self.keep == "curated" and not self.ids:
             raise ValueError("keep: curated needs ids, the file of the cases to keep")
+        if self.keep == "all" and self.ids:
+            raise ValueError("ids has no effect without keep: curated")
         return self

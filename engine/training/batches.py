@@ -4,10 +4,10 @@ The order of an epoch and the seed of each augmentation follow from (seed, epoch
 decide when a batch is made, never what is in it.
 """
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -57,7 +57,8 @@ class Batches:
         self.balance = oversample == "random"
         self.batch, self.seed, self.threads = batch, seed, threads
         self.shuffle, self.drop_last = shuffle, drop_last
-        self.make = per_thread(augment, images.shape[1])
+        size = images.shape[1]
+        self.lender = None if augment is None else Lender(lambda: pipeline(augment, size))
 
     def __len__(self) -> int:
         return len(self.bounds())
@@ -109,10 +110,10 @@ class Batches:
 
     def compose(self, indices: Indices, seeds: NDArray[np.int64]) -> Batch:
         images, masks = self.images[indices], self.masks[indices]
-        change = self.make()
-        if change is not None:
-            for place, seed in enumerate(seeds.tolist()):
-                images[place], masks[place] = change(images[place], masks[place], seed)
+        if self.lender is not None:
+            with self.lender.borrow() as change:
+                for place, seed in enumerate(seeds.tolist()):
+                    images[place], masks[place] = change(images[place], masks[place], seed)
         return Batch(
             torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
             torch.from_numpy(masks[:, None].astype(np.float32)),
@@ -121,16 +122,23 @@ class Batches:
         )
 
 
-def per_thread(augment: Augment | None, size: int) -> Callable[[], Augmented | None]:
-    """A pipeline for each thread that asks, since one must not be shared; built once per thread."""
-    kept = threading.local()
+class Lender:
+    """Pipelines for threads, since none may be shared; as many as are out at once are ever built."""
 
-    def mine() -> Augmented | None:
-        if augment is not None and not hasattr(kept, "pipeline"):
-            kept.pipeline = pipeline(augment, size)
-        return getattr(kept, "pipeline", None)
+    def __init__(self, build: Callable[[], Augmented]) -> None:
+        self.build = build
+        self.free: deque[Augmented] = deque()
 
-    return mine
+    @contextmanager
+    def borrow(self) -> Iterator[Augmented]:
+        try:
+            mine = self.free.pop()
+        except IndexError:
+            mine = self.build()
+        try:
+            yield mine
+        finally:
+            self.free.append(mine)
 
 
 def repeats(labels: NDArray[np.int64], classes: int, rounding: Rounding = "nearest") -> NDArray[np.int64]:

@@ -1,0 +1,133 @@
+"""A lock where the operating system offers none, above all on object stores: a lease that its holder renews.
+
+A lease that is renewed no more is taken over: at once when its holder was a process of this machine that is
+gone, otherwise after watching it for a while, so that no two clocks need to agree.
+"""
+
+import threading
+import time
+from typing import Self
+
+from engine.errors import SonotuneError
+from engine.holder import Holder, encode, parse, refused
+from engine.results import RunPaths
+from engine.storage import Storage, without_secrets
+
+BEAT = 10.0  # seconds between two signs of life of a lease
+SILENT = 4  # beats without a sign after which a lease counts as abandoned
+SETTLE = 1.0  # seconds between writing a lease and believing it: another driver may have written as well
+
+
+class Lock:
+    """Held from its making on."""
+
+    taken_over: str | None = None  # who held it before and did not let it go
+
+    def check(self) -> None:
+        """Raises when the lock was lost meanwhile; asked before each commit of the journal."""
+
+    def release(self) -> None:
+        """Idempotent."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Lease(Lock):
+    def __init__(
+        self, storage: Storage, beat: float = BEAT, silent: float = SILENT, settle: float = SETTLE
+    ) -> None:
+        self.storage = storage
+        self._place = without_secrets(storage.location)
+        self._me = Holder.me()
+        self._lost: str | None = None
+        self._over = threading.Event()
+        self._wait_until_free(beat * silent)
+        self._write(0)
+        time.sleep(settle)
+        self._confirm()
+        self._beating = threading.Thread(target=self._beat, args=(beat,), name="lease", daemon=True)
+        self._beating.start()
+
+    def check(self) -> None:
+        if self._lost:
+            raise SonotuneError(
+                f"this driver lost the lock of {self._place}: {self._lost}; it stops here so that "
+                "no two drivers write: resume when no other driver runs"
+            )
+
+    def release(self) -> None:
+        if self._over.is_set():
+            return
+        self._over.set()
+        self._beating.join()
+        if self._lost is None:
+            self.storage.delete(RunPaths.lock)
+
+    def _read(self) -> bytes | None:
+        try:
+            return self.storage.read(RunPaths.lock)
+        except FileNotFoundError:
+            return None
+
+    def _write(self, beats: int) -> None:
+        self.storage.write(RunPaths.lock, encode(self._me, beats))
+
+    def _wait_until_free(self, silence: float) -> None:
+        """Watches whether the lease changes instead of reading its time: clocks differ and jump."""
+        seen = self._read()
+        holder = parse(seen or b"")
+        if seen is None or (holder and holder.gone()):
+            self.taken_over = str(holder) if holder else None
+            return
+        if self._changes(seen, silence):
+            raise refused(
+                parse(self._read() or b"") or holder,
+                f"{self._place}/{RunPaths.lock}",
+                f"a dead driver's lease is free after {silence:g} seconds",
+            )
+        self.taken_over = str(holder) if holder else "a damaged lease"
+
+    def _changes(self, seen: bytes, silence: float) -> bool:
+        end = time.monotonic() + silence
+        while time.monotonic() < end:
+            time.sleep(min(1.0, silence / 10))
+            now = self._read()
+            if now is None:
+                return False
+            if now != seen:
+                return True
+        return False
+
+    def _confirm(self) -> None:
+        """Of two drivers that wrote at the same time, only the later one finds its own lease."""
+        now = parse(self._read() or b"")
+        if now is None or now.token != self._me.token:
+            raise refused(
+                now,
+                f"{self._place}/{RunPaths.lock}",
+                "both started at the same time",
+            )
+
+    def _beat(self, beat: float) -> None:
+        """A storage that does not answer is no reason to stop; somebody else's lease is."""
+        beats = 0
+        while not self._over.wait(beat) and self._lost is None:
+            beats += 1
+            try:
+                self._renew(beats)
+            except (OSError, SonotuneError):
+                continue
+
+    def _renew(self, beats: int) -> None:
+        found = self._read()
+        now = parse(found or b"")
+        if found is None:
+            self._lost = "its lease was deleted"
+        elif now is None or now.token != self._me.token:
+            self._lost = f"it is held by {now or 'another driver'}"
+        elif not self._over.is_set():
+            self._write(beats)

@@ -1,0 +1,118 @@
+"""Runs made by the real sampler, race and journal; only the training is a formula."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import folder
+from engine.conductor import Conductor
+from engine.journal import Journal, read_journal
+from engine.manifest import Fold, Manifest
+from engine.mirror import Mirror
+from engine.race.race import Race
+from engine.sampler import Past, Sampler
+from engine.spec.load import study_of
+from engine.spec.study import Study
+from engine.storage import LocalStorage
+from engine.warm import earlier
+
+FOLDS = tuple(Fold(f"r0-f{i}", ("a",), ("b",), ("c",), 0, i) for i in range(3))
+MANIFEST = Manifest(FOLDS, ("benign", "malignant"), 0)
+HEAD = folder.Head("fingerprint", MANIFEST.digest, {})
+
+
+def study(**search: Any) -> Study:
+    wanted = {"sampler": "tpe", "configs": 6, "startup": 4} | search
+    document = {
+        "study": "toy",
+        "data": {"source": "phantom"},
+        "model": {"name": "unet_mtl"},
+        "loss": {"lambda": {"uniform": [0.0, 1.0]}},
+        "train": {"epochs": 1, "lr": {"loguniform": [1e-4, 1e-1]}},
+        "search": wanted,
+    }
+    return study_of(document, "toy.yaml")
+
+
+def run(location: Path, toy: Study, most: int = 1000) -> Conductor:
+    storage = LocalStorage(location)
+    fixed = toy.fixed
+    sampler = Sampler(fixed.search, toy.space, fixed.seed, first=toy.first)
+    race = Race(fixed.race, MANIFEST.names, fixed.search.configs, fixed.seed)
+    conductor = Conductor(
+        toy, sampler, race, folder.begin(storage, toy, MANIFEST, HEAD, "sonotune search toy.yaml")
+    )
+    for _ in range(most):
+        task = conductor.next()
+        if task is None:
+            break
+        score = quality(conductor.entries[task.key].params) + int(task.fold[-1]) / 10
+        conductor.reported(task, 1, score, (score,))
+        conductor.ended(task, "complete", score, (score,))
+    return conductor
+
+
+def quality(params: Mapping[str, Any]) -> float:
+    return 1 - abs(params["loss.lambda"] - 0.3)
+
+
+def test_complete_configurations_of_an_earlier_run_are_found_with_their_mean(tmp_path: Path) -> None:
+    toy = study()
+    first = run(tmp_path, toy)
+    past, notes = earlier([str(tmp_path)], toy.fixed.search)
+    assert notes == []
+    assert [one.params for one in past] == [entry.params for entry in first.entries.values()]
+    assert [one.values for one in past] == [[pytest.approx(quality(one.params) + 0.1)] for one in past]
+
+
+def test_a_configuration_with_a_missing_fold_is_left_out(tmp_path: Path) -> None:
+    toy = study()
+    run(tmp_path, toy, most=4)
+    past, _ = earlier([str(tmp_path)], toy.fixed.search)
+    assert len(past) <= 1
+
+
+def test_a_run_with_another_objective_teaches_nothing(tmp_path: Path) -> None:
+    run(tmp_path, study())
+    past, notes = earlier([str(tmp_path)], study(objective="iou").fixed.search)
+    assert past == []
+    assert "another objective" in notes[0]
+
+
+def test_what_was_learned_is_replayed_from_the_journal(tmp_path: Path) -> None:
+    toy = study()
+    run(tmp_path / "old", toy)
+    past, _ = earlier([str(tmp_path / "old")], toy.fixed.search)
+    sampler = Sampler(toy.fixed.search, toy.space, 3)
+    assert sampler.warm(past) == (6, 0)
+    with Journal(LocalStorage(tmp_path / "new")) as journal:
+        journal.append({"event": "warm", "past": [asdict(one) for one in past]})
+        asked = [sampler.ask() for _ in range(4)]
+        for one in asked:
+            assert one is not None
+            journal.append({"event": "asked", "number": one.number, "params": one.params})
+    again = Sampler(toy.fixed.search, toy.space, 3)
+    again.replay(read_journal(LocalStorage(tmp_path / "new"))[0])
+    assert again.ask() == sampler.ask()
+    assert isinstance(past[0], Past)
+
+
+def test_the_mirror_shows_a_whole_search(tmp_path: Path) -> None:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    toy = study()
+    conductor = run(tmp_path, toy)
+    search = toy.fixed.search
+    mirror = Mirror(LocalStorage(tmp_path), "toy", toy.space, search.directions, search.objectives)
+    for key, entry in conductor.entries.items():
+        mirror.opened(entry.numbers[0], entry.params, key)
+        mirror.ended(entry.numbers[0], "complete", [quality(entry.params)])
+    mirror.close()
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(tmp_path / "optuna.log")))
+    seen = optuna.load_study(study_name="toy", storage=storage)
+    assert len(seen.trials) == 6
+    assert seen.best_value == max(quality(entry.params) for entry in conductor.entries.values())

@@ -76,6 +76,8 @@ class Run:
         """A configuration by its id, by an unambiguous start of it, or the word `first`."""
         if name == "first" and self.configs:
             return self.configs[0]
+        if name in self.by_id:
+            return self.by_id[name]
         found = [config for config in self.configs if config.id.startswith(name)]
         if len(found) != 1:
             known = ", ".join(c.id for c in self.configs[:12]) or "none"

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from engine.cli.options import Address, Profile, Set, Space
 from engine.errors import SonotuneError
-from engine.spec.load import load
+from engine.spec.load import load, refuse_empty
 
 if TYPE_CHECKING:
     from engine.driver.launch import Outcome
@@ -27,6 +27,7 @@ def search(
 ) -> None:
     """Search a space under cross-validation, then report."""
     study = load(space, profile, set_ or ())
+    refuse_empty(study)
     location = run or f"runs/{study.name}"
     from engine.driver import launch
 
@@ -62,13 +63,13 @@ def _configs(extend: list[str]) -> int | None:
 
 def _close(location: str, console: Console, outcome: "Outcome") -> None:
     """The report is written also of what there is when a search was stopped."""
-    from reports.commands import report_one
+    from reports import command
 
     if outcome.interrupted:
         console.print(f"stopped; nothing is lost. Go on with: sonotune resume {location}")
         raise typer.Exit(STOPPED)
     console.print(f"{outcome.reason}.", highlight=False)
-    page = report_one(location)
+    page = command.page([location], None, None, console)
     if outcome.failure:
         raise SonotuneError(f"the study was stopped: {outcome.reason}:\n{outcome.failure}")
     console.print(f"report: {page}", soft_wrap=True, highlight=False)

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +23,7 @@ from engine.spec.study import Study
 from engine.storage import Storage, open_storage
 
 SCHEMA = 1
+TRIAL = "writable"
 PACKAGES = ("torch", "ray", "optuna", "monai", "albumentations", "numpy", "pyarrow", "scikit-learn", "scipy")
 
 
@@ -47,13 +49,24 @@ def new(location: str) -> Storage:
             f"{location} holds a run already; go on with `sonotune resume {location}`, "
             "or choose another --run"
         )
-    try:
-        storage.write(RunPaths.log, b"")
-    except OSError as error:
-        raise SonotuneError(
-            f"cannot write into {location}: {error.strerror or error}; choose another --run"
-        ) from error
+    place = storage.local()
+    if place and place.is_file():
+        raise SonotuneError(f"{location} is a file; a run needs a folder, choose another --run")
+    _try_to_write(storage)
     return storage
+
+
+def _try_to_write(storage: Storage) -> None:
+    """Rights and room are asked for before the data is read; a study refused later leaves nothing behind."""
+    place = storage.local()
+    made = [folder for folder in (place, *place.parents) if not folder.exists()] if place else []
+    try:
+        storage.write(TRIAL, b"sonotune\n")
+        storage.delete(TRIAL)
+    finally:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def begin(storage: Storage, study: Study, manifest: Manifest, head: Head, command: str) -> Journal:
@@ -76,14 +89,23 @@ def existing(location: str) -> Storage:
 
 def study_in(storage: Storage, changes: Mapping[str, Any] | None = None) -> Study:
     name = f"{storage.location}/{RunPaths.study}"
-    document = text.mapping(storage.read(RunPaths.study).decode(), name)
+    document = text.mapping(_text_in(storage, RunPaths.study), name)
     for section, values in (changes or {}).items():
         document[section] = (document.get(section) or {}) | values
     return study_of(document, name)
 
 
 def manifest_in(storage: Storage) -> Manifest:
-    return Manifest.from_json(storage.read(RunPaths.folds).decode(), f"{storage.location}/{RunPaths.folds}")
+    return Manifest.from_json(_text_in(storage, RunPaths.folds), f"{storage.location}/{RunPaths.folds}")
+
+
+def _text_in(storage: Storage, path: str) -> str:
+    try:
+        return storage.read(path).decode()
+    except FileNotFoundError:
+        raise SonotuneError(f"{storage.location} has lost its {path}; put it back to go on") from None
+    except UnicodeDecodeError as error:
+        raise SonotuneError(f"{storage.location}/{path} is not text; it is damaged, put it back") from error
 
 
 def head_of(journal: Journal) -> Head:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from engine.cli.options import Address, Profile, Set, Space
 from engine.errors import SonotuneError
-from engine.spec.load import load
+from engine.spec.load import load, refuse_empty
 
 if TYPE_CHECKING:
     from engine.driver.launch import Outcome
@@ -27,6 +27,7 @@ def search(
 ) -> None:
     """Search a space under cross-validation, then report."""
     study = load(space, profile, set_ or ())
+    refuse_empty(study)
     location = run or f"runs/{study.name}"
     from engine.driver import launch
 

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
+
+from pydantic import Field, field_validator
 
 from engine.spec.augment import Augment
 from engine.spec.data import Data
@@ -46,8 +49,10 @@ class Configuration(Section):
 class Fixed(Section):
     """The sections in which nothing can be searched."""
 
-    study: str
-    seed: int = 0
+    study: str = Field(max_length=80)
+    """Its name; also that of its run folder, unless --run names another."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Of everything drawn at random: configurations, weights, the order of images."""
     data: Data = Data()
     folds: Folds = Folds()
     search: Search = Search()
@@ -55,6 +60,21 @@ class Fixed(Section):
     resources: Resources = Resources()
     select: Select = Select()
     tracking: tuple[Tracker, ...] = ()
+    """Where the figures of each epoch go as well, into files below the run folder's tracking/."""
+
+    @field_validator("study")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError("study must be letters, digits, '.', '_' and '-', as it names a folder")
+        return name
+
+    @field_validator("tracking")
+    @classmethod
+    def _names_each_once(cls, trackers: tuple[Tracker, ...]) -> tuple[Tracker, ...]:
+        if len(set(trackers)) < len(trackers):
+            raise ValueError("tracking names a tracker twice")
+        return trackers
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Ray, no clock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.journal import Journal
@@ -28,6 +28,7 @@ from engine.race.events import (
 )
 from engine.race.outcome import Outcome, outcome
 from engine.race.race import Continue, Done, Freeze, Open, Race, Run, Stop, Verdict
+from engine.sampler import Past as Known
 from engine.sampler import Sampler, State
 from engine.spec.study import Configuration, Study
 from engine.task import Task
@@ -78,7 +79,9 @@ class Conductor:
     def replay(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Goes through an earlier run's journal. Decisions are made anew and compared by the race."""
         for record in records:
-            if record["event"] == "asked":
+            if record["event"] == "warm":
+                self.sampler.warm(Known(**one) for one in record["past"])
+            elif record["event"] == "asked":
                 self._replay_ask(record)
             elif record["event"] in RACE_EVENTS:
                 self._take(from_record({k: v for k, v in record.items() if k not in EXTRAS}))
@@ -88,6 +91,12 @@ class Conductor:
     def _replay_ask(self, record: Mapping[str, Any]) -> None:
         asked = self.sampler.ask_again(record["params"])
         self._enter(asked.number, asked.params)
+
+    def warm(self, known: Sequence[Known]) -> tuple[int, int]:
+        """What earlier runs learned; journaled, so that a resume learns the same."""
+        self.journal.append({"event": "warm", "past": [asdict(one) for one in known]})
+        self._commit()
+        return self.sampler.warm(known)
 
     # -- handing out -------------------------------------------------------------------------------
 
@@ -181,11 +190,12 @@ class Conductor:
         status: Status,
         score: float | None = None,
         values: Sequence[float] = (),
-        note: str = "",
+        **extra: Any,
     ) -> None:
+        """`extra` is journaled beside the event and read by no decision of the race."""
         if self.running.pop(task, None) is None:
             return
-        self._record(Ended(task, status, score, tuple(values)), **({"note": note} if note else {}))
+        self._record(Ended(task, status, score, tuple(values)), **extra)
         self._commit()
 
     def stop(self, reason: str) -> None:
@@ -194,11 +204,10 @@ class Conductor:
             self._record(Stopped(reason))
             self._commit()
 
-    def resumed(self, configs: int | None = None) -> None:
-        """The driver has started again, perhaps with another number of configurations."""
+    def resumed(self) -> None:
+        """The driver has started again, perhaps with another limit or a larger budget."""
         self._record(Resumed())
-        if configs is not None:
-            self._record(Limited(configs))
+        self._record(Limited(self.study.fixed.search.configs))
         self.running.clear()
         self._commit()
 
@@ -251,4 +260,4 @@ class Conductor:
 
 STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed": "failed"}
 RACE_EVENTS = {"opened", "started", "reported", "ended", "lost", "dropped", "stopped", "limited", "resumed"}
-EXTRAS = {"reused", "note"}
+EXTRAS = {"reused", "note", "clock", "held"}

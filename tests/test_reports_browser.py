@@ -132,7 +132,8 @@ def test_no_width_scrolls_sideways(page: Page, name: str, width: int) -> None:
     assert page.run("document.documentElement.scrollWidth") <= width
     for section in page.run("[...document.querySelectorAll('section')].map(s => s.id)"):
         page.run(
-            f"document.documentElement.style.scrollBehavior = 'auto'; document.getElementById('{section}').scrollIntoView()"
+            "document.documentElement.style.scrollBehavior = 'auto';"
+            f"document.getElementById('{section}').scrollIntoView()"
         )
         shoot(page, f"{name}-{section}")
 

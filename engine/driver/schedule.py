@@ -8,6 +8,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from engine.conductor import Conductor
+from engine.driver.budget import Spent
 from engine.driver.faults import Faults
 from engine.driver.live import View
 from engine.driver.search import TaskSearcher
@@ -28,10 +29,11 @@ class TaskScheduler(TrialScheduler):
         searcher: TaskSearcher,
         give_up: Callable[[Task, str], None],
         view: View,
+        spent: Spent,
     ) -> None:
         super().__init__()
         self.conductor, self.searcher = conductor, searcher
-        self.give_up, self.view = give_up, view
+        self.give_up, self.view, self.spent = give_up, view, spent
         self.faults = Faults()
         self.failure: str | None = None
 
@@ -46,6 +48,8 @@ class TaskScheduler(TrialScheduler):
             return str(self.STOP)
         row = {name.removeprefix("row/"): value for name, value in result.items() if name.startswith("row/")}
         self.view.epoch(task, row)
+        if over := self.spent.over():
+            self.conductor.stop(over)
         stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"])
         for other, verdict in stops.items():
             self._halt(other, verdict)
@@ -68,7 +72,8 @@ class TaskScheduler(TrialScheduler):
         note: str = "",
     ) -> None:
         self.view.end(task, status, score)
-        self.conductor.ended(task, status, score, values, note)
+        extra = self.spent.end(task) | ({"note": note} if note else {})
+        self.conductor.ended(task, status, score, values, **extra)
 
     def _stop_trial(self, tune_controller: Any, task: Task) -> None:
         """The worker goes on to the end of its epoch; what it reports then is not heard any more."""
@@ -125,7 +130,7 @@ class TaskScheduler(TrialScheduler):
                 self._tell_end(task, "interrupted")
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        pass
+        self.spent.start(self.searcher.tasks[trial.trial_id])
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Whatever Tune stopped without the race's word (a closing search) goes on another time."""

@@ -210,7 +210,7 @@ class Space:
         yield {}
         for dimension in self.dimensions:
             if isinstance(dimension.distribution, Choice) and dimension.distribution.branches:
-                above = {name: chosen[0] for name, chosen in dimension.when}
+                above: dict[str, Scalar] = {name: chosen[0] for name, chosen in dimension.when}
                 yield from (above | {dimension.name: name} for name in dimension.distribution.values)
 
     @property

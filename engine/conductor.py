@@ -44,6 +44,7 @@ class Past:
     status: Status
     score: float | None
     values: tuple[float, ...]
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Entry:
     configuration: Configuration
     params: Mapping[str, Any]
     numbers: list[int] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
     told: bool = False
 
 
@@ -84,6 +86,7 @@ class Conductor:
             elif record["event"] == "asked":
                 self._replay_ask(record)
             elif record["event"] in RACE_EVENTS:
+                self._measured(record)
                 self._take(from_record({k: v for k, v in record.items() if k not in EXTRAS}))
         for decision in self.race.decisions():
             self._record(decision)
@@ -145,7 +148,7 @@ class Conductor:
             self.mirror.opened(number, params, config_id)
         found = outcome(self.race, config_id) if entry.told else None
         if found is not None:
-            self._tell(found, [number])
+            self._tell(found, entry, [number])
         return config_id, fresh
 
     def _from_past(self, task: Task) -> bool:
@@ -155,7 +158,8 @@ class Conductor:
         self._record(Started(task), reused=True)
         for epoch, (score, values) in enumerate(found.epochs, 1):
             self._record(Reported(task, epoch, score, values), reused=True)
-        self._record(Ended(task, found.status, found.score, found.values), reused=True)
+        end = Ended(task, found.status, found.score, found.values)
+        self._record(end, reused=True, figures=dict(found.figures))
         return True
 
     def configuration_of(self, task: Task) -> Configuration:
@@ -224,11 +228,18 @@ class Conductor:
             self.mirror.flush()
 
     def _record(self, event: Event, **extra: Any) -> None:
-        self.journal.append(to_record(event) | extra)
+        record = to_record(event) | extra
+        self.journal.append(record)
+        self._measured(record)
         self._take(event)
         for decision in self.race.decisions():
             self.journal.append(to_record(decision))
             self._take(decision)
+
+    def _measured(self, record: Mapping[str, Any]) -> None:
+        """What constraints bound, as some fold of the configuration measured it."""
+        if record.get("figures") and record["task"]["key"] in self.entries:
+            self.entries[record["task"]["key"]].figures = record["figures"]
 
     def _take(self, event: Event) -> None:
         self.race.apply(event)
@@ -241,14 +252,14 @@ class Conductor:
         found = None if entry is None or entry.told else outcome(self.race, config_id)
         if entry is not None and found is not None:
             entry.told = True
-            self._tell(found, entry.numbers)
+            self._tell(found, entry, entry.numbers)
 
-    def _tell(self, found: Outcome, numbers: Sequence[int]) -> None:
+    def _tell(self, found: Outcome, entry: Entry, numbers: Sequence[int]) -> None:
         signs = [1 if d == "maximize" else -1 for d in self.study.fixed.search.directions]
         told = found.values
         values = None if told is None else [sign * v for sign, v in zip(signs, told, strict=True)]
         for number in numbers:
-            self.sampler.tell(number, values, STATES[found.state])
+            self.sampler.tell(number, values, STATES[found.state], entry.figures)
             if self.mirror:
                 self.mirror.ended(number, STATES[found.state], values)
 
@@ -260,4 +271,4 @@ class Conductor:
 
 STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed": "failed"}
 RACE_EVENTS = {"opened", "started", "reported", "ended", "lost", "dropped", "stopped", "limited", "resumed"}
-EXTRAS = {"reused", "note", "clock", "held"}
+EXTRAS = {"reused", "note", "clock", "held", "figures"}

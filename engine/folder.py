@@ -78,7 +78,7 @@ def begin(
     manifest: Manifest,
     head: Head,
     command: str,
-    guard: Callable[[], None] | None = None,
+    guard: Callable[[], None] = lambda: None,
 ) -> Journal:
     """The study is written last but for the journal: a folder without it never was a run."""
     storage.write(RunPaths.folds, manifest.to_json().encode())

@@ -12,6 +12,7 @@ from engine.driver.budget import Spent
 from engine.driver.faults import Faults
 from engine.driver.live import View
 from engine.driver.search import TaskSearcher
+from engine.past import FIGURES
 from engine.race.events import Status
 from engine.race.race import Freeze
 from engine.race.race import Verdict as RaceVerdict
@@ -69,11 +70,10 @@ class TaskScheduler(TrialScheduler):
         status: Status,
         score: float | None = None,
         values: Sequence[float] = (),
-        note: str = "",
+        **extra: Any,
     ) -> None:
         self.view.end(task, status, score)
-        extra = self.spent.end(task) | ({"note": note} if note else {})
-        self.conductor.ended(task, status, score, values, **extra)
+        self.conductor.ended(task, status, score, values, **self.spent.end(task), **extra)
 
     def _stop_trial(self, tune_controller: Any, task: Task) -> None:
         """The worker goes on to the end of its epoch; what it reports then is not heard any more."""
@@ -85,7 +85,8 @@ class TaskScheduler(TrialScheduler):
         if end["status"] == "failed":
             self._failed(task, end["signature"], end["error"])
         else:
-            self._tell_end(task, end["status"], end["score"], end["values"] or ())
+            figures = {name: end[name] for name in FIGURES}
+            self._tell_end(task, end["status"], end["score"], end["values"] or (), figures=figures)
 
     def _failed(self, task: Task, signature: str, error: str) -> None:
         retries = self.conductor.configuration_of(task).train.retries

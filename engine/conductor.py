@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.journal import Journal
+from engine.mirror import Mirror
 from engine.race.events import (
     Dropped,
     Ended,
@@ -26,7 +27,7 @@ from engine.race.events import (
     to_record,
 )
 from engine.race.outcome import Outcome, outcome
-from engine.race.race import Continue, Done, Open, Race, Run, Stop, Verdict
+from engine.race.race import Continue, Done, Freeze, Open, Race, Run, Stop, Verdict
 from engine.sampler import Sampler, State
 from engine.spec.study import Configuration, Study
 from engine.task import Task
@@ -63,9 +64,10 @@ class Conductor:
         journal: Journal,
         past: Callable[[Task, Configuration], Past | None] = lambda task, configuration: None,
         cost: Callable[[Configuration], float] = lambda configuration: 0.0,
+        mirror: Mirror | None = None,
     ) -> None:
         self.study, self.sampler, self.race, self.journal = study, sampler, race, journal
-        self.past, self.cost = past, cost
+        self.past, self.cost, self.mirror = past, cost, mirror
         self.entries: dict[str, Entry] = {}
         self.running: dict[Task, int] = {}  # epochs reported
         self.epochs = 0
@@ -99,13 +101,13 @@ class Conductor:
                 if not self._from_past(action.task):
                     self._record(Started(action.task))
                     self.running[action.task] = 0
-                    self.journal.commit()
+                    self._commit()
                     return action.task
             elif isinstance(action, Done):
                 self.done = action.reason
             else:
                 break
-        self.journal.commit()
+        self._commit()
         return None
 
     def _open(self) -> None:
@@ -130,6 +132,8 @@ class Conductor:
         fresh = config_id not in self.entries
         entry = self.entries.setdefault(config_id, Entry(configuration, params))
         entry.numbers.append(number)
+        if self.mirror:
+            self.mirror.opened(number, params, config_id)
         found = outcome(self.race, config_id) if entry.told else None
         if found is not None:
             self._tell(found, [number])
@@ -161,7 +165,9 @@ class Conductor:
         if budget is not None and self.epochs >= budget:
             self.stop(f"the budget of {budget} epochs is spent")
         verdicts = {other: self.race.verdict(other) for other in self._concerned(task)}
-        self.journal.commit()
+        if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).train.epochs:
+            del verdicts[task]  # it is trained already; only its last scoring is left
+        self._commit()
         return {other: verdict for other, verdict in verdicts.items() if not isinstance(verdict, Continue)}
 
     def _concerned(self, task: Task) -> list[Task]:
@@ -180,13 +186,13 @@ class Conductor:
         if self.running.pop(task, None) is None:
             return
         self._record(Ended(task, status, score, tuple(values)), **({"note": note} if note else {}))
-        self.journal.commit()
+        self._commit()
 
     def stop(self, reason: str) -> None:
         """Nothing new is handed out; what runs freezes at its next report."""
         if self.race.stopped is None:
             self._record(Stopped(reason))
-            self.journal.commit()
+            self._commit()
 
     def resumed(self, configs: int | None = None) -> None:
         """The driver has started again, perhaps with another number of configurations."""
@@ -194,13 +200,19 @@ class Conductor:
         if configs is not None:
             self._record(Limited(configs))
         self.running.clear()
-        self.journal.commit()
+        self._commit()
 
     def lost(self, event: Event) -> None:
         self._record(event)
-        self.journal.commit()
+        self._commit()
 
     # -- the one way in ----------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        """What was decided is durable before anybody acts on it."""
+        self.journal.commit()
+        if self.mirror:
+            self.mirror.flush()
 
     def _record(self, event: Event, **extra: Any) -> None:
         self.journal.append(to_record(event) | extra)
@@ -228,6 +240,8 @@ class Conductor:
         values = None if told is None else [sign * v for sign, v in zip(signs, told, strict=True)]
         for number in numbers:
             self.sampler.tell(number, values, STATES[found.state])
+            if self.mirror:
+                self.mirror.ended(number, STATES[found.state], values)
 
     def is_out(self, config_id: str) -> bool:
         """Dropped for good: nobody will ask for its folds again."""

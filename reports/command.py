@@ -17,6 +17,7 @@ from reports.watch import watch
 from reports.write import write_run
 
 SIDE = "side-by-side"
+WIDE = 116  # a paper's table is not squeezed into a narrow terminal
 
 
 def page(locations: Sequence[str], baseline: str | None, out: str | None, console: Console) -> str:
@@ -61,7 +62,7 @@ def paper(locations: Sequence[str], tables: str | None, console: Console) -> Non
             f"no published table has a model or the data of {run.location}; name one by --tables"
         )
     for table in chosen:
-        console.print(grid(published.paper_table(table, published.frame(table, run, known)), rows=None))
-        if table.note:
-            console.print(escape(table.note), highlight=False)
+        shown = published.paper_table(table, published.frame(table, run, known))
+        console.print(grid(shown, rows=None), width=max(console.width, WIDE), crop=False, soft_wrap=False)
+        console.print(escape(shown.note) + "\n", highlight=False)
     console.print(escape(published.MEANING), style="dim", highlight=False)

@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Printed:
-    """One table of a paper, in our units."""
+    """One table of a paper, in the paper's units: `scales` turn them into ours."""
 
     key: str
     paper: str
@@ -41,6 +41,7 @@ class Printed:
     folds: int | None
     size: int | None
     metrics: tuple[str, ...]
+    scales: tuple[float, ...]
     rows: tuple[Mapping[str, Any], ...]  # name, model, values: (mean, deviation) or None
     note: str
 
@@ -54,21 +55,23 @@ def published() -> dict[str, Printed]:
 
 def _printed(key: str, table: Mapping[str, Any], document: Mapping[str, Any]) -> Printed:
     metrics, scale = tuple(table["metrics"]), table["scale"]
-    scales = scale if isinstance(scale, list) else [scale] * len(metrics)
-    rows = [row | {"values": [_scaled(v, s) for v, s in zip(row["values"], scales, strict=True)]}
-            for row in table["rows"]]  # fmt: skip
+    scales = tuple(scale if isinstance(scale, list) else [scale] * len(metrics))
+    rows = [row | {"values": [_pair(value) for value in row["values"]]} for row in table["rows"]]
     return Printed(
         key, document["papers"][key.split(".")[0]]["title"], table["title"],
         document["data_sets"][table["data"]], table["protocol"], table.get("folds"), table.get("size"),
-        metrics, tuple(rows), table.get("note", ""),
+        metrics, scales, tuple(rows), table.get("note", ""),
     )  # fmt: skip
 
 
-def _scaled(value: Any, scale: float) -> tuple[float, float | None] | None:
+Value = tuple[float, float | None]
+
+
+def _pair(value: Any) -> Value | None:
     if value is None:
         return None
     mean, std = value if isinstance(value, list) else (value, None)
-    return (mean * scale, None if std is None else std * scale)
+    return mean, std
 
 
 def find(key: str) -> Printed:
@@ -105,60 +108,55 @@ def best_of(run: Run, known: Figures, model: str | None) -> str | None:
 
 
 def frame(table: Printed, run: Run, known: Figures) -> list[Row]:
-    """Printed rows, each followed by ours where the run has that model."""
+    """Printed rows, each followed by ours where the run has that model, all in the paper's units."""
     marking, rows = mark(table, run), []
     for printed in table.rows:
-        who = {"table": table.key, "model": printed["name"]}
-        rows.append(
-            who | {"whose": "printed", "comparable": marking} | _cells(table.metrics, printed["values"])
-        )
+        who = {"table": table.key, "method": printed["name"], "comparable": marking}
+        rows.append(who | {"whose": "printed"} | _cells(table.metrics, printed["values"]))
         mine = best_of(run, known, printed.get("model"))
-        if mine:
-            ours = [_ours(run, known, mine, metric) for metric in table.metrics]
-            if any(ours):
-                rows.append(
-                    who | {"whose": f"ours, {mine}", "comparable": marking} | _cells(table.metrics, ours)
-                )
+        values = (
+            [_ours(run, known, mine, *m) for m in zip(table.metrics, table.scales, strict=True)]
+            if mine
+            else []
+        )
+        if any(values):
+            ours = {"whose": mine, "method": f"ours, {mine}"} | _cells(table.metrics, values)
+            rows.append(who | ours)
     return rows
 
 
-def _cells(metrics: Sequence[str], values: Sequence[tuple[float, float | None] | None]) -> Row:
+def _cells(metrics: Sequence[str], values: Sequence[Value | None]) -> Row:
     found: Row = {}
     for metric, value in zip(metrics, values, strict=True):
         found[metric], found[f"{metric}_std"] = value if value else (None, None)
     return found
 
 
-def _ours(run: Run, known: Figures, config: str, metric: str) -> tuple[float, float | None] | None:
+def _ours(run: Run, known: Figures, config: str, metric: str, scale: float) -> Value | None:
     if metric in ("flops", "parameters"):
-        return float(max(getattr(r, metric) for r in run.by_id[config].folds.values())), None
+        return max(getattr(r, metric) for r in run.by_id[config].folds.values()) / scale, None
     if metric not in known.at:
         return None
-    values = known.values["test"][known.configs.index(config), :, known.at[metric]]
+    values = known.values["test"][known.configs.index(config), :, known.at[metric]] / scale
     if not np.isfinite(values).all():
         return None
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def paper_table(table: Printed, rows: Sequence[Row]) -> Table:
-    columns = [Column("model", "Method", "text"), Column("whose", "Whose", "text")]
-    columns += [Column(m, label(m), _kind(m), f"{m}_std", better=better(m), digits=_digits(m))
-                for m in table.metrics]  # fmt: skip
-    columns.append(Column("comparable", "Comparison", "text"))
+    columns = [Column("method", "Method", "text")]
+    columns += [Column(m, f"{label(m)}{UNITS.get(s, '')}", "number", f"{m}_std", better=better(m),
+                       digits=3 if s == 1 and m not in DISTANCES else 2)
+                for m, s in zip(table.metrics, table.scales, strict=True)]  # fmt: skip
     folds = f"{table.folds} folds" if table.folds else "one held-out part"
     size = f"{table.size}×{table.size}" if table.size else "size not said"
     title = f"{table.key}: {table.title} ({table.paper}; {table.data['title']}, {folds}, {size})"
-    return Table(
-        f"published_{table.key.replace('.', '_')}", title, tuple(columns), rows, table.note, wide=True
-    )
+    note = f"{rows[0]['comparable'].capitalize()}. {table.note}".strip()
+    return Table(f"published_{table.key.replace('.', '_')}", title, tuple(columns), rows, note, wide=True)
 
 
-def _digits(metric: str) -> int:
-    return 2 if metric in ("hd95", "asd") else 3
-
-
-def _kind(metric: str) -> Any:
-    return "count" if metric in ("flops", "parameters") else "number"
+UNITS = {0.01: ", %", 1e9: ", G", 1e6: ", M"}
+DISTANCES = ("hd95", "asd")
 
 
 def relevant(run: Run, known: Figures) -> list[Printed]:

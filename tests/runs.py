@@ -45,6 +45,7 @@ class Plan:
     noise: float = 0.25
     dropped: int = 0  # how many of the last configurations stop after their first fold
     outer: int = 0  # nested: outer folds
+    task: str = "both"  # or segment
     search: Mapping[str, Any] = field(default_factory=dict)
     select: Mapping[str, Any] = field(default_factory=dict)
 
@@ -153,8 +154,11 @@ def _fold(
 ) -> None:  # fmt: skip
     shift = rng.normal(0, 0.08)
     tables = {s: case_table(plan, cohort, fold[s], quality + shift, rng) for s in ("validation", "test")}
+    if plan.task == "segment":
+        tables = {s: _without_classes(t) for s, t in tables.items()}
     figures = {s: fold_metrics(t, plan.classes) for s, t in tables.items()}
-    score = (figures["validation"]["dice"] + figures["validation"]["f1_macro"]) / 2
+    known = figures["validation"]
+    score = (known["dice"] + known.get("f1_macro", known["dice"])) / 2
     epochs = epoch_table(plan.epochs, score, rng)
     width = config["model"]["width"]
     task = Task(key, fold["name"])
@@ -206,6 +210,14 @@ def case_table(plan: Plan, cohort: Cohort, names: Sequence[str], quality: float,
     columns |= {name: masks[name] for name in PER_MASK}
     columns |= {f"refined_{name}": refined[name] for name in PER_MASK}
     return pa.table(columns).select(case_schema().names).cast(case_schema())
+
+
+def _without_classes(table: pa.Table) -> pa.Table:
+    """What a segmenter leaves: no class and no probability."""
+    for name in ("predicted", "refined_predicted", "probabilities"):
+        at = table.column_names.index(name)
+        table = table.set_column(at, name, pa.nulls(table.num_rows, table.schema.field(name).type))
+    return table
 
 
 def _masks(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, pixels: int, rng: Any) -> dict[str, np.ndarray]:

@@ -34,7 +34,6 @@ def test_busi_is_read_in_natural_order_with_its_labels(tmp_path: Path) -> None:
     assert labels_of(pack) == [picture.label for picture in pictures]
     assert (pack.sizes == [HEIGHT, WIDTH]).all()
     assert pack.patients == (None,) * 33
-    assert not pack.has_patients
 
 
 def test_several_masks_of_one_busi_image_are_united(tmp_path: Path) -> None:
@@ -109,7 +108,6 @@ def test_bus_uclm_takes_patients_from_names_and_lesions_from_colours(tmp_path: P
     pack = packed(tmp_path, "bus_uclm", layouts.write_bus_uclm(tmp_path / "d", pictures))
     assert pack.patients[:3] == ("P000", "P000", "P001")
     assert labels_of(pack) == [picture.label for picture in pictures]
-    assert pack.has_patients
     plain = packed(tmp_path, "busi", layouts.write_busi(tmp_path / "b", pictures))
     assert (pack.masks == plain.masks).all()
 

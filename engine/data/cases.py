@@ -70,8 +70,3 @@ class Pack:
 
     def __len__(self) -> int:
         return len(self.cases)
-
-    @property
-    def has_patients(self) -> bool:
-        """Only then can separation of patients be proved; one unknown patient is enough to fail it."""
-        return all(patient is not None for patient in self.patients)

@@ -17,6 +17,7 @@ Method = Literal["aligned", "ssim"]
 THRESHOLDS: dict[Method, float] = {"aligned": 0.85, "ssim": 0.42}
 NEIGHBOURS = 6  # of each image in the embedding: the candidates that are looked at closely
 COARSE = 16  # side of the embedding
+BLOCK = 1024  # images whose correlations with all others are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,30 @@ def exact_pairs(hashes: Sequence[str]) -> set[tuple[int, int]]:
 def neighbours(thumbnails: np.ndarray) -> list[tuple[int, int]]:
     """The nearest few of each image by correlation of coarse pictures; a crop moves little at 16×16."""
     count = len(thumbnails)
-    if count < 2:
-        return []
-    coarse = np.stack([cv2.resize(one, (COARSE, COARSE), interpolation=cv2.INTER_AREA) for one in thumbnails])
-    flat = coarse.reshape(count, -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    alike = flat @ flat.T
-    np.fill_diagonal(alike, -np.inf)
     few = min(NEIGHBOURS, count - 1)
-    nearest = np.argpartition(-alike, few - 1, axis=1)[:, :few]
-    pairs = {(min(i, int(j)), max(i, int(j))) for i, row in enumerate(nearest) for j in row}
+    if few < 1:
+        return []
+    flat = embedding(thumbnails)
+    pairs: set[tuple[int, int]] = set()
+    for start in range(0, count, BLOCK):
+        rows = np.arange(start, min(start + BLOCK, count))
+        alike = flat[rows] @ flat.T
+        alike[rows - start, rows] = -np.inf
+        nearest = np.argpartition(-alike, few - 1, axis=1)[:, :few]
+        pairs |= {
+            (min(i, j), max(i, j))
+            for i, row in zip(rows.tolist(), nearest.tolist(), strict=True)
+            for j in row
+        }
     return sorted(pairs)
+
+
+def embedding(thumbnails: np.ndarray) -> np.ndarray:
+    """float32 [N, 256]; the product of two is their correlation."""
+    coarse = [cv2.resize(one, (COARSE, COARSE), interpolation=cv2.INTER_AREA) for one in thumbnails]
+    flat = np.stack(coarse).reshape(len(coarse), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6))
 
 
 def named_groups(pairs: Iterable[Pair]) -> dict[str, list[int]]:

@@ -25,6 +25,7 @@ from engine.storage import LocalStorage
 
 PACKED_FROM = {"source", "classes", "size", "aspect", "other_mask_size", "skip_broken", "count", "seed"}
 MOST_SHOWN = 50  # broken cases in one message
+WAY_OUT = "--skip-broken, in a study data.skip_broken: true"
 
 
 def load(data: Data, cache: Path, progress: Progress | None = None) -> Pack:
@@ -64,8 +65,9 @@ def root_of(data: Data) -> Path:
 
 def find(data: Data) -> Found:
     """The cases that the study uses, none of them decoded."""
-    with reading(f"data.root {data.root!r}"):
-        return select(SOURCES[data.source].find(data), data)
+    source = SOURCES[data.source]
+    with reading(f"data.root {data.root!r} ({source.layout})"):
+        return select(source.find(data), data)
 
 
 def _generated(data: Data) -> Pack:
@@ -131,7 +133,7 @@ def _duplicates(good: list[Square], progress: Progress | None) -> tuple[str | No
 
 
 def _refused(data: Data, problems: list[Problem]) -> SonotuneError:
-    title = f"data set {data.root!r} has broken cases (mend them, or leave them out with --skip-broken)"
+    title = f"data set {data.root!r} has broken cases; mend them, or leave them out ({WAY_OUT})"
     shown = [str(problem) for problem in problems[:MOST_SHOWN]]
     rest = len(problems) - len(shown)
     return many(title, [*shown, f"and {rest} more"] if rest else shown)

@@ -27,6 +27,7 @@ from engine.folds import make_folds
 from engine.journal import Journal
 from engine.lock import hold
 from engine.manifest import Manifest
+from engine.mirror import Mirror
 from engine.objective import objectives
 from engine.preflight import check_study
 from engine.race.race import Race
@@ -49,9 +50,17 @@ class Outcome:
 
 
 def search(
-    study: Study, location: str, console: Console, address: str | None = None, reuse: Sequence[str] = ()
+    study: Study,
+    location: str,
+    console: Console,
+    address: str | None = None,
+    reuse: Sequence[str] = (),
+    trainable: type[FoldTrainable] = FoldTrainable,
 ) -> Outcome:
-    """A new run. Everything that can be refused is refused before the run folder has a study in it."""
+    """A new run. Everything that can be refused is refused before the run folder has a study in it.
+
+    `trainable` lets a benchmark sleep in the place of training.
+    """
     storage = folder.new(location)
     pack = load(study.fixed.data, default_cache(), _progress(console))
     manifest = make_folds(pack, study.fixed.folds)
@@ -60,7 +69,7 @@ def search(
         numerics = _numerics(study.fixed.resources)
         head = folder.Head(pack.fingerprint, manifest.digest, numerics.record())
         journal = folder.begin(storage, study, manifest, head, folder.command_line())
-        session = Session(study, pack, manifest, numerics, storage, journal, reuse)
+        session = Session(study, pack, manifest, numerics, storage, journal, reuse, trainable)
         return session.run(console, scratch, [])
 
 
@@ -78,7 +87,7 @@ def resume(
             console.print(f"[yellow]{warning}[/]")
         head = folder.head_of(journal)
         folder.check_head(head, pack.fingerprint, manifest)
-        session = Session(study, pack, manifest, Numerics.of(head.numerics), storage, journal, ())
+        session = Session(study, pack, manifest, Numerics.of(head.numerics), storage, journal)
         return session.run(console, scratch, journal.records, configs)
 
 
@@ -93,9 +102,10 @@ class Session:
         numerics: Numerics,
         storage: Storage,
         journal: Journal,
-        reuse: Sequence[str],
+        reuse: Sequence[str] = (),
+        trainable: type[FoldTrainable] = FoldTrainable,
     ) -> None:
-        self.study, self.storage, self.journal = study, storage, journal
+        self.study, self.storage, self.journal, self.trainable = study, storage, journal, trainable
         fixed = study.fixed
         self.shared = Shared(
             pack, manifest, storage.location, fixed.seed, numerics, objectives(fixed.search), fixed.resources
@@ -105,7 +115,8 @@ class Session:
         race = Race(
             fixed.race, manifest.names, fixed.search.configs, fixed.seed, len(objectives(fixed.search))
         )
-        self.conductor = Conductor(study, sampler, race, journal, self._past)
+        mirror = Mirror(storage, study.name, study.space, fixed.search.directions, fixed.search.objectives)
+        self.conductor = Conductor(study, sampler, race, journal, self._past, mirror=mirror)
 
     def _past(self, task: Task, configuration: Configuration) -> past.Past | None:
         address = self.shared.job(task, configuration.record()).address
@@ -134,7 +145,7 @@ class Session:
     def _fit(
         self, searcher: TaskSearcher, scheduler: TaskScheduler, share: shares.Share, scratch: Path
     ) -> None:
-        trainable = tune.with_parameters(FoldTrainable, shared=self.shared)
+        trainable = tune.with_parameters(self.trainable, shared=self.shared)
         tuner = tune.Tuner(
             tune.with_resources(trainable, share.request()),
             tune_config=tune.TuneConfig(

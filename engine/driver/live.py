@@ -53,7 +53,9 @@ class View:
             self.trained += 1
         if self.live is None:
             value = "" if score is None else f" {score:.4f}"
-            self.console.print(f"{task.folder} {status}{value}   {self.headline()}", highlight=False)
+            self.console.print(
+                f"{task.folder} {status}{value}   {self.headline()}", highlight=False, soft_wrap=True
+            )
             self.console.file.flush()
         self._refresh()
 

@@ -128,7 +128,10 @@ class TaskScheduler(TrialScheduler):
         pass
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        pass
+        """Whatever Tune stopped without the race's word (a closing search) goes on another time."""
+        task = self.searcher.tasks.get(trial.trial_id)
+        if task in self.conductor.running:
+            self._tell_end(task, "interrupted")
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         pass

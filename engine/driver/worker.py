@@ -90,8 +90,9 @@ class FoldTrainable(tune.Trainable):
 
 
 def ended(result: Any) -> dict[str, Any]:
+    """Not marked `done`, or Tune would stop the trial without asking the scheduler."""
     values = None if result.score is None else list(result.values)
-    return {"end": {"status": result.status, "score": result.score, "values": values}, "done": True}
+    return {"end": {"status": result.status, "score": result.score, "values": values}}
 
 
 def failed(error: Exception) -> dict[str, Any]:
@@ -99,4 +100,4 @@ def failed(error: Exception) -> dict[str, Any]:
     last = traceback.extract_tb(error.__traceback__)[-1]
     signature = f"{type(error).__name__} at {last.filename}:{last.lineno}"
     text = traceback.format_exc()
-    return {"end": {"status": "failed", "signature": signature, "error": text}, "done": True}
+    return {"end": {"status": "failed", "signature": signature, "error": text}}

@@ -6,6 +6,7 @@ peer, `chen_mtl`, is that U-Net with a bottleneck classifier, the same builder a
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.models.blocks import ConvNormAct, DoubleConv
@@ -14,6 +15,8 @@ from engine.models.features import Features
 from engine.models.multitask import MultiTask
 from engine.models.row import SEGMENT
 from engine.spec.model import Model, NormName
+
+READ = 1  # the second decoder map, at an eighth of the resolution where the stem halves it
 
 
 class WangMtl(nn.Module):
@@ -50,26 +53,27 @@ class QuMtl(MultiTask):
     """Qu et al. 2019: one encoder and decoder segments and classifies at once, pixel by pixel.
 
     Inferred: an image has one label where a slide has one per nucleus, so the logits are the mean of the
-    pixels' class maps, weighted by how much each pixel is lesion.
+    class maps' pixels, weighted by how much each is lesion. The class maps are read at an eighth of the
+    resolution, since the full one has too few channels to tell classes apart.
     """
 
     def __init__(self, model: Model, channels: int, classes: int) -> None:
         assert model.width is not None
         assert model.norm is not None
         super().__init__(model.model_copy(update={"tasks": SEGMENT}), channels, classes)
-        side = self.backbone.channels.sides[-1]
+        inputs = self.backbone.channels.decoder[READ]
         wanted = "classify" in (model.tasks or ())
-        self.classifier = PixelClasses(side, model.width, classes, model.norm) if wanted else None
+        self.classifier = PixelClasses(inputs, 2 * model.width, classes, model.norm) if wanted else None
 
     def predict(self, features: Features) -> Prediction:
         masks = [self.masks[-1](features.sides[-1])]
         if self.classifier is None:
             return Prediction(masks, None, {})
-        return Prediction(masks, self.classifier(features.sides[-1], masks[-1]), {})
+        return Prediction(masks, self.classifier(features.decoder[READ], masks[-1]), {})
 
 
 class PixelClasses(nn.Module):
-    """side: [B, C, H, W], mask: [B, 1, H, W] logits -> [B, classes]. The weights always sum to one, however
+    """x: [B, C, h, w], mask: [B, 1, H, W] logits -> [B, classes]. The weights always sum to one, however
     faint the lesion, so that an image without one still gets its logits."""
 
     def __init__(self, inputs: int, width: int, classes: int, norm: NormName) -> None:
@@ -77,10 +81,10 @@ class PixelClasses(nn.Module):
         self.seen = ConvNormAct(inputs, width, norm)
         self.classes = nn.Conv2d(width, classes, 1)
 
-    def forward(self, side: Tensor, mask: Tensor) -> Tensor:
-        lesion = mask.float().sigmoid()
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        lesion = F.avg_pool2d(mask.float().sigmoid(), mask.shape[-1] // x.shape[-1])
         weights = lesion / lesion.sum((2, 3), keepdim=True).clamp(min=1e-6)
-        return (self.classes(self.seen(side)) * weights).sum((2, 3))
+        return (self.classes(self.seen(x)) * weights).sum((2, 3))
 
 
 def wang(model: Model, channels: int, classes: int, size: int) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from engine.models.blocks import ConvNormAct, DoubleConv
 from engine.models.contract import Prediction
 from engine.models.resnet import ResNetEncoder
-from engine.models.resnet_unet import make_encoder, upsample
+from engine.models.resnet_unet import FEWEST, make_encoder, upsample
 from engine.spec.model import Model, NormName
 
 RATES = (6, 12, 18)  # dilations of DeepLabV3+ at a sixteenth of the resolution
@@ -137,7 +137,7 @@ class UnetPlusPlus(nn.Module):
         self.encoder = make_encoder(model, channels)
         self.strided = model.depth == 5
         given = self.encoder.channels
-        widths = [max(1, model.width // 2), model.width, 2 * model.width, 4 * model.width]
+        widths = [max(FEWEST, model.width // 2), model.width, 2 * model.width, 4 * model.width]
         self.nodes = nn.ModuleDict()
         for j in range(1, 5):
             for i in range(5 - j):

@@ -15,6 +15,8 @@ from engine.models.features import Channels, Features, Trunk
 from engine.models.resnet import ResNetEncoder
 from engine.spec.model import Model, NormName
 
+FEWEST = 4  # channels at full resolution in narrow forms: with fewer, masks often stay empty
+
 
 class ResnetUnet(Trunk):
     """Stages 1 to 5 are the encoder's maps, stages 6 to 9 the decoder's."""
@@ -34,7 +36,7 @@ class ResnetUnet(Trunk):
             for below, skip, width in zip(before, skips, widths, strict=False)
         )
         self.full = _full_resolution(model, decodes)
-        decoder = [*widths, *([model.width // 2] if self.full is not None else [])]
+        decoder = [*widths, *([max(FEWEST, model.width // 2)] if self.full is not None else [])]
         self.channels = Channels(maps[:-1], maps[-1], decoder, decoder[1:])
 
     def forward(self, x: Tensor) -> Features:
@@ -86,7 +88,7 @@ def _full_resolution(model: Model, decodes: bool) -> nn.Module | None:
     assert model.norm is not None
     if not decodes or model.depth == 4:
         return None
-    return DoubleConv(model.width, max(1, model.width // 2), model.norm)
+    return DoubleConv(model.width, max(FEWEST, model.width // 2), model.norm)
 
 
 def build(model: Model, channels: int, decodes: bool) -> Trunk:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from engine.models.blocks import ConvNormAct, DoubleConv
 from engine.models.contract import Prediction
 from engine.models.resnet import ResNetEncoder
-from engine.models.resnet_unet import upsample
+from engine.models.resnet_unet import FEWEST, upsample
 from engine.spec.model import Model
 
 HEADS = 12  # as many as ViT-B; each is `width` wide, so that a width of 64 gives its 768
@@ -37,8 +37,9 @@ class TransUnet(nn.Module):
             DoubleConv(below + skip, own, norm)
             for below, skip, own in zip(before, skips[::-1], widths, strict=False)
         )
-        self.full = DoubleConv(width, max(1, width // 4), norm)
-        self.mask = nn.Conv2d(max(1, width // 4), 1, 1)
+        finest = max(FEWEST, width // 4)
+        self.full = DoubleConv(width, finest, norm)
+        self.mask = nn.Conv2d(finest, 1, 1)
 
     def forward(self, x: Tensor) -> Prediction:
         *skips, deepest = self.encoder(x)

@@ -159,6 +159,10 @@ class Beliefs:
         weights = np.linalg.solve(self._covariance(level, fold), toward)
         return Weights(weights, max(prior - float(toward @ weights), 0.0))
 
+    def variance(self, pattern: Pattern) -> float:
+        """What remains unknown of the final mean once a pattern is known."""
+        return self.weights(pattern).variance
+
     def final(self, curves: np.ndarray, depth: np.ndarray) -> tuple[float, float]:
         """Mean and variance of one configuration's final mean; `curves` [K, L], `depth` [K]."""
         order = np.argsort(-depth, kind="stable")

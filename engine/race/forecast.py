@@ -3,58 +3,81 @@
 import numpy as np
 from scipy.special import stdtr
 
-from engine.race.beliefs import SAMPLE, Beliefs
+from engine.race.beliefs import Beliefs, Pattern, indices
 from engine.race.heat import Heat
 
 FIRST = 10  # levels reached before the model is learned for the first time
-GROWTH = 1.3  # it is learned again when so many times as many are known
+GROWTH = 1.3  # it is learned again when so many times as many have been reached
+COLUMNS = 12  # a rule that looks more often than that is followed at so many of its levels
 
 
 class Forecast:
-    """One channel of a heat. Everything here can be computed again from the events alone."""
+    """One channel of a heat. When it is learned depends on the events alone, so all of it can be replayed."""
 
     def __init__(self, heat: Heat, channel: int = 0) -> None:
+        levels = heat.curves.shape[2]
         self.heat, self.channel = heat, channel
-        self.beliefs = Beliefs(len(heat.folds), heat.curves.shape[2])
+        self.columns = np.unique(np.linspace(0, levels - 1, min(levels, COLUMNS)).round().astype(int))
+        self.beliefs = Beliefs(len(heat.folds), len(self.columns))
         self.looks = 0
+        self.fits = 0
         self._next = float(FIRST)
         self.mean = np.zeros(0)
         self.variance = np.zeros(0)
 
-    def look(self, row: int) -> None:
-        """Configuration `row` has reached a level."""
+    @property
+    def learned(self) -> bool:
+        return self.fits > 0
+
+    def look(self, row: int) -> bool:
+        """Configuration `row` has reached a level; True when all beliefs were learned anew."""
         self.looks += 1
         if self.looks >= self._next:
             self._learn()
-        else:
-            self._update(row)
+            return True
+        if self.learned:
+            self._extend()
+            self.mean[row], self.variance[row] = self.final(row)
+        return False
 
     def _learn(self) -> None:
-        if (self.heat.depth[: self.heat.count].sum() < SAMPLE * 40) or not self.beliefs.learned:
-            self.beliefs.learn(self._curves(), self.heat.depth[: self.heat.count])
+        curves, depth = self._known(slice(0, self.heat.count))
+        self.beliefs.learn(curves, depth)
+        self.fits += 1
         self._next = max(self._next + 1, self.looks * GROWTH)
-        self.mean, self.variance = self.beliefs.finals(self._curves(), self.heat.depth[: self.heat.count])
+        self.mean, self.variance = self.beliefs.finals(curves, depth)
 
-    def _curves(self) -> np.ndarray:
-        return self.heat.curves[: self.heat.count, :, :, self.channel]
+    def _known(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        curves = self.heat.curves[rows, :, :, self.channel][:, :, self.columns]
+        return curves, np.searchsorted(self.columns, self.heat.depth[rows])
 
-    def _update(self, row: int) -> None:
-        self.extend()
-        if self.beliefs.learned:
-            found = self.beliefs.final(self.heat.curves[row, :, :, self.channel], self.heat.depth[row])
-            self.mean[row], self.variance[row] = found
+    def final(self, row: int) -> tuple[float, float]:
+        """Mean and variance of one configuration's final mean, fold effects removed."""
+        curves, depth = self._known(slice(row, row + 1))
+        return self.beliefs.final(curves[0], depth[0])
 
-    def extend(self) -> None:
-        """Rows for configurations that have entered since."""
+    def pattern(self, row: int) -> Pattern:
+        depth: list[int] = self._known(slice(row, row + 1))[1][0].tolist()
+        return tuple(sorted(depth, reverse=True))
+
+    def known(self, row: int) -> int:
+        return len(indices(self.pattern(row))[0])
+
+    def _extend(self) -> None:
+        """Rows for configurations that have entered since: what is believed of one never seen."""
         missing = self.heat.count - len(self.mean)
         if missing > 0:
-            prior = self.beliefs.weights(()).variance
-            center = float(self.beliefs.effects[:, -1].mean())
-            self.mean = np.append(self.mean, np.full(missing, center))
-            self.variance = np.append(self.variance, np.full(missing, prior))
+            mean, variance = self.prior()
+            self.mean = np.append(self.mean, np.full(missing, mean))
+            self.variance = np.append(self.variance, np.full(missing, variance))
 
-    def above(self, rows: np.ndarray, threshold: np.ndarray | float) -> np.ndarray:
-        """P(final mean > threshold) of each row; heavy-tailed while few configurations are complete."""
+    def prior(self) -> tuple[float, float]:
+        nothing = (0,) * self.beliefs.folds
+        return float(self.beliefs.effects[:, -1].mean()), self.beliefs.variance(nothing)
+
+    def above(self, rows: np.ndarray, bar: np.ndarray | float) -> np.ndarray:
+        """P(final mean > bar) of each row; heavy-tailed while few configurations are complete."""
+        self._extend()
         spread = np.sqrt(self.variance[rows]) + 1e-12
         freedom = 3.0 + len(self.heat.complete)
-        return stdtr(freedom, (self.mean[rows] - threshold) / spread)
+        return np.asarray(stdtr(freedom, (self.mean[rows] - bar) / spread))

@@ -5,12 +5,13 @@ from typing import Literal
 
 import numpy as np
 
+from engine.race.bars import Pick
+from engine.race.forecast import Forecast
 from engine.race.heat import Heat
 from engine.spec import race as spec
 
 Choice = tuple[int, int] | Literal["open"] | None
 Drop = tuple[int, str]
-Pick = Literal["best_mean", "one_se", "lower_bound", "pareto"]
 
 
 def ends_only(epochs: int) -> np.ndarray:
@@ -39,10 +40,18 @@ class TrainAll:
         self.settings = settings
         self.setting = setting
         self.heat = Heat(setting.folds, self.levels, setting.channels)
+        self.forecasts = [Forecast(self.heat, channel) for channel in range(setting.channels)]
+        self.forecast = self.forecasts[0]
+        self.may_open = True  # whether the study's limit allows another configuration; kept by the race
 
     def levels(self, epochs: int) -> np.ndarray:
         """Epochs at which a fold of so many epochs is looked at."""
         return ends_only(epochs)
+
+    def notice(self, row: int) -> bool:
+        """Configuration `row` has reached a level; True when the forecast was learned anew."""
+        learned = [forecast.look(row) for forecast in self.forecasts]
+        return any(learned)
 
     def drops(self, row: int, fold: int) -> list[Drop]:
         """Configurations that are out, now that this fold has reached a level or its end."""

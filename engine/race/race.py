@@ -27,8 +27,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import betaincinv
 
 from engine.errors import SonotuneError
+from engine.race.bars import Pick
 from engine.race.events import (
     Dropped,
     Ended,
@@ -42,7 +44,7 @@ from engine.race.events import (
     Stopped,
 )
 from engine.race.heat import Heat, State
-from engine.race.none import Pick, Setting, TrainAll
+from engine.race.none import Setting, TrainAll
 from engine.race.rules import make_rule
 from engine.race.stages import Stages
 from engine.spec import race as spec
@@ -82,6 +84,24 @@ class Stop:
 @dataclass(frozen=True)
 class Freeze:
     pass
+
+
+@dataclass(frozen=True)
+class Audit:
+    """`wrong` of `finished` dropped configurations, and a 95 % interval of the true share."""
+
+    wrong: int
+    finished: int
+    low: float
+    high: float
+
+
+def clopper_pearson(hits: int, tries: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a share. With no tries, anything is possible."""
+    tail = (1 - confidence) / 2
+    low = 0.0 if hits == 0 else float(betaincinv(hits, tries - hits + 1, tail))
+    high = 1.0 if hits == tries else float(betaincinv(hits + 1, tries - hits, 1 - tail))
+    return low, high
 
 
 Next = Open | Run | Wait | Done
@@ -209,8 +229,8 @@ class Race:
             heat.finish(row, fold, known)
         else:
             heat.move(row, fold, ENDINGS[event.status])
-        if event.status not in ("frozen", "interrupted"):
-            self._failed(event.task.fold, row, ENDINGS.get(event.status, State.COMPLETE))
+        self._failed(event.task.fold, row, State(heat.state[row, fold]))
+        if event.status == "complete":
             self._judge(heat, row, fold)
 
     def _stage_ended(self, event: Ended) -> None:
@@ -246,7 +266,10 @@ class Race:
         return tuple(self._pending)
 
     def _judge(self, heat: Heat, row: int, fold: int) -> None:
-        for victim, reason in self._rule(heat).drops(row, fold):
+        rule = self._rule(heat)
+        self._may_open()
+        rule.notice(row)
+        for victim, reason in rule.drops(row, fold):
             self._decide(heat, victim, reason)
 
     def _failed(self, fold: str, row: int, state: State) -> None:
@@ -286,11 +309,17 @@ class Race:
             return Wait()
         return Done(self.stopped or "every configuration is complete or out")
 
+    def _may_open(self) -> bool:
+        may_open = self.limit is None or len(self.configs) < self.limit
+        for rule in self.rules.values():
+            rule.may_open = may_open
+        return may_open
+
     def _again(self) -> Run | None:
         return next((Run(task) for task in self.interrupted if self._needed(task)), None)
 
     def _choose(self) -> Run | Open | None:
-        may_open = self.limit is None or len(self.configs) < self.limit
+        may_open = self._may_open()
         for rule in sorted(self.rules.values(), key=lambda rule: rule.heat.started):
             choice = rule.choose(may_open)
             if choice == "open":
@@ -315,6 +344,7 @@ class Race:
         if self.stages.knows(task.key):
             return Continue()
         heat, row, fold = self._place(task)
+        self._may_open()
         rule = self._rule(heat)
         if rule.stops_fold(row, fold):
             return Stop(f"{rule.name}: this fold alone")
@@ -350,3 +380,31 @@ class Race:
         """Mean score over the folds of a complete configuration; None of any other."""
         mean = self.heats[outer].means[self.rows[config], 0]
         return None if np.isnan(mean) else float(mean)
+
+    def leader(self, outer: str | None = None) -> str | None:
+        """The complete configuration with the best mean score; audited ones count like any other."""
+        heat = self.heats[outer]
+        if not heat.complete:
+            return None
+        return self.configs[max(heat.complete, key=lambda row: (float(heat.means[row, 0]), -row))]
+
+    def posterior(self, config: str) -> tuple[float, ...] | None:
+        """What the sampler is told of a dropped configuration: its expected final mean per objective.
+
+        Fold effects are removed, so that a configuration dropped on a hard fold is not taken for a bad
+        one. Nested heats are averaged. None as long as there is nothing to believe.
+        """
+        row = self.rows[config]
+        if not all(rule.forecast.learned for rule in self.rules.values()):
+            return None
+        channels = range(min(self.channels - 1, 1), self.channels)
+        each = [[rule.forecasts[c].final(row)[0] for c in channels] for rule in self.rules.values()]
+        return tuple(float(value) for value in np.mean(each, axis=0))
+
+    def audit(self, outer: str | None = None) -> Audit:
+        """How many of the audited were wrongly dropped: they ended above the best of the others."""
+        heat = self.heats[outer]
+        audited = [row for row in heat.complete if heat.audited[row]]
+        kept = [float(heat.means[row, 0]) for row in heat.complete if not heat.audited[row]]
+        wrong = sum(float(heat.means[row, 0]) > max(kept, default=np.inf) for row in audited)
+        return Audit(wrong, len(audited), *clopper_pearson(wrong, len(audited)))

@@ -1,10 +1,20 @@
 """The rules by name."""
 
+from engine.race.aggressive import Aggressive
+from engine.race.asha import Asha
+from engine.race.forgiving import Forgiving
+from engine.race.median import Median
 from engine.race.none import Setting, TrainAll
+from engine.race.paired import Paired
+from engine.race.reserve import Reserve
 from engine.race.thaw import Thaw
+from engine.race.wilcoxon import Wilcoxon
 from engine.spec import race as spec
 
-RULES: dict[str, type[TrainAll]] = {rule.name: rule for rule in (TrainAll, Thaw)}
+RULES: dict[str, type[TrainAll]] = {
+    rule.name: rule
+    for rule in (TrainAll, Asha, Median, Aggressive, Forgiving, Wilcoxon, Paired, Thaw, Reserve)
+}
 
 
 def make_rule(settings: spec.Race, setting: Setting) -> TrainAll:

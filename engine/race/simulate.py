@@ -7,41 +7,14 @@ simulator adds is the truth about what was never trained.
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from engine.race.events import Dropped, Ended, Opened, Reported, Started, Status
 from engine.race.race import Continue, Done, Open, Race, Run, Stop, Wait
+from engine.race.table import Table
 from engine.task import Task
-
-
-@dataclass(frozen=True)
-class Table:
-    """Curves of complete configurations. `scores` are best-so-far validation scores [N, K, E]."""
-
-    name: str
-    scores: np.ndarray
-    test: np.ndarray  # [N]: mean over folds of the test score at the epoch the validation score chose
-    seconds: np.ndarray  # [N]: of one epoch on one fold
-    left_out: int = 0  # configurations that were not complete and cannot be replayed
-    folds: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "folds", tuple(f"r0-f{k}" for k in range(self.scores.shape[1])))
-
-    @property
-    def truth(self) -> np.ndarray:
-        """Final mean validation score of every configuration."""
-        return self.scores[:, :, -1].mean(1)
-
-    @property
-    def noise(self) -> float:
-        """Pooled residual deviation of paired fold differences, the unit of regret."""
-        final = self.scores[:, :, -1]
-        residual = final - final.mean(1, keepdims=True) - final.mean(0) + final.mean()
-        degrees = (final.shape[0] - 1) * (final.shape[1] - 1)
-        return float(np.sqrt(2 * (residual**2).sum() / degrees))
 
 
 @dataclass(frozen=True)
@@ -159,7 +132,7 @@ class Simulation:
         self._settle()
 
     def _settle(self, but: Task | None = None) -> None:
-        """Decisions take effect; a drop reaches each running fold, `but` the reporting one, at its next epoch."""
+        """Decisions take effect: at once for the reporting fold (`but`), for others at their next epoch."""
         dropped = set()
         for drop in self.race.decisions():
             self.race.apply(drop)

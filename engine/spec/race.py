@@ -6,7 +6,7 @@ from pydantic import Field
 
 from engine.spec.section import Section
 
-Rule = Literal["none", "asha", "median", "aggressive", "forgiving", "wilcoxon", "paired", "thaw"]
+Rule = Literal["none", "asha", "median", "aggressive", "forgiving", "wilcoxon", "paired", "thaw", "reserve"]
 
 
 class Race(Section):
@@ -22,7 +22,7 @@ class Race(Section):
     """No fold is judged before this many epochs (asha: the first rung; median: the grace period)."""
 
     warmup: int = Field(default=3, ge=1)
-    """Nothing is dropped before this many configurations are complete (paired, thaw, median)."""
+    """Nothing is dropped before this many configurations are complete (paired, median)."""
 
     audit: float = Field(default=0.05, ge=0, le=1)
     """Share of the dropped configurations that is finished all the same, to count wrong drops."""
@@ -30,6 +30,10 @@ class Race(Section):
     tolerance: float = Field(default=0.25, ge=0)
     """What a lost configuration may be better by, in standard deviations of a paired fold difference
     (paired, thaw)."""
+
+    price: float = Field(default=0.02, gt=0)
+    """What training one configuration to the end must be expected to gain, in the unit of `tolerance`
+    (reserve)."""
 
     eta: float = Field(default=3.0, gt=1)
     """asha: one in `eta` goes on at each rung."""

@@ -14,7 +14,7 @@ class Row:
 
     name: str
     find: Callable[[Data], Found]
-    layout: str
+    layout: str  # what a user is told to expect
 
 
 SOURCES: dict[str, Row] = {

@@ -28,7 +28,7 @@ ROWS = (
     Row("trans_unet", "engine.models.trans_unet:build", "acsnet",
         "TransUNet: ResNet-50, ViT-B/16, U-Net decoder",
         {"tasks": SEGMENT, "width": 64, "layers": 12, "norm": "group", "weights": "none"},
-        {"tasks": (SEGMENT,), "norm": ("batch", "group")}, {"width": 4, "layers": 2}, stride=16),
+        {"tasks": (SEGMENT,), "norm": ("batch", "group")}, {"width": 6, "layers": 2}, stride=16),
     Row("wang_mtl", MULTI + "wang", "acsnet",
         "an enhancing network before a multi-task U-Net (Wang et al. 2018)",
         {**OVER_UNET, "head": "stage-5", "channel_attention": False},
@@ -40,5 +40,5 @@ ROWS = (
         {"backbone": ("resnet_unet", "plain_unet"), "tasks": (BOTH,), "head": ("bottleneck",)}, SMALL),
     Row("qu_mtl", MULTI + "qu", "acsnet", "classes pixel by pixel, pooled over the lesion (Qu et al. 2019)",
         {"backbone": "resnet_unet", "tasks": BOTH, "depth": 5},
-        {"backbone": ("resnet_unet",), "tasks": (BOTH, SEGMENT)}, SMALL),
+        {"backbone": ("resnet_unet",), "tasks": (BOTH, SEGMENT)}, {"width": 8}),
 )  # fmt: skip

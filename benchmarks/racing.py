@@ -1,0 +1,145 @@
+"""The frontier of every rule: regret of the pick against fold-epochs spent, over random orders.
+
+    python benchmarks/racing.py benchmarks/tables/phantom.parquet other.parquet --out racing.csv
+    python benchmarks/racing.py --generated 0,1,2 --slots 1,16 --repeats 50 --out racing.csv
+
+Every rule runs through the same simulator, on the same orders, with the same price of a start. Points are
+appended to the CSV as they are done, and points already in it are not computed again.
+"""
+
+import argparse
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.race.none import Setting, TrainAll
+from engine.race.peers import PEERS
+from engine.race.race import Race
+from engine.race.rules import RULES
+from engine.race.simulate import Outcome, simulate
+from engine.race.table import Table, load_table
+from engine.spec import race as spec
+
+OVERHEAD = 0.05  # epochs that each start of a fold costs: a new one, a thawed one
+SWEEPS: list[tuple[str, str, tuple[float, ...]]] = [
+    ("reserve", "price", (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)),
+    ("thaw", "delta", (0.1, 0.25, 0.45)),
+    ("paired", "delta", (0.01, 0.05, 0.2)),
+    ("asha", "eta", (2, 3, 4)),
+    ("asha-lockstep", "eta", (2, 3, 4, 8)),
+    ("asha-pooled", "eta", (2, 4)),
+    ("halving-folds", "eta", (2, 3, 4)),
+    ("median", "min_epochs", (1, 3)),
+    ("aggressive", "delta", (0.1,)),
+    ("forgiving", "delta", (0.1,)),
+    ("optuna-wilcoxon", "delta", (0.1, 0.3)),
+    ("none", "delta", (0.1,)),
+]
+SLOW = ("optuna-wilcoxon", "none", "asha-pooled")  # a few orders tell all there is to tell
+KEYS = ("table", "rule", "knob", "value", "slots", "audit")
+FIGURES = ("spent", "wall", "regret", "wrong", "best_lost", "complete", "test_regret")
+FIELDS = (*KEYS, "repeats", *FIGURES, "regret_se", "audited", "audit_wrong", "seconds")
+
+
+def generated(seed: int, configs: int = 200, folds: int = 5, epochs: int = 30) -> Table:
+    """Power-law curves: asymptote, rate and start differ, noise within and between folds, some diverge."""
+    rng = np.random.default_rng([seed, 77])
+    shape = (configs, folds, epochs)
+    quality = rng.beta(*[(5, 2), (2, 4), (2, 2)][seed % 3], configs)
+    top = 0.3 + 0.5 * quality + 0.01 * rng.standard_normal(configs)
+    rate = np.exp(rng.normal(-0.3 + 0.8 * (quality - 0.5), 0.7, configs))
+    own = 0.02 * (1 + seed % 2) * rng.standard_normal((configs, folds))
+    asymptote = top[:, None] + own + 0.02 * rng.standard_normal(folds)
+    time_ = np.arange(1, epochs + 1) ** rate[:, None]  # [N, E]
+    curve = asymptote[:, :, None] - (asymptote[:, :, None] - 0.15) * np.exp(-0.35 * time_[:, None, :])
+    noise = 0.03 * rng.standard_normal(shape) * (1 - 0.8 * np.arange(epochs) / epochs)
+    dead = rng.random(configs) < 0.15
+    curve[dead] = 0.15
+    scores = np.maximum.accumulate(curve + noise, axis=2)
+    test = scores[:, :, -1].mean(1) + 0.01 * rng.standard_normal(configs)
+    return Table(f"generated-{seed}", scores, test, np.ones(configs))
+
+
+def maker(rule: str, settings: spec.Race) -> Callable[[tuple[str, ...], int, int], Race]:
+    kind: Callable[[spec.Race, Setting], TrainAll] = {**RULES, **PEERS}[rule]
+    return lambda folds, configs, seed: Race(settings, folds, configs, seed=seed, learns=False, make=kind)
+
+
+def summary(outcomes: list[Outcome]) -> dict[str, Any]:
+    """Means over studies, and the standard error of the mean regret."""
+    names = ("spent", "wall", "regret", "wrong", "best_lost", "complete", "test_regret")
+    row: dict[str, Any] = {
+        name: round(float(np.mean([getattr(o, name) for o in outcomes])), 4) for name in names
+    }
+    regrets = [outcome.regret for outcome in outcomes]
+    row["regret_se"] = round(float(np.std(regrets) / np.sqrt(len(regrets))), 4)
+    row["audited"] = sum(outcome.audited for outcome in outcomes)
+    row["audit_wrong"] = sum(outcome.audit_wrong for outcome in outcomes)
+    return row
+
+
+def measure(table: Table, args: argparse.Namespace, done: set[tuple[str, ...]], out: Any) -> None:
+    for slots in args.slots:
+        for rule, knob, values in SWEEPS:
+            if args.rules and rule not in args.rules:
+                continue
+            for value in values:
+                key = (Path(table.name).stem, rule, knob, str(float(value)), str(slots), str(args.audit))
+                if key not in done:
+                    out.writerow(point(table, key, args))
+                    args.handle.flush()
+
+
+def point(table: Table, key: tuple[str, ...], args: argparse.Namespace) -> dict[str, Any]:
+    name, rule, knob, value, slots, _ = key
+    number: float = int(float(value)) if knob == "min_epochs" else float(value)
+    settings = spec.Race.model_validate({"rule": "none", "audit": args.audit, knob: number})
+    repeats = min(args.repeats, 20) if rule in SLOW else args.repeats
+    begun = time.monotonic()
+    outcomes = simulate(table, maker(rule, settings), repeats, int(slots), args.seed, OVERHEAD)
+    row = dict(zip(KEYS, key, strict=True)) | summary(outcomes)
+    row |= {"repeats": repeats, "seconds": round((time.monotonic() - begun) / repeats, 3)}
+    print(f"{name:14} {rule:16} {knob}={value:6} slots={slots:3} spent {row['spent']:.3f} "
+          f"regret {row['regret']:.3f} wrong {row['wrong']:.3f}", flush=True)  # fmt: skip
+    return row
+
+
+def finished(path: Path) -> set[tuple[str, ...]]:
+    if not path.exists():
+        return set()
+    with path.open() as handle:
+        return {tuple(row[name] for name in KEYS) for row in csv.DictReader(handle)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", nargs="*")
+    parser.add_argument("--generated", default="", help="seeds of generated tables")
+    parser.add_argument(
+        "--slots", type=lambda text: [int(part) for part in text.split(",")], default=[1, 4, 16]
+    )
+    parser.add_argument("--rules", type=lambda text: text.split(","), default=[])
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--audit", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("racing.csv"))
+    args = parser.parse_args()
+    tables = [load_table(path) for path in args.tables]
+    tables += [generated(int(seed)) for seed in args.generated.split(",") if seed]
+    done = finished(args.out)
+    with args.out.open("a", newline="") as args.handle:
+        out = csv.DictWriter(args.handle, FIELDS)
+        if not done:
+            out.writeheader()
+        for table in tables:
+            measure(table, args, done, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Recorded learning curves, from a table or from run folders, as the simulator wants them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import SonotuneError
+from engine.results import FoldResult, RunPaths, read_result, read_table
+from engine.storage import Storage, open_storage
+from engine.task import Task
+
+SCORES = ("val_dice", "val_f1")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Curves of complete configurations. `scores` are best-so-far validation scores [N, K, E]."""
+
+    name: str
+    scores: np.ndarray
+    test: np.ndarray  # [N]: mean over folds of the test score at the epoch the validation score chose
+    seconds: np.ndarray  # [N]: of one epoch on one fold
+    left_out: int = 0  # configurations that were not complete and cannot be replayed
+    folds: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folds", tuple(f"r0-f{k}" for k in range(self.scores.shape[1])))
+
+    @property
+    def truth(self) -> np.ndarray:
+        """Final mean validation score of every configuration."""
+        return np.asarray(self.scores[:, :, -1].mean(1))
+
+    @property
+    def noise(self) -> float:
+        """Pooled residual deviation of paired fold differences, the unit of regret."""
+        final = self.scores[:, :, -1]
+        residual = final - final.mean(1, keepdims=True) - final.mean(0) + final.mean()
+        degrees = max((final.shape[0] - 1) * (final.shape[1] - 1), 1)
+        return float(np.sqrt(2 * (residual**2).sum() / degrees)) or 1.0
+
+
+def load_table(path: str, scores: Sequence[str] = SCORES) -> Table:
+    """A Parquet file with `config`, `fold`, `epoch` and score columns; the mean of `scores` is replayed."""
+    try:
+        data = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SonotuneError(f"{path} must be a Parquet file that can be read: {error}") from error
+    tests = [name.replace("val_", "test_") for name in scores]
+    missing = sorted({"config", "fold", "epoch", *scores} - set(data.column_names))
+    if missing:
+        raise SonotuneError(f"{path} must have the columns {missing}; it has {data.column_names}")
+    values = _mean(data, scores)
+    test = _mean(data, tests) if set(tests) <= set(data.column_names) else np.full(len(values), np.nan)
+    seconds = data["seconds"].to_numpy() if "seconds" in data.column_names else np.ones(len(values))
+    keys = [data[name].to_numpy(zero_copy_only=False) for name in ("config", "fold", "epoch")]
+    return _arrange(path, keys, values, test, seconds)
+
+
+def _mean(data: pa.Table, names: Sequence[str]) -> np.ndarray:
+    return np.asarray(np.mean([data[name].to_numpy() for name in names], axis=0), dtype=float)
+
+
+def _arrange(
+    name: str, keys: list[np.ndarray], values: np.ndarray, test: np.ndarray, seconds: np.ndarray
+) -> Table:
+    """Rows into [config, fold, epoch]; what has a hole is left out and counted."""
+    labels, places = zip(*(np.unique(key, return_inverse=True) for key in keys), strict=True)
+    shape = tuple(len(label) for label in labels)
+    raw, tests, pace = np.full(shape, np.nan), np.full(shape, np.nan), np.ones(shape[0])
+    raw[places], tests[places] = values, test
+    pace[places[0]] = seconds / shape[2]
+    whole = ~np.isnan(raw).any(axis=(1, 2))
+    if not whole.any():
+        raise SonotuneError(f"{name} holds no configuration with all of its folds and epochs")
+    raw, tests = raw[whole], tests[whole]
+    chosen = np.take_along_axis(tests, raw.argmax(axis=2)[:, :, None], 2)[:, :, 0].mean(1)
+    return Table(name, np.maximum.accumulate(raw, axis=2), chosen, pace[whole], int((~whole).sum()))
+
+
+def load_run(location: str) -> Table:
+    """The complete folds of a run folder; of a raced run only what was not dropped can be replayed."""
+    storage = open_storage(location)
+    keys_ = storage.list(RunPaths.results)
+    tasks = [Task(key, fold) for key in keys_ for fold in storage.list(f"{RunPaths.results}/{key}")]
+    rows: list[tuple[str, str, int, float, float, float]] = []
+    for task in tasks:
+        result = read_result(storage, task)
+        if result is not None and result.status == "complete" and result.stage == "main":
+            rows += _fold_rows(storage, task, result)
+    if not rows:
+        raise SonotuneError(f"{location} holds no finished fold to replay")
+    keys, numbers = zip(*((row[:3], row[3:]) for row in rows), strict=True)
+    values, test, seconds = (np.array(column, dtype=float) for column in zip(*numbers, strict=True))
+    return _arrange(location, [np.array(c) for c in zip(*keys, strict=True)], values, test, seconds)
+
+
+def _fold_rows(
+    storage: Storage, task: Task, result: FoldResult
+) -> list[tuple[str, str, int, float, float, float]]:
+    """One row per epoch of the main stage; a fold that ended early keeps its last score."""
+    epochs = read_table(storage, f"{RunPaths.result(task)}/epochs.parquet").to_pydict()
+    test = float(np.mean([result.test.get(name, np.nan) for name in ("dice", "f1_macro")]))
+    scores = [
+        score
+        for stage, score in zip(epochs["stage"], epochs["score"], strict=True)
+        if stage == "main" and score is not None
+    ]
+    return [
+        (task.key, task.fold, epoch, float(score), test, result.seconds)
+        for epoch, score in enumerate(scores, start=1)
+    ]

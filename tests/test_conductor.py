@@ -1,0 +1,176 @@
+"""Sampler, race and journal together: whatever is cut off, the decisions that follow are the same."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.conductor import Conductor, Past
+from engine.errors import SonotuneError
+from engine.journal import Journal
+from engine.race.race import Race
+from engine.race.race import Stop as Stopping
+from engine.sampler import Sampler
+from engine.spec.load import study_of
+from engine.spec.study import Configuration, Study
+from engine.storage import LocalStorage
+from engine.task import Task
+
+FOLDS = ("r0-f0", "r0-f1", "r0-f2")
+
+
+def study(sampler: str = "random", rule: str = "none", configs: int = 6, **search: Any) -> Study:
+    return study_of(
+        {
+            "study": "conductor",
+            "train": {"lr": {"loguniform": [1e-4, 1e-1]}, "epochs": 3},
+            "loss": {"lambda": {"uniform": [0, 1]}},
+            "search": {"sampler": sampler, "configs": configs, "startup": 2, **search},
+            "race": {"rule": rule, "warmup": 1},
+        },
+        "test",
+    )
+
+
+def conductor(folder: Path, spec: Study, past: Any = None) -> Conductor:
+    fixed = spec.fixed
+    sampler = Sampler(fixed.search, spec.space, fixed.seed, first=spec.first)
+    race = Race(fixed.race, FOLDS, fixed.search.configs, fixed.seed)
+    known = {} if past is None else {"past": past}
+    return Conductor(spec, sampler, race, Journal(LocalStorage(folder)), **known)
+
+
+def score(configuration: Configuration, task: Task, epoch: int) -> float:
+    """Made up, but always the same: better for a rate near 0.01, and a little luck per fold."""
+    luck = int(hashlib.sha256(task.folder.encode()).hexdigest()[:4], 16) / 65536
+    return 1 - abs(configuration.train.lr - 0.01) * 5 + 0.05 * luck - 0.2 / epoch
+
+
+def play(one: Conductor) -> Iterator[Task]:
+    """One worker that trains whatever it is handed; yields each task it begins."""
+    while (task := one.next()) is not None:
+        yield task
+        configuration = one.configuration_of(task)
+        best = -1.0
+        for epoch in range(1, configuration.train.epochs + 1):
+            best = max(best, score(configuration, task, epoch))
+            halted = one.reported(task, epoch, score(configuration, task, epoch), [best])
+            if task in halted:
+                one.ended(task, "stopped" if isinstance(halted[task], Stopping) else "frozen")
+                break
+        else:
+            one.ended(task, "complete", best, [best])
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in r.items() if k != "commit"} for r in Journal(LocalStorage(folder)).records]
+
+
+def test_every_configuration_gets_every_fold_once(tmp_path: Path) -> None:
+    one = conductor(tmp_path, study())
+    tasks = list(play(one))
+    assert len(tasks) == len(set(tasks)) == 18
+    assert len(one.entries) == 6
+    assert one.done is not None
+
+
+@pytest.mark.parametrize(("sampler", "rule"), [("random", "none"), ("tpe", "none"), ("qmc", "median"),
+                                               ("tpe", "paired"), ("random", "thaw")])  # fmt: skip
+def test_a_run_killed_at_any_boundary_of_its_journal_decides_the_same(
+    tmp_path: Path, sampler: str, rule: str
+) -> None:
+    spec = study(sampler, rule, configs=4)
+    whole = conductor(tmp_path / "whole", spec)
+    list(play(whole))
+    wanted = journal(tmp_path / "whole")
+    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for cut in range(len(lines) + 1):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
+        trained_before = finished(journal(folder))
+        again = conductor(folder, spec)
+        again.replay(again.journal.records)
+        again.resumed()
+        trained_now = list(play(again))
+        assert not trained_before & set(trained_now)
+        assert asked(journal(folder)) == asked(wanted)
+        assert outcomes(again) == outcomes(whole)
+
+
+def finished(records: list[dict[str, Any]]) -> set[Task]:
+    return {Task(**r["task"]) for r in records if r["event"] == "ended" and r["status"] == "complete"}
+
+
+def asked(records: list[dict[str, Any]]) -> list[Any]:
+    return [r["params"] for r in records if r["event"] == "asked"]
+
+
+def outcomes(one: Conductor) -> dict[str, Any]:
+    return {config: one.race.mean(config) for config in one.entries}
+
+
+def test_a_journal_of_another_space_is_refused(tmp_path: Path) -> None:
+    list(play(conductor(tmp_path, study())))
+    other = study_of(study().document | {"train": {"lr": {"loguniform": [1e-3, 1e-2]}}}, "test")
+    again = conductor(tmp_path, other)
+    with pytest.raises(SonotuneError, match="configuration 0"):
+        again.replay(again.journal.records)
+
+
+def test_what_was_trained_elsewhere_is_journaled_but_not_handed_out(tmp_path: Path) -> None:
+    def past(task: Task, configuration: Configuration) -> Past | None:
+        if task.fold != "r0-f1":
+            return None
+        return Past([(0.5, (0.5,)), (0.6, (0.6,))], "complete", 0.6, (0.6,))
+
+    one = conductor(tmp_path, study(), past)
+    assert {task.fold for task in play(one)} == {"r0-f0", "r0-f2"}
+    assert all(mean is not None for mean in outcomes(one).values())
+    reused = [r for r in journal(tmp_path) if r.get("reused")]
+    assert sum(r["event"] == "ended" for r in reused) == 6
+
+
+def test_a_small_grid_ends_when_it_is_exhausted(tmp_path: Path) -> None:
+    document = {"study": "grid", "model": {"width": {"choice": [4, 8]}}, "train": {"epochs": 1}}
+    spec = study_of(document | {"search": {"sampler": "grid", "configs": 50}}, "test")
+    one = conductor(tmp_path, spec)
+    list(play(one))
+    assert len(one.entries) == 2
+    assert one.done is not None
+
+
+def test_a_proposal_seen_before_is_not_trained_again(tmp_path: Path) -> None:
+    document = {"study": "few", "model": {"width": {"choice": [4, 8]}}, "train": {"epochs": 1}}
+    spec = study_of(document | {"search": {"sampler": "random", "configs": 50}}, "test")
+    one = conductor(tmp_path, spec)
+    assert len(list(play(one))) == 2 * len(FOLDS)
+
+
+def test_a_budget_of_epochs_ends_the_study_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    one = conductor(tmp_path, study(budget={"epochs": 10}))
+    list(play(one))
+    assert one.epochs == 10
+    assert one.done is not None
+    assert "budget of 10 epochs" in one.done
+
+
+def test_more_configurations_can_be_asked_for_later(tmp_path: Path) -> None:
+    list(play(conductor(tmp_path, study(configs=2))))
+    more = conductor(tmp_path, study(configs=5))
+    more.replay(more.journal.records)
+    more.resumed(configs=5)
+    assert len({task.key for task in play(more)}) == 3
+    assert len(more.entries) == 5
+
+
+def test_the_sampler_hears_of_a_failed_configuration_as_failed(tmp_path: Path) -> None:
+    one = conductor(tmp_path, study("tpe", configs=3))
+    task = one.next()
+    assert task is not None
+    one.ended(task, "failed")
+    list(play(one))
+    assert one.race.mean(task.key) is None
+    assert sum(mean is not None for mean in outcomes(one).values()) == 2

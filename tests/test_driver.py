@@ -1,0 +1,166 @@
+"""The real thing, small: Ray Tune, warm workers, a journal, and a search that is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from rich.console import Console
+
+from engine.driver import launch
+from engine.errors import SonotuneError
+from engine.journal import read_journal
+from engine.results import RunPaths, read_table
+from engine.spec.load import study_of
+from engine.spec.study import Study
+from engine.spec.text import dump
+from engine.storage import LocalStorage
+
+TIMES = ["seconds", "images_per_second"]
+ROOT = Path(__file__).parents[1]
+
+
+def document(workers: int = 2, **sections: Any) -> dict[str, Any]:
+    return {
+        "study": "driver",
+        "data": {"source": "phantom", "count": 48, "size": 32},
+        "folds": {"k": 2},
+        "model": {"name": "unet_mtl", "width": 4, "depth": 2},
+        "train": {"epochs": 3, "batch": 8, "lr": {"loguniform": [1e-4, 1e-2]}},
+        "search": {"sampler": "random", "configs": 3},
+        "resources": {"workers": workers, "device": "cpu"},
+        **sections,
+    }
+
+
+def search(folder: Path, workers: int = 2, **sections: Any) -> launch.Outcome:
+    study: Study = study_of(document(workers, **sections), "test")
+    return launch.search(study, str(folder), quiet())
+
+
+def quiet() -> Console:
+    return Console(file=open(os.devnull, "w"))
+
+
+def digits(folder: Path) -> dict[str, str]:
+    """Every number of every fold but the times."""
+    storage = LocalStorage(folder)
+    found = {}
+    for path in sorted(folder.glob("results/*/*/*.parquet")):
+        table = read_table(storage, str(path.relative_to(folder)))
+        kept = table.drop_columns([name for name in TIMES if name in table.column_names])
+        found[str(path.relative_to(folder))] = repr(kept.to_pylist())
+    return found
+
+
+def records(folder: Path, event: str) -> list[dict[str, Any]]:
+    return [r for r in read_journal(LocalStorage(folder))[0] if r["event"] == event]
+
+
+def picked(folder: Path) -> str:
+    from reports.write import write
+
+    write(str(folder))
+    return str(json.loads((folder / "report" / "summary.json").read_text())["picked"]["config_id"])
+
+
+@pytest.fixture(scope="module")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one") / "run"
+    search(folder, workers=1)
+    return folder
+
+
+def test_two_workers_give_the_same_digits_and_the_same_pick_as_one(one_worker: Path, tmp_path: Path) -> None:
+    search(tmp_path / "run", workers=2)
+    assert digits(tmp_path / "run") == digits(one_worker)
+    assert len(digits(one_worker)) == 3 * 2 * 3
+    assert picked(tmp_path / "run") == picked(one_worker)
+
+
+def test_workers_are_kept_warm(one_worker: Path) -> None:
+    results = [json.loads(p.read_text())["result"] for p in one_worker.glob("results/*/*/result.json")]
+    assert len({result["worker"] for result in results}) == 1
+
+
+def test_nothing_is_left_behind(one_worker: Path) -> None:
+    assert not ray.is_initialized()
+    names = {entry.name for entry in one_worker.iterdir()} - {"report"}
+    assert names == {"study.yaml", "folds.json", "journal.jsonl", "provenance.json", "run.log", "results",
+                     "checkpoints", "optuna.log"} | ({"lock"} & names)  # fmt: skip
+
+
+def test_a_search_into_an_existing_run_is_refused_and_names_resume(one_worker: Path) -> None:
+    before = (one_worker / RunPaths.journal).read_bytes()
+    with pytest.raises(SonotuneError, match="sonotune resume"):
+        search(one_worker)
+    assert (one_worker / RunPaths.journal).read_bytes() == before
+
+
+def test_folds_of_another_run_are_reused_and_not_trained(one_worker: Path, tmp_path: Path) -> None:
+    study = study_of(document(1), "test")
+    launch.search(study, str(tmp_path / "run"), quiet(), reuse=[str(one_worker)])
+    assert digits(tmp_path / "run") == digits(one_worker)
+    assert all(record.get("reused") for record in records(tmp_path / "run", "ended"))
+
+
+def test_an_error_of_the_code_fails_the_configuration_with_its_traceback(tmp_path: Path) -> None:
+    """A weights file that is not there stands for any error of the training code."""
+    broken = {"name": "resnet34", "width": 8, "tasks": ["classify"], "weights": str(tmp_path / "absent.pt")}
+    data = {"source": "phantom", "count": 48, "size": 64}
+    search(tmp_path / "run", data=data, model=broken, search={"sampler": "random", "configs": 1})
+    statuses = {record["status"] for record in records(tmp_path / "run", "ended")}
+    assert "failed" in statuses
+    errors = [
+        json.loads(p.read_text())["result"]["error"]
+        for p in (tmp_path / "run").glob("results/*/*/result.json")
+    ]
+    assert any("absent.pt" in error for error in errors)
+
+
+def command(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    code = "from engine.cli import main; main()"
+    log = (folder.parent / "out.log").open("ab")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", code, *words], stdout=log, stderr=log, env=environment)
+
+
+def wait_for(folder: Path, event: str, count: int, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if (folder / RunPaths.journal).exists() and len(records(folder, event)) >= count:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no {count} {event} records within {seconds} s")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_search_that_was_cut_off_goes_on_and_trains_nothing_twice(
+    one_worker: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    space, folder = tmp_path / "space.yaml", tmp_path / "run"
+    space.write_text(dump(document(1)))
+    driver = command(folder, "search", str(space), "--run", str(folder))
+    wait_for(folder, "ended", 2)
+    driver.send_signal(how)
+    code = driver.wait(60)
+    finished = [record["task"] for record in records(folder, "ended") if record["status"] == "complete"]
+    assert code == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert command(folder, "resume", str(folder)).wait(120) == 0
+    started = [record["task"] for record in records(folder, "started")]
+    assert all(started.count(task) == 1 for task in finished)
+    assert digits(folder) == digits(one_worker)
+    assert picked(folder) == picked(one_worker)
+
+
+def test_a_run_can_be_extended(one_worker: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    search(folder, workers=1, search={"sampler": "random", "configs": 1})
+    launch.resume(str(folder), quiet(), configs=3)
+    assert digits(folder) == digits(one_worker)

@@ -1,0 +1,125 @@
+"""Picking rules on small tables whose answer is worked by hand, and the pieces they are made of."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna._hypervolume import compute_hypervolume
+from scipy import stats
+
+from engine.errors import SonotuneError
+from engine.spec.select import Select
+from reports import choose, pareto
+from reports.aggregate import figures
+from reports.choose import Evidence
+from reports.load import load
+from tests.runs import Plan, make_run, rewrite
+
+SCORES = np.array([[0.80, 0.82, 0.84], [0.79, 0.83, 0.85], [0.81, 0.81, 0.81], [0.60, 0.61, 0.62]])
+EVIDENCE = Evidence(SCORES, np.stack([SCORES, SCORES]), np.array([5e6, 9e6, 1e6, 1e3]), 0.25, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [("best_mean", 1), ("one_se", 2), ("lower_bound", 2), ("median_rank", 1), ("pareto", 1)],
+)
+def test_a_rule_picks_what_its_definition_says(rule: str, wanted: int) -> None:
+    assert int(choose.RULES[rule](EVIDENCE)) == wanted
+
+
+@pytest.mark.parametrize("rule", list(choose.RULES))
+def test_a_rule_over_leading_axes_is_the_rule_on_each(rule: str) -> None:
+    rng = np.random.default_rng(0)
+    scores, several = rng.random((7, 5, 3)), rng.random((7, 2, 5, 3))
+    whole = choose.RULES[rule](Evidence(scores, several, np.arange(5.0), 0.25, 0.95))
+    each = [
+        choose.RULES[rule](Evidence(s, m, np.arange(5.0), 0.25, 0.95))
+        for s, m in zip(scores, several, strict=True)
+    ]
+    assert whole.tolist() == [int(one) for one in each]
+
+
+def test_one_standard_error_never_takes_what_lies_below_the_floor() -> None:
+    floor = SCORES[1].mean() - stats.sem(SCORES[1])
+    assert choose.one_se_floor(EVIDENCE)[0] == pytest.approx(floor)
+    assert SCORES[2].mean() >= floor > SCORES[3].mean()
+
+
+def test_the_lower_bound_uses_the_corrected_error() -> None:
+    std, n = SCORES[0].std(ddof=1), 3
+    expected = SCORES[0].mean() - stats.t.ppf(0.975, n - 1) * std * np.sqrt(1 / n + 0.25)
+    assert choose.lower_bounds(EVIDENCE)[0] == pytest.approx(expected)
+
+
+def test_an_undefined_score_is_never_the_best() -> None:
+    scores = SCORES.copy()
+    scores[1, 0] = np.nan
+    for rule in ("best_mean", "one_se", "lower_bound"):
+        assert int(choose.RULES[rule](replace(EVIDENCE, scores=scores))) != 1
+
+
+def test_the_front_is_optunas() -> None:
+    points = np.random.default_rng(1).random((60, 2))
+    study = optuna.create_study(directions=["maximize", "maximize"])
+    for point in points:
+        study.add_trial(optuna.trial.create_trial(values=point.tolist()))
+    theirs = {t.number for t in study.best_trials}
+    assert set(np.flatnonzero(choose.front(points))) == theirs
+
+
+@pytest.mark.parametrize("metrics", [2, 3])
+def test_the_hypervolume_is_optunas(metrics: int) -> None:
+    points = np.random.default_rng(2).random((25, metrics))
+    theirs = compute_hypervolume(-points, np.zeros(metrics))
+    assert pareto.hypervolume(points, np.zeros(metrics)) == pytest.approx(theirs)
+
+
+def test_every_reason_names_the_pick_and_a_number(tmp_path: Path) -> None:
+    run = load(str(make_run(tmp_path / "run", Plan(configs=5))))
+    known = figures(run)
+    for rule in choose.RULES:
+        pick = choose.choose(run, known, Select.model_validate({"rule": rule}))
+        assert pick is not None
+        assert pick.config_id in pick.reason
+        assert any(letter.isdigit() for letter in pick.reason.replace(pick.config_id, ""))
+
+
+def test_what_breaks_a_constraint_is_not_picked(tmp_path: Path) -> None:
+    plan = Plan(configs=4, quality=(0.3, 0.9, 0.5, 0.4), search={"constraints": {"parameters": 100_000}})
+    run = load(str(make_run(tmp_path / "run", plan)))
+    fit = choose.eligible(run, figures(run))
+    assert all(run.by_id[c].config["model"]["width"] == 8 for c in fit.configs)
+    assert run.configs[1].id not in fit.configs
+
+
+def test_an_unknown_metric_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    run = load(str(make_run(tmp_path / "run", Plan(configs=2))))
+    with pytest.raises(SonotuneError, match=r"'dicee'.*dice"):
+        choose.choose(run, figures(run), Select(rule="pareto", metrics=("dicee",)))
+
+
+def test_an_audited_configuration_that_ends_best_is_picked(tmp_path: Path) -> None:
+    from engine.journal import Journal
+    from engine.storage import open_storage
+
+    folder = make_run(tmp_path / "run", Plan(configs=3, quality=(0.4, 0.9, 0.5)))
+    best = load(str(folder)).configs[1].id
+    with Journal(open_storage(str(folder))) as journal:
+        journal.append({"event": "dropped", "config": best, "reason": "P < 0.1", "audited": True})
+        journal.commit()
+    run = load(str(folder))
+    pick = choose.choose(run, figures(run), Select())
+    assert pick is not None
+    assert pick.config_id == best
+
+
+def test_a_diverged_fold_keeps_its_configuration_from_being_picked(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", Plan(configs=3, quality=(0.4, 0.9, 0.5)))
+    best = load(str(folder)).configs[1].id
+    rewrite(folder, best, "r0-f2", status="diverged")
+    run = load(str(folder))
+    pick = choose.choose(run, figures(run), Select())
+    assert pick is not None
+    assert pick.config_id != best

@@ -1,0 +1,198 @@
+"""Curves, the race, importance and published figures against other implementations or by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
+from statsmodels.stats.proportion import proportion_confint
+
+from engine.errors import SonotuneError
+from engine.spec.select import Select
+from reports import boards, configs, diagnosis, importance, learning, nested, published, racing, stack
+from reports.aggregate import figures
+from reports.load import load
+from reports.study import study_of
+from reports.together import together
+from reports.write import write
+from tests.runs import Plan, make_run, rewrite
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "demo", Plan(configs=9, dropped=2, cases=120, seed=4))
+
+
+def scores(n: int = 400, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    positive = rng.random(n) < 0.4
+    values = rng.normal(positive * 1.0, 1.0)
+    return (np.round(values, 1) if ties else values), positive
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_roc_curve_passes_through_scikit_learns_points(ties: bool) -> None:
+    values, positive = scores(ties=ties)
+    fpr, tpr, _ = sk.roc_curve(positive, values, drop_intermediate=False)
+    ours = diagnosis.roc(values, positive)
+    last = np.append(np.diff(fpr) > 0, True)
+    assert ours == pytest.approx(np.interp(diagnosis.GRID_POINTS, fpr[last], tpr[last]))
+    assert np.trapezoid(ours, diagnosis.GRID_POINTS) == pytest.approx(
+        sk.roc_auc_score(positive, values), abs=0.01
+    )
+
+
+def test_precision_at_a_recall_is_the_best_that_reaches_it() -> None:
+    values, positive = scores(ties=True)
+    precision, recall, _ = sk.precision_recall_curve(positive, values)
+    ours = diagnosis.precision_recall(values, positive)
+    wanted = [precision[:-1][recall[:-1] >= r - 1e-12].max() for r in diagnosis.GRID_POINTS]
+    assert ours == pytest.approx(wanted)
+
+
+def test_a_confusion_matrix_is_scikit_learns(run_folder: Path) -> None:
+    run = load(str(run_folder))
+    rows = stack.read(run, "test")
+    config = rows.configs[2]
+    ours = [r for r in diagnosis.confusion_rows(rows, config) if r["predictions"] == "raw"]
+    theirs = sk.confusion_matrix(rows.label, rows.columns["predicted"][2])
+    assert [[r[f"as_{c}"] for c in run.classes] for r in ours] == theirs.tolist()
+
+
+def test_calibration_is_scikit_learns(run_folder: Path) -> None:
+    rows = stack.read(load(str(run_folder)), "test")
+    ours = diagnosis.calibration_rows(rows, rows.configs[0])
+    chances = rows.probabilities[0]
+    right = chances.argmax(axis=1) == rows.label
+    true, predicted = calibration_curve(right, chances.max(axis=1), n_bins=diagnosis.BINS)
+    assert [r["accuracy"] for r in ours] == pytest.approx(true)
+    assert [r["confidence"] for r in ours] == pytest.approx(predicted)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 12), (3, 12), (12, 12)])
+def test_intervals_of_shares_are_those_of_statsmodels(hits: int, n: int) -> None:
+    exact = proportion_confint(hits, n, method="beta")
+    assert racing.clopper_pearson(hits, n) == pytest.approx(exact, nan_ok=True) or hits in (0, n)
+    assert racing.clopper_pearson(hits, n)[0 if hits else 1] == pytest.approx(
+        exact[0 if hits else 1], nan_ok=True
+    )
+    assert diagnosis.wilson(hits, n) == pytest.approx(proportion_confint(hits, n, method="wilson"))
+
+
+def test_the_race_counts_what_was_spent_and_saved(run_folder: Path) -> None:
+    run = load(str(run_folder))
+    begun, dropped = racing.cells(run), racing.drops(run)
+    saved = racing.savings(run, begun, dropped, None)
+    assert saved["epochs_planned"] == 9 * 3 * 6
+    assert saved["epochs_spent"] == (7 * 3 + 2) * 6
+    assert saved["dropped"] == 2
+    assert [row["after_epochs"] for row in dropped] == [6, 6]
+
+
+def test_a_wrong_drop_is_one_that_would_have_been_picked(run_folder: Path) -> None:
+    run = load(str(run_folder))
+    drops = [{"config_id": c.id, "audited": True} for c in run.complete[:3]]
+    assert racing.savings(run, [], drops, run.complete[0].id)["wrong"] == 1
+    assert racing.savings(run, [], drops, run.complete[5].id)["wrong"] == 0
+
+
+def test_importance_finds_the_parameter_that_matters() -> None:
+    rng = np.random.default_rng(0)
+    rows = [{"config_id": str(n), "lr": float(10 ** rng.uniform(-4, -1)), "noise": float(rng.random()),
+             "score_mean": 0.0, "score_std": 0.01} for n in range(60)]  # fmt: skip
+    rows = [row | {"score_mean": -abs(np.log10(float(row["lr"])) + 2.5)} for row in rows]
+    found = importance.importance(rows)
+    assert found[0]["parameter"] == "lr"
+    assert found[0]["importance"] > 0.8
+
+
+def test_only_what_varies_is_a_hyperparameter(run_folder: Path) -> None:
+    run = load(str(run_folder))
+    names = configs.parameters(configs.frame(run, figures(run)))
+    assert set(names) == {"loss.lambda", "loss.gamma", "model.width", "train.lr"}
+
+
+def test_a_band_is_the_mean_and_spread_of_the_folds(run_folder: Path) -> None:
+    run = load(str(run_folder))
+    config = run.complete[0]
+    rows = [r for r in learning.frame(run, [config]) if r["column"] == "train_loss" and r["epoch"] == 3]
+    values = [run.epochs(config.id, f)["train_loss"].to_pylist()[2] for f in run.folds]
+    assert rows[0]["mean"] == pytest.approx(np.mean(values))
+    assert rows[0]["std"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_a_planted_outlier_is_marked_and_a_hard_fold_is_not(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", Plan(configs=12, folds=5, quality=[0.6] * 12, noise=0.05))
+    for config in load(str(folder)).configs:
+        for fold in load(str(folder)).by_id[config.id].folds.values():
+            hard = 0.3 if fold.fold == "r0-f3" else 0.0
+            rewrite(folder, config.id, fold.fold, score=fold.score - hard)
+    victim = load(str(folder)).configs[4]
+    rewrite(folder, victim.id, "r0-f1", score=0.05)
+    known = figures(load(str(folder)))
+    far = np.argwhere(np.abs(boards.sigmas(known, "validation", "score")) > boards.OUTLIER)
+    assert [4, 1] in far.tolist()
+    assert (far[:, 0] == 4).all()
+
+
+def test_nested_folds_give_an_outer_estimate(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", Plan(configs=3, folds=2, outer=3, cases=120))
+    run = load(str(folder))
+    assert len(run.folds) == 6
+    found = {row["metric"]: row for row in nested.estimates(nested.rows(run))}
+    values = [r.test["dice"] for r in run.finals]
+    assert found["dice"]["mean"] == pytest.approx(np.mean(values))
+    assert found["dice"]["outer_folds"] == 3
+    assert "Outer estimate" in (Path(write(str(folder))).parent / "report.md").read_text()
+
+
+def test_every_published_table_is_whole() -> None:
+    for table in published.published().values():
+        assert all(len(row["values"]) == len(table.metrics) == len(table.scales) for row in table.rows)
+        assert table.protocol in ("folds", "one_split", "hold_out")
+    row = next(r for r in published.find("acsnet.5").rows if r["name"] == "ACSNet")
+    assert row["values"][0] == (84.90, 1.69)
+
+
+@pytest.mark.parametrize(
+    ("key", "source", "cases", "folds", "marking"),
+    [("refining.8", "busi", 450, 4, published.SAME), ("refining.8", "busi", 450, 5, published.SAME_DATA),
+     ("refining.8", "busi", 780, 4, published.NOT), ("refining.8", "phantom", 450, 4, published.NOT),
+     ("mtl_oca.2", "busi", 780, 5, published.ONE_SPLIT), ("two_stage.4", "busi", 780, 5, published.NOT),
+     ("acsnet.5", "busi", 647, 5, published.SAME)],
+)  # fmt: skip
+def test_published_figures_say_how_far_they_compare(
+    key: str, source: str, cases: int, folds: int, marking: str, run_folder: Path
+) -> None:
+    from dataclasses import replace
+
+    names = [f"c{n}" for n in range(cases)]
+    parts = [{"name": f"r0-f{f}", "repeat": 0, "test": names[f::folds]} for f in range(folds)]
+    run = replace(load(str(run_folder)), study={"data": {"source": source}}, manifest={"folds": parts})
+    assert published.mark(published.find(key), run) == marking
+
+
+def test_an_unknown_table_lists_the_known_ones() -> None:
+    with pytest.raises(SonotuneError, match=r"acsnet\.5"):
+        published.find("acsnet.99")
+
+
+def test_runs_on_the_same_folds_lie_side_by_side(tmp_path: Path) -> None:
+    runs = [
+        load(str(make_run(tmp_path / name, Plan(configs=n, name=name)))) for name, n in (("a", 3), ("b", 2))
+    ]
+    both = together(runs, str(tmp_path / "out"))
+    assert len(both.configs) == 5
+    known = figures(both)
+    study = study_of(both, Select(baseline=runs[1].configs[0].id + "·2"))
+    assert set(study.test.configs) == set(known.configs)
+
+
+def test_runs_on_other_folds_are_refused_with_the_reason(tmp_path: Path) -> None:
+    runs = [load(str(make_run(tmp_path / str(s), Plan(configs=2, seed=s)))) for s in (0, 1)]
+    with pytest.raises(SonotuneError, match=r"fold r0-f0 has other train cases"):
+        together(runs, str(tmp_path / "out"))
+    other = load(str(make_run(tmp_path / "k", Plan(configs=2, folds=4))))
+    with pytest.raises(SonotuneError, match="r0-f3"):
+        together([runs[0], other], str(tmp_path / "out"))

@@ -1,0 +1,181 @@
+"""One fold's training: the same digits every time, also when it was cut off in the middle."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from engine.data.cases import Pack
+from engine.data.load import load
+from engine.folds import make_folds
+from engine.objective import objectives
+from engine.results import FoldResult, RunPaths, read_result, read_table
+from engine.spec.load import study_of
+from engine.storage import LocalStorage
+from engine.task import Task
+from engine.training import checkpoint
+from engine.training.fold import train_fold
+from engine.training.job import Job
+from engine.training.numerics import Numerics
+
+TIMES = ["seconds", "images_per_second"]
+DOCUMENT = {
+    "study": "training",
+    "data": {"source": "phantom", "count": 48, "size": 32},
+    "folds": {"k": 2},
+    "model": {"name": "unet_mtl", "width": 4, "depth": 2, "dropout": 0.1},
+    "train": {"epochs": 4, "batch": 8, "lr": 5e-3, "schedule": "plateau", "plateau_patience": 0},
+}
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    return load(study_of(DOCUMENT, "test").fixed.data, tmp_path_factory.mktemp("cache"))
+
+
+def job_of(pack: Pack, keep: str = "best", **train: Any) -> Job:
+    study = study_of(DOCUMENT | {"train": DOCUMENT["train"] | train}, "test")
+    configuration = study.configuration({})
+    fold = make_folds(pack, study.fixed.folds).folds[0]
+    task = Task(configuration.config_id, fold.name)
+    numerics = Numerics("cpu", "off", 1)
+    wanted = objectives(study.fixed.search)
+    return Job(task, configuration.record(), fold, pack.fingerprint, 0, numerics, wanted, keep)
+
+
+def run(job: Job, pack: Pack, folder: Path, epochs: int | None = None) -> FoldResult | None:
+    """To the end, or until `epochs` have been yielded and the worker is gone."""
+    rows = train_fold(job, pack, LocalStorage(folder))
+    done = 0
+    while epochs is None or done < epochs:
+        try:
+            next(rows)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        done += 1
+    rows.close()
+    return None
+
+
+def table(job: Job, folder: Path, name: str) -> pa.Table:
+    return read_table(LocalStorage(folder), f"{RunPaths.result(job.task)}/{name}.parquet")
+
+
+def digits(job: Job, folder: Path) -> str:
+    """Every number of every epoch and case but the times; as text, since NaN is not equal to itself."""
+    epochs = table(job, folder, "epochs").drop_columns(TIMES)
+    parts = (epochs, table(job, folder, "cases_validation"), table(job, folder, "cases_test"))
+    return repr([part.to_pylist() for part in parts])
+
+
+def test_the_same_job_gives_the_same_digits(pack: Pack, tmp_path: Path) -> None:
+    job = job_of(pack)
+    for name in "ab":
+        run(job, pack, tmp_path / name)
+    assert digits(job, tmp_path / "a") == digits(job, tmp_path / "b")
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4])
+def test_a_fold_cut_off_in_the_middle_ends_as_if_it_had_not_been(
+    pack: Pack, tmp_path: Path, cut: int
+) -> None:
+    job = job_of(pack)
+    run(job, pack, tmp_path / "whole")
+    run(job, pack, tmp_path / "cut", epochs=cut)
+    run(job, pack, tmp_path / "cut")
+    assert digits(job, tmp_path / "cut") == digits(job, tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_only_costs_the_epochs_it_held(pack: Pack, tmp_path: Path) -> None:
+    job = job_of(pack)
+    run(job, pack, tmp_path / "whole")
+    run(job, pack, tmp_path / "cut", epochs=2)
+    path = tmp_path / "cut" / RunPaths.checkpoint(job.task) / "last.pt"
+    path.write_bytes(path.read_bytes()[:-100] + b"\0" * 100)
+    run(job, pack, tmp_path / "cut")
+    assert digits(job, tmp_path / "cut") == digits(job, tmp_path / "whole")
+
+
+def test_a_checkpoint_of_another_configuration_is_not_taken_up(pack: Pack, tmp_path: Path) -> None:
+    first, second = job_of(pack), job_of(pack, lr=1e-3)
+    run(first, pack, tmp_path, epochs=2)
+    theirs, ours = (tmp_path / RunPaths.checkpoint(job.task) for job in (first, second))
+    theirs.rename(tmp_path / "aside")
+    ours.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "aside").rename(ours)
+    result = run(second, pack, tmp_path)
+    assert result is not None
+    assert table(second, tmp_path, "epochs").num_rows == 4
+
+
+def test_the_result_speaks_of_the_best_validation_epoch(pack: Pack, tmp_path: Path) -> None:
+    job = job_of(pack)
+    result = run(job, pack, tmp_path)
+    assert result is not None
+    scores = table(job, tmp_path, "epochs")["score"].to_pylist()
+    assert result.score == max(scores)
+    assert result.best_epoch == 1 + scores.index(max(scores))
+    stored = read_result(LocalStorage(tmp_path), job.task)
+    assert stored is not None
+    assert stored.validation["dice"] * 0.5 + stored.validation["f1_macro"] * 0.5 == pytest.approx(
+        result.score
+    )
+
+
+def test_test_cases_are_scored_once_and_apart(pack: Pack, tmp_path: Path) -> None:
+    job = job_of(pack)
+    run(job, pack, tmp_path)
+    assert not [name for name in table(job, tmp_path, "epochs").column_names if "test" in name]
+    for part in ("test", "validation"):
+        assert table(job, tmp_path, f"cases_{part}")["case"].to_pylist() == list(getattr(job.fold, part))
+
+
+def test_a_loss_that_is_not_finite_ends_the_fold_and_names_the_step(pack: Pack, tmp_path: Path) -> None:
+    """The weights of a first epoch are poisoned, as an exploding step would have done."""
+    job, storage = job_of(pack), LocalStorage(tmp_path)
+    run(job, pack, tmp_path, epochs=1)
+    path = f"{RunPaths.checkpoint(job.task)}/last.pt"
+    state = checkpoint.load(storage, path, "cpu")
+    assert state is not None
+    for weight in state["network"]["model"].values():
+        weight.fill_(float("nan")) if weight.is_floating_point() else None
+    checkpoint.save(storage, path, state)
+    result = run(job, pack, tmp_path)
+    assert result is not None
+    assert (result.status, result.epochs) == ("diverged", 1)
+    assert "not finite at epoch 2, step 1" in result.error
+    stored = read_result(storage, job.task)
+    assert stored is not None
+    assert stored.error == result.error
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"), [("none", []), ("best", ["best.pt"]), ("all", ["best.pt", "last.pt"])]
+)
+def test_no_more_checkpoints_are_kept_than_asked_for(
+    pack: Pack, tmp_path: Path, keep: str, left: list[str]
+) -> None:
+    job = job_of(pack, keep=keep, epochs=1)
+    run(job, pack, tmp_path)
+    assert LocalStorage(tmp_path).list(RunPaths.checkpoint(job.task)) == left
+
+
+def test_parts_of_a_batch_make_the_same_step_as_the_whole(pack: Pack, tmp_path: Path) -> None:
+    """Up to rounding, for a network without batch statistics; Dice is a mean over cases."""
+    model = {"model": {"name": "unet_mtl", "width": 4, "depth": 2, "norm": "instance"}}
+    losses = []
+    for parts in (1, 4):
+        train = {"epochs": 1, "batch": 8, "lr": 1e-3, "micro_batches": parts}
+        study = study_of(DOCUMENT | model | {"train": train}, "test")
+        configuration = study.configuration({})
+        fold = make_folds(pack, study.fixed.folds).folds[0]
+        task = Task("same", fold.name)
+        job = Job(task, configuration.record(), fold, pack.fingerprint, 0, Numerics("cpu", "off", 1),
+                  objectives(study.fixed.search))  # fmt: skip
+        run(job, pack, tmp_path / str(parts))
+        losses.append(table(job, tmp_path / str(parts), "epochs")["validation_total_loss"][0].as_py())
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
+from engine.errors import many
 from engine.spec.augment import Augment
 from engine.spec.data import Data
 from engine.spec.folds import Folds
@@ -17,6 +18,7 @@ from engine.spec.loss import Loss
 from engine.spec.model import Model
 from engine.spec.predict import Predict
 from engine.spec.preprocess import Preprocess
+from engine.spec.problems import problems_of
 from engine.spec.race import Race
 from engine.spec.resources import Resources
 from engine.spec.search import Search
@@ -91,7 +93,11 @@ class Study:
         return self.fixed.study
 
     def configuration(self, params: Mapping[str, Scalar]) -> Configuration:
-        return Configuration.model_validate(self.space.sections(params))
+        """Values that are each allowed may still contradict each other."""
+        try:
+            return Configuration.model_validate(self.space.sections(params))
+        except ValidationError as error:
+            raise many(f"the configuration {dict(params)}", problems_of(error, Configuration)) from None
 
 
 def canonical(value: Any) -> str:

@@ -67,10 +67,11 @@ def test_the_extremes_lie_in_different_variants() -> None:
 
 
 def test_a_combination_that_cannot_be_built_is_told() -> None:
-    """At each end alone the model fits the images; at both together it does not."""
-    tiny = study(model={"name": "unet", "deep_supervision": {"choice": [False, True]},
-                        "depth": {"choice": [2, 1]}, "width": 4})  # fmt: skip
-    with pytest.raises(SonotuneError, match=r"deep_supervision=True with model.depth=1"):
+    """Each end alone is sound; both together are not."""
+    heads = {"choice": ["backbone-features", "refined-features"]}
+    oca = {"choice": [True, False]}
+    tiny = study(model={"name": "mtl_oca", "width": 4, "depth": 3, "head": heads, "oca": oca})
+    with pytest.raises(SonotuneError, match=r"head=refined-features with model.oca=False"):
         extremes(tiny, counter(Bench.of(tiny)))
 
 

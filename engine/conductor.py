@@ -8,6 +8,7 @@ Ray, no clock.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 from engine.journal import Journal
@@ -219,6 +220,11 @@ class Conductor:
         self._record(event)
         self._commit()
 
+    def close(self) -> None:
+        self.journal.close()
+        if self.mirror:
+            self.mirror.close()
+
     # -- the one way in ----------------------------------------------------------------------------
 
     def _commit(self) -> None:
@@ -262,6 +268,13 @@ class Conductor:
             self.sampler.tell(number, values, STATES[found.state], entry.figures)
             if self.mirror:
                 self.mirror.ended(number, STATES[found.state], values)
+
+    def mean(self, config_id: str) -> float | None:
+        """Of a complete configuration, over all folds and objectives."""
+        found = outcome(self.race, config_id)
+        if found is None or found.state != "complete" or not found.values:
+            return None
+        return fmean(found.values)
 
     def is_out(self, config_id: str) -> bool:
         """Dropped for good: nobody will ask for its folds again."""

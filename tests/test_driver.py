@@ -197,3 +197,10 @@ def test_a_budget_of_hours_counts_every_stretch() -> None:
     spent = Spent(Budget(hours=0.75), gpus=1.0, records=before, now=lambda: next(clock))
     spent.start(Task("a", "r0-f0"))
     assert spent.over() == "the budget of 0.75 hours is spent"
+
+
+def test_only_the_best_configurations_keep_their_checkpoints(one_worker: Path, tmp_path: Path) -> None:
+    limits = {"workers": 1, "device": "cpu", "keep_configurations": 1}
+    search(tmp_path / "run", resources=limits)
+    assert LocalStorage(tmp_path / "run").list(RunPaths.checkpoints) == [picked(one_worker)]
+    assert digits(tmp_path / "run") == digits(one_worker)

@@ -19,6 +19,7 @@ from engine.data.load import default_cache, load
 from engine.driver import resources as shares
 from engine.driver.budget import Spent
 from engine.driver.cluster import connected
+from engine.driver.disk import Keeper
 from engine.driver.live import View
 from engine.driver.schedule import TaskScheduler
 from engine.driver.search import TaskSearcher
@@ -142,13 +143,17 @@ class Session:
         cluster = ray.cluster_resources()
         share = shares.share(self.study.fixed.resources, cluster)
         count = shares.slots(self.study.fixed.resources, share, cluster)
+        keeper = Keeper(self.storage, self.conductor, self.study.fixed.resources.keep_configurations)
         with View(self.conductor, self.shared.manifest.names, count, console) as view:
             searcher = TaskSearcher(self.conductor, lambda: count)
             spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)
-            scheduler = TaskScheduler(self.conductor, searcher, self._give_up, view, spent)
-            with _interruptible(searcher, console):
-                self._fit(searcher, scheduler, share, scratch)
-        self._sweep()
+            scheduler = TaskScheduler(self.conductor, searcher, self._give_up, view, spent, keeper)
+            try:
+                with _interruptible(searcher, console):
+                    self._fit(searcher, scheduler, share, scratch)
+            finally:
+                keeper.sweep()
+                self.conductor.close()
         if searcher.error is not None:
             raise searcher.error
         reason = self.conductor.done or self.conductor.race.stopped or "stopped by its user"
@@ -179,12 +184,6 @@ class Session:
             task.key, task.fold, "failed", job.record, self.shared.pack.classes, job.address, error=error
         )
         write_result(self.storage, task, result, {})
-
-    def _sweep(self) -> None:
-        """Checkpoints of configurations that are out are of no more use."""
-        for key in self.storage.list(RunPaths.checkpoints):
-            if self.conductor.is_out(key):
-                self.storage.delete(f"{RunPaths.checkpoints}/{key}")
 
 
 def _numerics(resources: Resources) -> Numerics:

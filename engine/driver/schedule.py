@@ -9,6 +9,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from engine.conductor import Conductor
 from engine.driver.budget import Spent
+from engine.driver.disk import Keeper
 from engine.driver.faults import Faults
 from engine.driver.live import View
 from engine.driver.search import TaskSearcher
@@ -31,10 +32,11 @@ class TaskScheduler(TrialScheduler):
         give_up: Callable[[Task, str], None],
         view: View,
         spent: Spent,
+        keeper: Keeper,
     ) -> None:
         super().__init__()
         self.conductor, self.searcher = conductor, searcher
-        self.give_up, self.view, self.spent = give_up, view, spent
+        self.give_up, self.view, self.spent, self.keeper = give_up, view, spent, keeper
         self.faults = Faults()
         self.failure: str | None = None
 
@@ -74,6 +76,7 @@ class TaskScheduler(TrialScheduler):
     ) -> None:
         self.view.end(task, status, score)
         self.conductor.ended(task, status, score, values, **self.spent.end(task), **extra)
+        self.keeper.ended(task.key)
 
     def _stop_trial(self, tune_controller: Any, task: Task) -> None:
         """The worker goes on to the end of its epoch; what it reports then is not heard any more."""

@@ -116,8 +116,8 @@ def test_only_what_varies_is_a_hyperparameter(run_folder: Path) -> None:
 def test_a_band_is_the_mean_and_spread_of_the_folds(run_folder: Path) -> None:
     run = load(str(run_folder))
     config = run.complete[0]
-    rows = [r for r in learning.frame(run, [config]) if r["column"] == "train_loss" and r["epoch"] == 3]
-    values = [run.epochs(config.id, f)["train_loss"].to_pylist()[2] for f in run.folds]
+    rows = [r for r in learning.frame(run, [config]) if r["column"] == "train_total" and r["epoch"] == 3]
+    values = [run.epochs(config.id, f)["train_total"].to_pylist()[2] for f in run.folds]
     assert rows[0]["mean"] == pytest.approx(np.mean(values))
     assert rows[0]["std"] == pytest.approx(np.std(values, ddof=1))
 

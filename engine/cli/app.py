@@ -6,6 +6,7 @@ from engine import __version__
 from engine.cli.check import check
 from engine.cli.data import app as data
 from engine.cli.listing import models, schema, spaces
+from engine.cli.predict import export, predict
 from engine.cli.report import report
 from engine.cli.search import resume, search
 from engine.cli.train import train
@@ -32,6 +33,6 @@ def common(
     pass
 
 
-for command in (search, resume, report, check, train, models, spaces, schema):
+for command in (search, resume, report, check, train, predict, export, models, spaces, schema):
     app.command()(command)
 app.add_typer(data, name="data")

@@ -17,6 +17,7 @@ from engine.spec.preprocess import Preprocess
 
 Grey = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Scale = tuple[list[float], list[float]]  # mean and deviation of each channel
 
 KEPT = 2  # filtered data sets in memory: the one in use and the one of the task before
 FLAT = 1e-6  # a deviation below this is a constant image
@@ -35,12 +36,25 @@ def prepare(images: Grey, spec: Preprocess, training: NDArray[np.int64]) -> Floa
     return standardise(channels, channels[training], axis=(0, 1, 2))
 
 
+def training_scale(images: Grey, spec: Preprocess, training: NDArray[np.int64]) -> Scale | None:
+    """What `dataset` normalisation takes from the training cases, for images that come later."""
+    if spec.normalise != "dataset":
+        return None
+    mean, deviation = measured(filtered(images, spec)[training], axis=(0, 1, 2))
+    return mean.ravel().tolist(), deviation.ravel().tolist()
+
+
 def standardise(values: Floats, sample: Floats, axis: tuple[int, ...]) -> Floats:
-    """Mean 0 and deviation 1 as measured on `sample`; something constant becomes 0."""
+    """Mean 0 and deviation 1 as measured on `sample`."""
+    mean, deviation = measured(sample, axis)
+    return np.asarray((values - mean) / deviation, dtype=np.float32)
+
+
+def measured(sample: Floats, axis: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation; something constant has deviation 1 and so becomes 0."""
     mean = sample.mean(axis, dtype=np.float64, keepdims=True)
     deviation = sample.std(axis, dtype=np.float64, keepdims=True)
-    deviation = np.where(deviation < FLAT, 1.0, deviation)
-    return (values - mean.astype(np.float32)) / deviation.astype(np.float32)
+    return mean, np.where(deviation < FLAT, 1.0, deviation)
 
 
 def filtered(images: Grey, spec: Preprocess) -> Floats:

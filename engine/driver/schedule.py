@@ -8,9 +8,11 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from engine.conductor import Conductor
+from engine.driver.budget import Spent
 from engine.driver.faults import Faults
 from engine.driver.live import View
 from engine.driver.search import TaskSearcher
+from engine.past import FIGURES
 from engine.race.events import Status
 from engine.race.race import Freeze
 from engine.race.race import Verdict as RaceVerdict
@@ -28,10 +30,11 @@ class TaskScheduler(TrialScheduler):
         searcher: TaskSearcher,
         give_up: Callable[[Task, str], None],
         view: View,
+        spent: Spent,
     ) -> None:
         super().__init__()
         self.conductor, self.searcher = conductor, searcher
-        self.give_up, self.view = give_up, view
+        self.give_up, self.view, self.spent = give_up, view, spent
         self.faults = Faults()
         self.failure: str | None = None
 
@@ -46,6 +49,8 @@ class TaskScheduler(TrialScheduler):
             return str(self.STOP)
         row = {name.removeprefix("row/"): value for name, value in result.items() if name.startswith("row/")}
         self.view.epoch(task, row)
+        if over := self.spent.over():
+            self.conductor.stop(over)
         stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"])
         for other, verdict in stops.items():
             self._halt(other, verdict)
@@ -65,10 +70,10 @@ class TaskScheduler(TrialScheduler):
         status: Status,
         score: float | None = None,
         values: Sequence[float] = (),
-        note: str = "",
+        **extra: Any,
     ) -> None:
         self.view.end(task, status, score)
-        self.conductor.ended(task, status, score, values, note)
+        self.conductor.ended(task, status, score, values, **self.spent.end(task), **extra)
 
     def _stop_trial(self, tune_controller: Any, task: Task) -> None:
         """The worker goes on to the end of its epoch; what it reports then is not heard any more."""
@@ -80,7 +85,8 @@ class TaskScheduler(TrialScheduler):
         if end["status"] == "failed":
             self._failed(task, end["signature"], end["error"])
         else:
-            self._tell_end(task, end["status"], end["score"], end["values"] or ())
+            figures = {name: end[name] for name in FIGURES}
+            self._tell_end(task, end["status"], end["score"], end["values"] or (), figures=figures)
 
     def _failed(self, task: Task, signature: str, error: str) -> None:
         retries = self.conductor.configuration_of(task).train.retries
@@ -125,7 +131,7 @@ class TaskScheduler(TrialScheduler):
                 self._tell_end(task, "interrupted")
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        pass
+        self.spent.start(self.searcher.tasks[trial.trial_id])
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Whatever Tune stopped without the race's word (a closing search) goes on another time."""

@@ -17,6 +17,7 @@ import torch
 
 from engine import objective
 from engine.data.cases import Pack
+from engine.data.preprocess import training_scale
 from engine.metrics.fold import fold_metrics
 from engine.results import FoldResult, RunPaths, parquet_bytes, write_result
 from engine.storage import Storage
@@ -57,6 +58,7 @@ class FoldRun:
         self.train = self.configuration.train
         self.parts = Parts.of(job.fold, pack)
         self.images = prepared(pack, self.configuration.preprocess, self.parts.train)
+        self.scale = training_scale(pack.images, self.configuration.preprocess, self.parts.train)
         self.started = time.time()
         self.epoch, self.best_epoch, self.best, self.seconds = 0, 0, -math.inf, 0.0
         self.values: list[float] = []
@@ -141,7 +143,7 @@ class FoldRun:
     def _save(self, improved: bool) -> None:
         """The best before the last: whoever resumes from the last finds the best it speaks of."""
         if improved:
-            state = {"model": self.network.model.state_dict(), "epoch": self.epoch}
+            state = {"model": self.network.model.state_dict(), "epoch": self.epoch, "scale": self.scale}
             checkpoint.save(self.storage, self._path("best"), state)
         progress = {name: getattr(self, name) for name in PROGRESS} | {"address": self.job.address}
         checkpoint.save(

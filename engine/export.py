@@ -1,0 +1,98 @@
+"""The picked networks for use without sonotune: state dicts, a description, torch.export and ONNX."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine import __version__
+from engine.ensemble import Ensemble, Picked
+from engine.errors import SonotuneError
+
+SCHEMA = 1
+PROGRAM, ONNX = "ensemble.pt2", "ensemble.onnx"
+
+
+class Plain(nn.Module):
+    """The ensemble with only the outputs that it has, as programs expect them."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.ensemble = ensemble
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part for part in self.ensemble(images) if part is not None)
+
+
+@dataclass(frozen=True)
+class Exported:
+    files: tuple[Path, ...]
+    outputs: tuple[str, ...]
+
+
+def export(picked: Picked, to: Path) -> Exported:
+    """Into an empty folder: files of two exports do not mix."""
+    if to.exists() and any(to.iterdir()):
+        raise SonotuneError(f"{to} is not empty; export into a new folder")
+    (to / "weights").mkdir(parents=True, exist_ok=True)
+    for name, member in zip(picked.ensemble.names, picked.ensemble.ordered, strict=True):
+        torch.save(member.network.state_dict(), to / "weights" / f"{name}.pt")
+    example = _example(picked)
+    outputs = _outputs(picked.ensemble, example)
+    _write_program(picked.ensemble, example, outputs, to)
+    text = json.dumps(describe(picked, outputs), indent=1) + "\n"
+    (to / "spec.json").write_text(text, encoding="utf-8")
+    return Exported(tuple(sorted(path for path in to.rglob("*") if path.is_file())), outputs)
+
+
+def describe(picked: Picked, outputs: tuple[str, ...]) -> dict[str, Any]:
+    """All that it takes to feed the networks and to read what they say."""
+    scales = {
+        name: {"mean": member.mean.flatten().tolist(), "deviation": member.deviation.flatten().tolist()}
+        for name, member in zip(picked.ensemble.names, picked.ensemble.ordered, strict=True)
+    }
+    return {
+        "schema": SCHEMA,
+        "sonotune": __version__,
+        "config_id": picked.config_id,
+        "configuration": picked.configuration.record(),
+        "classes": list(picked.data.classes),
+        "input": {
+            "shape": ["batch", picked.input.channels, picked.data.size, picked.data.size],
+            "aspect": picked.data.aspect,
+            "preprocess": picked.input.model_dump(mode="json"),
+        },
+        "outputs": list(outputs),
+        "members": scales,
+    }
+
+
+def _example(picked: Picked) -> Tensor:
+    """Two images, as a batch of one would be taken for a constant."""
+    shape = (2, picked.input.channels, picked.data.size, picked.data.size)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _outputs(ensemble: Ensemble, example: Tensor) -> tuple[str, ...]:
+    with torch.no_grad():
+        said = ensemble(example)
+    return tuple(name for name in said._fields if getattr(said, name) is not None)
+
+
+def _write_program(ensemble: Ensemble, example: Tensor, outputs: tuple[str, ...], to: Path) -> None:
+    try:
+        import onnxscript  # noqa: F401 - torch writes ONNX with it
+    except ImportError as error:
+        raise SonotuneError(
+            "ONNX needs two packages more; install them: pip install onnx onnxscript"
+        ) from error
+    batch = {0: torch.export.Dim("batch", min=1)}
+    with torch.no_grad():
+        program = torch.export.export(Plain(ensemble).eval(), (example,), dynamic_shapes=(batch,))
+    torch.export.save(program, to / PROGRAM)
+    onnx = torch.onnx.export(program, input_names=["images"], output_names=list(outputs), verbose=False)
+    assert onnx is not None
+    onnx.save(to / ONNX)

@@ -1,0 +1,27 @@
+"""A picture for a person: the outline of the lesion on the image, and where the class was seen beside it."""
+
+import cv2
+import numpy as np
+
+OUTLINE = (80, 220, 80)  # blue, green, red
+STRENGTH = 0.45  # of the heat over the image
+
+
+def overlay(grey: np.ndarray, mask: np.ndarray | None, heat: np.ndarray | None) -> np.ndarray:
+    """grey: uint8 [h, w], mask: 0/1 [h, w], heat: 0..1 [h, w] -> uint8 [h, w or 2w, 3]"""
+    panels = [outlined(grey, mask)] + ([] if heat is None else [heated(grey, heat)])
+    return np.hstack(panels)
+
+
+def outlined(grey: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    picture = cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_GRAY2BGR)
+    if mask is not None:
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, outlines, -1, OUTLINE, max(1, round(max(grey.shape) / 256)))
+    return picture
+
+
+def heated(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    colours = cv2.applyColorMap((heat.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    below = cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_GRAY2BGR)
+    return cv2.addWeighted(below, 1 - STRENGTH, colours, STRENGTH, 0)

@@ -17,6 +17,7 @@ from engine.conductor import Conductor
 from engine.data.cases import Pack
 from engine.data.load import default_cache, load
 from engine.driver import resources as shares
+from engine.driver import tracking
 from engine.driver.cluster import connected
 from engine.driver.live import View
 from engine.driver.schedule import TaskScheduler
@@ -62,6 +63,7 @@ def search(
     `trainable` lets a benchmark sleep in the place of training.
     """
     storage = folder.new(location)
+    tracking.require(study.fixed.tracking, storage)
     pack = load(study.fixed.data, default_cache(), _progress(console))
     manifest = make_folds(pack, study.fixed.folds)
     check_study(study, pack)
@@ -131,9 +133,10 @@ class Session:
         cluster = ray.cluster_resources()
         share = shares.share(self.study.fixed.resources, cluster)
         count = shares.slots(self.study.fixed.resources, share, cluster)
-        with View(self.conductor, self.shared.manifest.names, count, console) as view:
+        names = self.shared.manifest.names
+        with View(self.conductor, names, count, console) as view, self._tracking() as trackers:
             searcher = TaskSearcher(self.conductor, lambda: count)
-            scheduler = TaskScheduler(self.conductor, searcher, self._give_up, view)
+            scheduler = TaskScheduler(self.conductor, searcher, self._give_up, (view, trackers))
             with _interruptible(searcher, console):
                 self._fit(searcher, scheduler, share, scratch)
         self._sweep()
@@ -141,6 +144,10 @@ class Session:
             raise searcher.error
         reason = self.conductor.done or self.conductor.race.stopped or "stopped by its user"
         return Outcome(reason, searcher.closing, scheduler.failure)
+
+    def _tracking(self) -> tracking.Tracking:
+        fixed = self.study.fixed
+        return tracking.start(fixed.tracking, self.storage, fixed.study, self.conductor.configuration_of)
 
     def _fit(
         self, searcher: TaskSearcher, scheduler: TaskScheduler, share: shares.Share, scratch: Path

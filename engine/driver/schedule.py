@@ -9,8 +9,8 @@ from ray.tune.schedulers import TrialScheduler
 
 from engine.conductor import Conductor
 from engine.driver.faults import Faults
-from engine.driver.live import View
 from engine.driver.search import TaskSearcher
+from engine.driver.tracking import Listener
 from engine.race.events import Status
 from engine.race.race import Freeze
 from engine.race.race import Verdict as RaceVerdict
@@ -27,11 +27,11 @@ class TaskScheduler(TrialScheduler):
         conductor: Conductor,
         searcher: TaskSearcher,
         give_up: Callable[[Task, str], None],
-        view: View,
+        listeners: Sequence[Listener],
     ) -> None:
         super().__init__()
         self.conductor, self.searcher = conductor, searcher
-        self.give_up, self.view = give_up, view
+        self.give_up, self.listeners = give_up, listeners
         self.faults = Faults()
         self.failure: str | None = None
 
@@ -45,7 +45,8 @@ class TaskScheduler(TrialScheduler):
             self._ended(task, {k.removeprefix("end/"): v for k, v in result.items() if k.startswith("end/")})
             return str(self.STOP)
         row = {name.removeprefix("row/"): value for name, value in result.items() if name.startswith("row/")}
-        self.view.epoch(task, row)
+        for listener in self.listeners:
+            listener.epoch(task, row)
         stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"])
         for other, verdict in stops.items():
             self._halt(other, verdict)
@@ -67,7 +68,8 @@ class TaskScheduler(TrialScheduler):
         values: Sequence[float] = (),
         note: str = "",
     ) -> None:
-        self.view.end(task, status, score)
+        for listener in self.listeners:
+            listener.end(task, status, score)
         self.conductor.ended(task, status, score, values, note)
 
     def _stop_trial(self, tune_controller: Any, task: Task) -> None:

@@ -38,6 +38,7 @@ def document(workers: int = 2, **sections: Any) -> dict[str, Any]:
         "model": {"name": "unet_mtl", "width": 4, "depth": 2},
         "train": {"epochs": 3, "batch": 8, "lr": {"loguniform": [1e-4, 1e-2]}},
         "search": {"sampler": "random", "configs": 3},
+        "race": {"rule": "none"},
         "resources": {"workers": workers, "device": "cpu"},
         **sections,
     }

@@ -17,6 +17,7 @@ from engine.conductor import Conductor
 from engine.data.cases import Pack
 from engine.data.load import default_cache, load
 from engine.driver import resources as shares
+from engine.driver import tracking
 from engine.driver.budget import Spent
 from engine.driver.cluster import connected
 from engine.driver.disk import Keeper
@@ -66,6 +67,7 @@ def search(
     `trainable` lets a benchmark sleep in the place of training.
     """
     storage = folder.new(location)
+    tracking.require(study.fixed.tracking, storage)
     pack = load(study.fixed.data, default_cache(), _progress(console))
     manifest = make_folds(pack, study.fixed.folds)
     check_study(study, pack)
@@ -87,7 +89,7 @@ def resume(
     storage = folder.existing(location)
     with hold(storage) as held, _logging(storage):
         journal = Journal(storage, guard=held.check)
-        for warning in (*journal.warnings, *([held.taken_over] if held.taken_over else [])):
+        for warning in (*journal.warnings, *_left_by(held.taken_over)):
             console.print(warning, style="yellow", markup=False, soft_wrap=True)
         folder.check_document(storage, journal)
         study = folder.change(storage, journal, changes or {})
@@ -124,7 +126,13 @@ class Session:
         self.reuse = [open_storage(place) for place in reuse]
         sampler = Sampler(fixed.search, study.space, fixed.seed, first=study.first)
         race = Race(
-            fixed.race, manifest.names, fixed.search.configs, fixed.seed, len(objectives(fixed.search))
+            fixed.race,
+            manifest.names,
+            fixed.search.configs,
+            fixed.seed,
+            len(objectives(fixed.search)),
+            pick=fixed.select.rule,
+            learns=sampler.learns,
         )
         mirror = Mirror(storage, study.name, study.space, fixed.search.directions, fixed.search.objectives)
         self.conductor = Conductor(study, sampler, race, journal, self._past, mirror=mirror)
@@ -144,10 +152,13 @@ class Session:
         share = shares.share(self.study.fixed.resources, cluster)
         count = shares.slots(self.study.fixed.resources, share, cluster)
         keeper = Keeper(self.storage, self.conductor, self.study.fixed.resources.keep_configurations)
-        with View(self.conductor, self.shared.manifest.names, count, console) as view:
+        names = self.shared.manifest.names
+        with View(self.conductor, names, count, console) as view, self._tracking() as trackers:
             searcher = TaskSearcher(self.conductor, lambda: count)
             spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)
-            scheduler = TaskScheduler(self.conductor, searcher, self._give_up, view, spent, keeper)
+            scheduler = TaskScheduler(
+                self.conductor, searcher, self._give_up, (view, trackers), spent, keeper
+            )
             try:
                 with _interruptible(searcher, console):
                     self._fit(searcher, scheduler, share, scratch)
@@ -158,6 +169,10 @@ class Session:
             raise searcher.error
         reason = self.conductor.done or self.conductor.race.stopped or "stopped by its user"
         return Outcome(reason, searcher.closing, scheduler.failure)
+
+    def _tracking(self) -> tracking.Tracking:
+        fixed = self.study.fixed
+        return tracking.start(fixed.tracking, self.storage, fixed.study, self.conductor.configuration_of)
 
     def _fit(
         self, searcher: TaskSearcher, scheduler: TaskScheduler, share: shares.Share, scratch: Path
@@ -237,6 +252,10 @@ def _logging(storage: Storage) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def _left_by(holder: str | None) -> list[str]:
+    return [f"{holder} did not let go of this run and is gone; its lock is taken over"] if holder else []
 
 
 def _say_warm(console: Console, notes: Sequence[str], counts: tuple[int, int]) -> None:

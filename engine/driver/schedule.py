@@ -11,8 +11,8 @@ from engine.conductor import Conductor
 from engine.driver.budget import Spent
 from engine.driver.disk import Keeper
 from engine.driver.faults import Faults
-from engine.driver.live import View
 from engine.driver.search import TaskSearcher
+from engine.driver.tracking import Listener
 from engine.past import FIGURES
 from engine.race.events import Status
 from engine.race.race import Freeze
@@ -30,13 +30,13 @@ class TaskScheduler(TrialScheduler):
         conductor: Conductor,
         searcher: TaskSearcher,
         give_up: Callable[[Task, str], None],
-        view: View,
+        listeners: Sequence[Listener],
         spent: Spent,
         keeper: Keeper,
     ) -> None:
         super().__init__()
         self.conductor, self.searcher = conductor, searcher
-        self.give_up, self.view, self.spent, self.keeper = give_up, view, spent, keeper
+        self.give_up, self.listeners, self.spent, self.keeper = give_up, listeners, spent, keeper
         self.faults = Faults()
         self.failure: str | None = None
 
@@ -50,7 +50,8 @@ class TaskScheduler(TrialScheduler):
             self._ended(task, {k.removeprefix("end/"): v for k, v in result.items() if k.startswith("end/")})
             return str(self.STOP)
         row = {name.removeprefix("row/"): value for name, value in result.items() if name.startswith("row/")}
-        self.view.epoch(task, row)
+        for listener in self.listeners:
+            listener.epoch(task, row)
         if over := self.spent.over():
             self.conductor.stop(over)
         stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"])
@@ -74,7 +75,8 @@ class TaskScheduler(TrialScheduler):
         values: Sequence[float] = (),
         **extra: Any,
     ) -> None:
-        self.view.end(task, status, score)
+        for listener in self.listeners:
+            listener.end(task, status, score)
         self.conductor.ended(task, status, score, values, **self.spent.end(task), **extra)
         self.keeper.ended(task.key)
 

@@ -187,9 +187,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     numerics = resolve(Resources(threads=given.threads))
     print(f"{numerics.device}, ours in {numerics.auto_precision}, plain in float32, {given}")
-    print(
-        "| row | ours, images/s | plain, images/s | ratio | by CPU time | training | validation | checkpoint |"
-    )
+    print("| row | ours, images/s | plain, images/s | ratio | by CPU | training | validation | checkpoint |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as place:
         for name in given.row or ROWS:

@@ -40,8 +40,9 @@ SWEEPS: list[tuple[str, str, tuple[float, ...]]] = [
     ("none", "delta", (0.1,)),
 ]
 SLOW = ("optuna-wilcoxon", "none", "asha-pooled")  # a few orders tell all there is to tell
-FIELDS = ["table", "rule", "knob", "value", "slots", "audit", "repeats", "spent", "wall", "regret", "regret_se",
-          "wrong", "best_lost", "complete", "test_regret", "audited", "audit_wrong", "seconds"]  # fmt: skip
+KEYS = ("table", "rule", "knob", "value", "slots", "audit")
+FIGURES = ("spent", "wall", "regret", "wrong", "best_lost", "complete", "test_regret")
+FIELDS = (*KEYS, "repeats", *FIGURES, "regret_se", "audited", "audit_wrong", "seconds")
 
 
 def generated(seed: int, configs: int = 200, folds: int = 5, epochs: int = 30) -> Table:
@@ -94,13 +95,13 @@ def measure(table: Table, args: argparse.Namespace, done: set[tuple[str, ...]], 
 
 
 def point(table: Table, key: tuple[str, ...], args: argparse.Namespace) -> dict[str, Any]:
-    name, rule, knob, value, slots, audit = key
+    name, rule, knob, value, slots, _ = key
     number: float = int(float(value)) if knob == "min_epochs" else float(value)
     settings = spec.Race.model_validate({"rule": "none", "audit": args.audit, knob: number})
     repeats = min(args.repeats, 20) if rule in SLOW else args.repeats
     begun = time.monotonic()
     outcomes = simulate(table, maker(rule, settings), repeats, int(slots), args.seed, OVERHEAD)
-    row = dict(zip(FIELDS[:6], key, strict=True)) | summary(outcomes)
+    row = dict(zip(KEYS, key, strict=True)) | summary(outcomes)
     row |= {"repeats": repeats, "seconds": round((time.monotonic() - begun) / repeats, 3)}
     print(f"{name:14} {rule:16} {knob}={value:6} slots={slots:3} spent {row['spent']:.3f} "
           f"regret {row['regret']:.3f} wrong {row['wrong']:.3f}", flush=True)  # fmt: skip
@@ -111,7 +112,7 @@ def finished(path: Path) -> set[tuple[str, ...]]:
     if not path.exists():
         return set()
     with path.open() as handle:
-        return {tuple(row[name] for name in FIELDS[:6]) for row in csv.DictReader(handle)}
+        return {tuple(row[name] for name in KEYS) for row in csv.DictReader(handle)}
 
 
 def main() -> None:

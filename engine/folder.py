@@ -5,7 +5,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,10 +19,13 @@ from engine.manifest import Manifest
 from engine.results import RunPaths
 from engine.spec import text
 from engine.spec.load import study_of
-from engine.spec.study import Study
+from engine.spec.overrides import set_path
+from engine.spec.study import Study, short_hash
 from engine.storage import Storage, open_storage
 
 SCHEMA = 1
+CHANGEABLE = ("search.configs", "search.budget", "resources")
+TRIAL = "writable"
 PACKAGES = ("torch", "ray", "optuna", "monai", "albumentations", "numpy", "pyarrow", "scikit-learn", "scipy")
 
 
@@ -32,6 +36,7 @@ class Head:
     fingerprint: str
     folds: str
     numerics: Mapping[str, Any]
+    study: str = ""  # hash of study.yaml's content
     schema: int = SCHEMA
     version: str = __version__
 
@@ -47,21 +52,39 @@ def new(location: str) -> Storage:
             f"{location} holds a run already; go on with `sonotune resume {location}`, "
             "or choose another --run"
         )
-    try:
-        storage.write(RunPaths.log, b"")
-    except OSError as error:
-        raise SonotuneError(
-            f"cannot write into {location}: {error.strerror or error}; choose another --run"
-        ) from error
+    place = storage.local()
+    if place and place.is_file():
+        raise SonotuneError(f"{location} is a file; a run needs a folder, choose another --run")
+    _try_to_write(storage)
     return storage
 
 
-def begin(storage: Storage, study: Study, manifest: Manifest, head: Head, command: str) -> Journal:
+def _try_to_write(storage: Storage) -> None:
+    """Rights and room are asked for before the data is read; a study refused later leaves nothing behind."""
+    place = storage.local()
+    made = [folder for folder in (place, *place.parents) if not folder.exists()] if place else []
+    try:
+        storage.write(TRIAL, b"sonotune\n")
+        storage.delete(TRIAL)
+    finally:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def begin(
+    storage: Storage,
+    study: Study,
+    manifest: Manifest,
+    head: Head,
+    command: str,
+    guard: Callable[[], None] = lambda: None,
+) -> Journal:
     """The study is written last but for the journal: a folder without it never was a run."""
     storage.write(RunPaths.folds, manifest.to_json().encode())
     storage.write(RunPaths.provenance, provenance(head, command))
     storage.write(RunPaths.study, text.dump(dict(study.document)).encode())
-    journal = Journal(storage)
+    journal = Journal(storage, guard=guard)
     journal.append(head.record())
     journal.commit()
     return journal
@@ -74,16 +97,50 @@ def existing(location: str) -> Storage:
     return storage
 
 
-def study_in(storage: Storage, changes: Mapping[str, Any] | None = None) -> Study:
-    name = f"{storage.location}/{RunPaths.study}"
-    document = text.mapping(storage.read(RunPaths.study).decode(), name)
-    for section, values in (changes or {}).items():
-        document[section] = (document.get(section) or {}) | values
-    return study_of(document, name)
+def document_in(storage: Storage) -> dict[str, Any]:
+    return text.mapping(storage.read(RunPaths.study).decode(), f"{storage.location}/{RunPaths.study}")
+
+
+def study_in(storage: Storage) -> Study:
+    return study_of(document_in(storage), f"{storage.location}/{RunPaths.study}")
+
+
+def check_document(storage: Storage, journal: Journal) -> None:
+    """A study changed by hand would make earlier decisions wrong; what may change goes through --extend."""
+    known = [r["study"] for r in journal.records if r["event"] in ("study", "changed") and r.get("study")]
+    if known and short_hash(document_in(storage)) != known[-1]:
+        raise SonotuneError(
+            f"{RunPaths.study} was edited after the run began; put the old text back and use "
+            f"`sonotune resume --extend`, which changes {', '.join(CHANGEABLE)}"
+        )
+
+
+def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> Study:
+    """Lays the changes over the study, once the new study is known to be sound."""
+    document = document_in(storage)
+    for path, value in changes.items():
+        if not path.startswith(CHANGEABLE):
+            raise SonotuneError(f"{path} cannot change within a run; only {', '.join(CHANGEABLE)} can")
+        set_path(document, path, value)
+    study = study_of(document, f"{storage.location}/{RunPaths.study}")
+    if changes:
+        journal.append({"event": "changed", "changes": dict(changes), "study": short_hash(document)})
+        journal.commit()
+        storage.write(RunPaths.study, text.dump(document).encode())
+    return study
 
 
 def manifest_in(storage: Storage) -> Manifest:
-    return Manifest.from_json(storage.read(RunPaths.folds).decode(), f"{storage.location}/{RunPaths.folds}")
+    return Manifest.from_json(_text_in(storage, RunPaths.folds), f"{storage.location}/{RunPaths.folds}")
+
+
+def _text_in(storage: Storage, path: str) -> str:
+    try:
+        return storage.read(path).decode()
+    except FileNotFoundError:
+        raise SonotuneError(f"{storage.location} has lost its {path}; put it back to go on") from None
+    except UnicodeDecodeError as error:
+        raise SonotuneError(f"{storage.location}/{path} is not text; it is damaged, put it back") from error
 
 
 def head_of(journal: Journal) -> Head:

@@ -88,7 +88,7 @@ class LocalStorage(Storage):
         self._try("write", path, lambda: _replace(self.root / path, data))
 
     def exists(self, path: str) -> bool:
-        return (self.root / path).exists()
+        return self._try("look at", path, (self.root / path).exists)
 
     def list(self, folder: str) -> list[str]:
         inside = self.root / folder

@@ -48,18 +48,9 @@ def _cube(rows: Sequence[Sequence[FoldResult]], split: str, names: Sequence[str]
     cube = np.full((len(rows), folds, len(names)), np.nan)
     for c, row in enumerate(rows):
         for f, result in enumerate(row):
-            known = getattr(result, split)
-            cube[c, f] = [_number(_value(result, known, split, name)) for name in names]
+            known = {"score": result.score if split == "validation" else None} | dict(getattr(result, split))
+            cube[c, f] = [known.get(name) for name in names]  # None becomes NaN
     return cube
-
-
-def _value(result: FoldResult, known: Mapping[str, float], split: str, name: str) -> float | None:
-    """The objective is a figure of validation like the others; on test nobody computed it."""
-    return result.score if name == "score" and split == "validation" else known.get(name)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def ratios(run: Run) -> dict[str, float]:

@@ -5,13 +5,14 @@ from typing import Any
 
 from reports import boards, configs, cost, importance, learning, pareto, parts, pictures, published, racing
 from reports import slices as slicing
+from reports.aggregate import frame
 from reports.choose import metrics_of
 from reports.diagnosis import plain_table
 from reports.load import Run
 from reports.measures import higher_is_better, label
 from reports.sections import Facts, Section, Text
 from reports.study import Study
-from reports.tables import Table
+from reports.tables import Sheet, Table
 
 SLICES = 9
 
@@ -20,7 +21,7 @@ def board(study: Study) -> Section:
     between = [parts.intervals(study)] if study.pick else []
     blocks = [boards.board_table(study.run, study.known), *between,
               boards.fold_table(study.run, study.known)]  # fmt: skip
-    aggregate = plain_table("aggregate", "All figures", boards.all_rows(study.known, study.select.confidence))
+    aggregate = Sheet("aggregate", frame(study.known, study.select.confidence))
     return Section("leaderboard", "Leaderboard", blocks, [aggregate])
 
 

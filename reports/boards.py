@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reports.aggregate import Figures, frame, leaderboard, summarise
+from reports.aggregate import Figures, leaderboard, summarise
 from reports.load import SPLITS, Config, Problem, Run
 from reports.measures import higher_is_better, inside, label, leading
 from reports.tables import Column, Table
@@ -159,11 +159,6 @@ def interval_table(known: Figures, config: str, confidence: float, name: str = "
     note = ("The error of the mean is Nadeau and Bengio's: folds share training cases, so the plain "
             "std/√n is too small. The interval is mean ± t(n − 1) × that error.")  # fmt: skip
     return Table(name, f"Figures of {config}", columns, rows, note)
-
-
-def all_rows(known: Figures, confidence: float) -> list[dict[str, Any]]:
-    """Every figure of every complete configuration: what all other tables of means are cut from."""
-    return frame(known, confidence).to_pylist()
 
 
 def problem_table(run: Run, problems: Sequence[Problem]) -> Table:

@@ -10,7 +10,7 @@ from reports import background, parts
 from reports.load import Run
 from reports.sections import Section
 from reports.study import Study, study_of
-from reports.tables import Table
+from reports.tables import Sheet, Table
 from reports.warn import warnings_of
 
 
@@ -23,7 +23,7 @@ class Report:
     extra: dict[str, Any]  # what `summary.json` says beyond its fixed part
 
     @property
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[Table | Sheet]:
         return [table for section in self.sections for table in section.tables]
 
 

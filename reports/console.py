@@ -16,7 +16,7 @@ NARROW = ("rank", "config_id", "status", "validation_score_mean", "test_dice_mea
 def console(report: Report, out: Console | None = None) -> None:
     """The leaderboard, what is wrong, the pick and why. Names come from anywhere, so they are escaped."""
     out = out or Console()
-    board = next((table for table in report.tables if table.name == "leaderboard"), None)
+    board = next((t for t in report.tables if isinstance(t, Table) and t.name == "leaderboard"), None)
     if board and board.rows:
         out.print(grid(board, NARROW))
         if len(board.rows) > ROWS:

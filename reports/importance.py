@@ -10,6 +10,7 @@ from reports.configs import Row, is_log, is_number, parameters
 from reports.draw import SERIES, Canvas, Figure, draw
 from reports.tables import Column, Table
 
+TREES = 32
 ENOUGH = 6  # complete configurations below which importance is noise
 
 
@@ -33,7 +34,7 @@ def importance(rows: Sequence[Row], seed: int = 0) -> list[Row]:
                     value=row["score_mean"],
                 )
             )
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=seed)
     found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return [{"parameter": name, "importance": float(share)} for name, share in found.items()]
 

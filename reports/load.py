@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ from engine.storage import Storage, open_storage
 from engine.task import Task
 from reports.events import config_of, configurations, kind_of
 
+READERS = 4
 SPLITS = ("validation", "test")
 
 
@@ -197,22 +199,23 @@ def _journal_files(storage: Storage) -> list[str]:
 
 
 def _results(storage: Storage, problems: list[Problem]) -> list[FoldResult]:
-    found: list[FoldResult] = []
-    for key in storage.list(RunPaths.results):
-        for fold in storage.list(f"{RunPaths.results}/{key}"):
-            task = Task(key, fold)
-            try:
-                result = read_result(storage, task)
-            except (SonotuneError, TypeError, AttributeError, OSError) as error:
-                problems.append(Problem(RunPaths.result(task), str(error)))
-                continue
-            if result is None:
-                continue
-            if bad := damaged_files(storage, task, result):
-                problems.append(Problem(RunPaths.result(task), f"{', '.join(bad)} missing or damaged"))
-            else:
-                found.append(result)
-    return found
+    """Every sound result; reading and checking wait on the disk or the store, so several do it at once."""
+    keys = storage.list(RunPaths.results)
+    tasks = [Task(key, fold) for key in keys for fold in storage.list(f"{RunPaths.results}/{key}")]
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(lambda task: _sound(storage, task), tasks))
+    problems += [one for one in found if isinstance(one, Problem)]
+    return [one for one in found if isinstance(one, FoldResult)]
+
+
+def _sound(storage: Storage, task: Task) -> FoldResult | Problem | None:
+    """None when the fold has not ended."""
+    try:
+        result = read_result(storage, task)
+        bad = damaged_files(storage, task, result) if result else []
+    except (SonotuneError, TypeError, AttributeError, OSError) as error:
+        return Problem(RunPaths.result(task), str(error))
+    return Problem(RunPaths.result(task), f"{', '.join(bad)} missing or damaged") if bad else result
 
 
 def _fold_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.draw import Figure
-from reports.tables import Table
+from reports.tables import Sheet, Table
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ class Section:
     id: str
     title: str
     blocks: Sequence[Block]
-    data: Sequence[Table] = ()  # tables behind the drawings, as CSV only
+    data: Sequence[Table | Sheet] = ()  # tables behind the drawings, as CSV only
 
     @property
     def shown(self) -> list[Table]:
         return [block for block in self.blocks if isinstance(block, Table)]
 
     @property
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[Table | Sheet]:
         return [*self.shown, *self.data]
 
     @property

@@ -4,6 +4,7 @@ Everything per case is computed on these arrays at once; no loop ever runs over 
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from reports.load import Problem, Run
 CLASS_COLUMNS = ("predicted", "refined_predicted")
 MASK_COLUMNS = ("tp", "fp", "fn", "dice", "iou", "hd95", "asd")
 NUMBERS = (*MASK_COLUMNS, *(f"refined_{name}" for name in MASK_COLUMNS))
+READERS = 4  # decoding Parquet lets other threads run, and an object store answers slowly
 WHO = ("case", "cluster", "label")
 
 
@@ -52,23 +54,29 @@ class Stack:
 def read(run: Run, split: str, configs: Sequence[str] | None = None) -> Stack:
     """Complete configurations only; one whose rows are not those of the others is left out and listed."""
     wanted = tuple(configs if configs is not None else (c.id for c in run.complete))
-    problems: list[Problem] = []
     who = _who(run, wanted, split)
     if who is None:
         return _empty(run)
     rows, folds = who
     bounds = np.searchsorted(folds, np.arange(len(run.folds) + 1))
-    kept: list[str] = []
     columns = {name: np.full((len(wanted), len(folds)), np.nan) for name in NUMBERS}
     columns |= {name: np.full((len(wanted), len(folds)), -1, np.int8) for name in CLASS_COLUMNS}
     chances = np.full((len(wanted), len(folds), len(run.classes)), np.nan)
-    for config in wanted:
+
+    def fill(at: int) -> Problem | None:
         try:
-            _fill(run, config, split, rows, bounds, len(kept), columns, chances)
-            kept.append(config)
+            _fill(run, wanted[at], split, rows, bounds, at, columns, chances)
         except (ValueError, OSError, KeyError) as error:
-            problems.append(Problem(f"results/{config}", f"its {split} cases cannot be compared: {error}"))
-    return _stack(run, tuple(kept), rows, folds, columns, chances, tuple(problems))
+            return Problem(f"results/{wanted[at]}", f"its {split} cases cannot be compared: {error}")
+        return None
+
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(fill, range(len(wanted))))
+    good = [at for at, problem in enumerate(found) if problem is None]
+    if len(good) < len(wanted):
+        columns, chances = {name: values[good] for name, values in columns.items()}, chances[good]
+    problems = tuple(problem for problem in found if problem)
+    return _stack(run, tuple(wanted[at] for at in good), rows, folds, columns, chances, problems)
 
 
 def _who(run: Run, configs: Sequence[str], split: str) -> tuple[pa.Table, np.ndarray] | None:
@@ -129,8 +137,7 @@ def _stack(
         configs=kept, classes=run.classes, cases=cases,
         case=np.unique(cases, return_inverse=True)[1], cluster=cluster, cluster_names=names,
         label=_positions(rows["label"], pa.array(run.classes, pa.string())), fold=folds,
-        columns={name: values[: len(kept)] for name, values in columns.items()},
-        probabilities=chances[: len(kept)], problems=problems,
+        columns=columns, probabilities=chances, problems=problems,
     )  # fmt: skip
 
 

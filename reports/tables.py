@@ -8,6 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+
 Kind = Literal["text", "id", "status", "number", "count", "percent", "p", "seconds"]
 Row = Mapping[str, Any]
 
@@ -51,6 +55,25 @@ class Table:
             if column.better and len(self.rows) > 1:
                 found |= _ranked(column, self.rows)
         return found
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A long table for programs: never shown, written by Arrow."""
+
+    name: str
+    content: pa.Table
+
+    def csv(self) -> bytes:
+        """Undefined is empty, as in the other tables."""
+        columns = [_known(column) for column in self.content.columns]
+        sink = io.BytesIO()
+        arrow_csv.write_csv(pa.table(columns, names=self.content.column_names), sink)
+        return sink.getvalue()
+
+
+def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
 
 
 def _ranked(column: Column, rows: Sequence[Row]) -> dict[tuple[int, str], str]:

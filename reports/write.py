@@ -1,5 +1,7 @@
 """Writes a report beside its run: page, Markdown, summary, tables, figures."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 
 from engine.spec.select import Select
@@ -8,6 +10,7 @@ from reports.build import Report, build
 from reports.console import console
 from reports.latex import latex
 from reports.load import Run, load
+from reports.tables import Sheet, Table
 
 TEX_ROWS = 60  # of a table that the page does not show: longer ones are for programs
 
@@ -30,13 +33,17 @@ def write_run(
     return path
 
 
+def short(data: Sequence[Table | Sheet]) -> list[Table]:
+    return [table for table in data if isinstance(table, Table) and len(table.rows) <= TEX_ROWS]
+
+
 def save(report: Report, live: float | None = None) -> str:
     """The page comes last: who sees it finds everything that it links to."""
     storage = report.study.run.storage
     for table in report.tables:
         storage.write(f"report/tables/{table.name}.csv", table.csv())
     for section in report.sections:
-        for table in (*section.shown, *(t for t in section.data if len(t.rows) <= TEX_ROWS)):
+        for table in (*section.shown, *short(section.data)):
             storage.write(f"report/tables/{table.name}.tex", latex(table))
         for figure in section.figures:
             storage.write(f"report/figures/{figure.name}.svg", figure.svg.encode())

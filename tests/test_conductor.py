@@ -90,10 +90,10 @@ def test_a_run_killed_at_any_boundary_of_its_journal_decides_the_same(
         folder = tmp_path / str(cut)
         folder.mkdir()
         (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
+        trained_before = finished(journal(folder))
         again = conductor(folder, spec)
         again.replay(again.journal.records)
         again.resumed()
-        trained_before = finished(wanted[:cut])
         trained_now = list(play(again))
         assert not trained_before & set(trained_now)
         assert asked(journal(folder)) == asked(wanted)
@@ -161,7 +161,7 @@ def test_more_configurations_can_be_asked_for_later(tmp_path: Path) -> None:
     list(play(conductor(tmp_path, study(configs=2))))
     more = conductor(tmp_path, study(configs=5))
     more.replay(more.journal.records)
-    more.resumed(configs=5)
+    more.resumed()
     assert len({task.key for task in play(more)}) == 3
     assert len(more.entries) == 5
 

@@ -9,6 +9,7 @@ from engine.cli.listing import models, schema, spaces
 from engine.cli.predict import export, predict
 from engine.cli.report import report
 from engine.cli.search import resume, search
+from engine.cli.simulate import simulate
 from engine.cli.train import train
 
 app = typer.Typer(
@@ -33,6 +34,6 @@ def common(
     pass
 
 
-for command in (search, resume, report, check, train, predict, export, models, spaces, schema):
+for command in (search, resume, report, check, train, predict, export, simulate, models, spaces, schema):
     app.command()(command)
 app.add_typer(data, name="data")

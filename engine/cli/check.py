@@ -3,12 +3,13 @@
 from rich.console import Console
 
 from engine.cli.options import Profile, Set, Space
-from engine.spec.load import load
+from engine.spec.load import load, refuse_empty
 
 
 def check(space: Space, set_: Set = None, profile: Profile = None) -> None:
     """Validate a space, train one step of its smallest and largest model, project the search's cost."""
     study = load(space, profile, set_ or ())
+    refuse_empty(study)
     from engine.probe import probe
 
-    probe(study, Console())
+    probe(study, Console(soft_wrap=True))

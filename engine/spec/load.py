@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import many
+from engine.errors import SonotuneError, many
 from engine.spec import text
 from engine.spec.overrides import apply_overrides
 from engine.spec.problems import problems_of, unknown
@@ -19,6 +19,7 @@ from engine.spec.space import (
     kind_of,
     parse_distribution,
     walk,
+    without,
 )
 from engine.spec.study import Configuration, Fixed, Study
 
@@ -35,27 +36,42 @@ def load(path: Path, profile: str | None = None, overrides: Sequence[str] = ()) 
 def study_of(document: Mapping[str, Any], name: str) -> Study:
     """The study that a document describes, or one error that lists all that is wrong with it."""
     problems = [unknown(str(key), TOP) for key in document if key not in TOP]
-    problems += _misplaced(document) + _malformed(document)
+    misplaced = _misplaced(document)
     fixed, found = _fixed(document)
-    problems += found
-    if _malformed(document) or problems_in_shape(document):
-        raise many(name, problems + problems_in_shape(document))
-    space = Space.of(document)
-    problems += list(dict.fromkeys(_probe(space)))
+    problems += misplaced.values()
+    problems += [problem for problem in found if problem.partition(":")[0] not in misplaced]
+    unreadable = _malformed(document) | _out_of_shape(document)
+    space = Space.of(without(document, unreadable))
+    problems += [*unreadable.values(), *dict.fromkeys(_probe(space))]
     first, found = _first(document, space, fixed)
-    problems += found
     if problems or fixed is None:
         raise many(name, problems)
+    if found:
+        raise many(name, found)
     return Study(document, fixed, space, first)
 
 
-def problems_in_shape(document: Mapping[str, Any]) -> list[str]:
-    """Sections that are no mappings at all; nothing deeper can be said of them."""
-    return [
-        f"{key}: got {document[key]!r}; a section is a mapping of names to values"
-        for key in (*SEARCHABLE, VARIANTS)
-        if key in document and not isinstance(document[key], dict)
-    ]
+def refuse_empty(study: Study) -> None:
+    """One configuration may be trained on purpose; thirty of the same were not meant."""
+    configs = study.fixed.search.configs
+    if not study.space.dimensions and configs > 1:
+        raise SonotuneError(
+            f"study {study.name}: search.configs is {configs}, but there is nothing to search; give a leaf a "
+            "distribution such as {uniform: [0, 1]}, or train the one configuration: search.configs: 1"
+        )
+
+
+def _out_of_shape(document: Mapping[str, Any]) -> dict[str, str]:
+    """Sections that are no mappings at all, by path; nothing deeper can be said of them."""
+    variants = document.get(VARIANTS)
+    named = variants.items() if isinstance(variants, dict) else ()
+    places = [(key, document[key]) for key in (*SEARCHABLE, VARIANTS) if key in document]
+    places += [(f"{VARIANTS}.{name}", above) for name, above in named if above is not None]
+    return {
+        path: f"{path}: got {value!r}; it must be a mapping of names to values"
+        for path, value in places
+        if not isinstance(value, dict) or kind_of(value)
+    }
 
 
 def _fixed(document: Mapping[str, Any]) -> tuple[Fixed | None, list[str]]:
@@ -66,23 +82,25 @@ def _fixed(document: Mapping[str, Any]) -> tuple[Fixed | None, list[str]]:
         return None, problems_of(error, Fixed)
 
 
-def _misplaced(document: Mapping[str, Any]) -> list[str]:
+def _misplaced(document: Mapping[str, Any]) -> dict[str, str]:
+    """By path, so that nobody is told as well that a distribution is no number."""
     places = ", ".join(SEARCHABLE)
-    return [
-        f"{name}: {next(iter(node))} stands where nothing can be searched; distributions belong in {places}"
+    return {
+        path: f"{path}: {next(iter(node))} stands where nothing can be searched; "
+        f"distributions belong in {places}"
         for key in FIXED
-        for name, node, _ in walk(document.get(key), key)
-    ]
+        for path, node, _ in walk(document.get(key), key)
+    }
 
 
-def _malformed(document: Mapping[str, Any]) -> list[str]:
-    problems = []
+def _malformed(document: Mapping[str, Any]) -> dict[str, str]:
+    problems = {}
     for key in (*SEARCHABLE, VARIANTS):
         for name, node, _ in walk(document.get(key), key):
             try:
                 parse_distribution(node)
             except Malformed as error:
-                problems.append(f"{name}: {error}")
+                problems[name] = f"{name}: {error}"
     return problems
 
 
@@ -102,12 +120,12 @@ def _first(
     """The configurations to start with, as values of dimensions."""
     wanted = fixed.search.first if fixed else ()
     if wanted == "paper":
-        wanted = document.get("paper", ())
+        wanted = document.get("paper") or ()
         if not wanted:
             return (), ["search.first: is 'paper', but the space marks no configuration as `paper:`"]
-    listed = [wanted] if isinstance(wanted, dict) else list(wanted or ())
-    if not all(isinstance(one, dict) for one in listed):
-        return (), [f"search.first: got {wanted!r}; give 'paper' or a list of mappings from names to values"]
+    listed = [wanted] if isinstance(wanted, dict) else wanted
+    if not isinstance(listed, list | tuple) or not all(isinstance(one, dict) for one in listed):
+        return (), [f"paper: got {wanted!r}; give a mapping from names to values, or a list of such"]
     problems: list[str] = []
     starts = tuple(_start(one, space, problems) for one in listed)
     return starts, problems
@@ -126,6 +144,12 @@ def _start(given: Mapping[str, Any], space: Space, problems: list[str]) -> dict[
             problems.append(f"search.first: {name}: got {value!r}; it must lie in {known[full]}")
         else:
             start[full] = value
+    base = space.base(start)
+    problems += [
+        f"search.first: {name} does not exist beside the rest of {given}"
+        for name in start
+        if name not in base
+    ]
     return start
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.spec import text
-from engine.spec.space import kind_of
+from engine.spec.space import SEARCHABLE, VARIANTS, kind_of, sets
 
 
 def apply_overrides(
@@ -18,18 +18,29 @@ def apply_overrides(
         raise SonotuneError(
             "profiles: must map each profile's name to flat overrides such as train.epochs: 2"
         )
-    for path, value in _profile(profiles, profile):
+    for path, value in (*_profile(profiles, profile), *map(parse_override, overrides)):
         set_path(changed, path, value)
-    for path, value in map(parse_override, overrides):
-        set_path(changed, path, value)
+        _refuse_hidden(changed, path)
     return changed
 
 
-def parse_override(override: str) -> tuple[str, Any]:
+def _refuse_hidden(document: Mapping[str, Any], path: str) -> None:
+    """A common leaf that every variant sets itself would be overridden without any effect."""
+    variants = document.get(VARIANTS)
+    if path.split(".")[0] not in SEARCHABLE or not isinstance(variants, dict) or not variants:
+        return
+    if all(isinstance(above, dict) and sets(above, path) for above in variants.values()):
+        raise SonotuneError(
+            f"{path}: every variant sets it itself, so the common value has no effect; "
+            f"override {VARIANTS}.*.{path}"
+        )
+
+
+def parse_override(override: str, option: str = "--set", example: str = "loss.lambda=0.7") -> tuple[str, Any]:
     path, equals, value = override.partition("=")
     if not equals or not path.strip():
-        raise SonotuneError(f"--set {override!r}: must be PATH=VALUE, for instance --set loss.lambda=0.7")
-    return path.strip(), text.parse(value, f"--set {path.strip()}")
+        raise SonotuneError(f"{option} {override!r}: must be NAME=VALUE, for instance {option} {example}")
+    return path.strip(), text.parse(value, f"{option} {path.strip()}")
 
 
 def set_path(document: dict[str, Any], path: str, value: Any) -> None:
@@ -39,6 +50,8 @@ def set_path(document: dict[str, Any], path: str, value: Any) -> None:
 
 def _set(node: dict[str, Any], parts: list[str], value: Any, path: str) -> None:
     head, *rest = parts
+    if head == "*" and not node:
+        raise SonotuneError(f"{path}: there is nothing that `*` could stand for")
     for name in list(node) if head == "*" else [head]:
         if not rest:
             node[name] = value

@@ -7,9 +7,16 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+MOST_SHOWN = 80  # characters of a value in a message
+
 
 def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
-    return [_sentence(detail, model, prefix) for detail in error.errors(include_url=False)]
+    """One sentence for each place: where several kinds of value would do, their rules are joined."""
+    rules: dict[str, str] = {}
+    for detail in error.errors(include_url=False):
+        place, rule = _sentence(detail, model, prefix)
+        rules[place] = f"{rules[place]}, or {rule}" if place in rules else rule
+    return [place + rule for place, rule in rules.items()]
 
 
 def unknown(path: str, names: Iterable[str]) -> str:
@@ -21,15 +28,20 @@ def unknown(path: str, names: Iterable[str]) -> str:
     return f"{path}: there is no such name{hint} (valid here: {', '.join(known)})"
 
 
-def _sentence(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
+def _sentence(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> tuple[str, str]:
     location = _readable(detail["loc"], model)
     path = ".".join([*([prefix] if prefix else []), *map(str, location)])
     if detail["type"] == "extra_forbidden":
-        return unknown(path, _names_at(model, location[:-1]))
+        return unknown(path, _names_at(model, location[:-1])), ""
     if detail["type"] == "missing":
-        return f"{path}: is missing; it has no default"
-    rule = detail["msg"].removeprefix("Value error, ")
-    return f"{path}: got {detail['input']!r}; {rule[:1].lower()}{rule[1:]}"
+        return f"{path}: is missing; it has no default", ""
+    rule = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{path}: got {_shown(detail['input'])}; ", rule[:1].lower() + rule[1:]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
 def _readable(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int | str, ...]:

@@ -7,7 +7,7 @@ A dimension is named by the path of its leaf, branch names included: `model.acsn
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,10 +124,9 @@ def resolve(node: Any, params: Mapping[str, Scalar], path: str = "") -> Any:
         chosen = params[path]
         body = node.get("choice")
         if isinstance(body, dict):
-            return resolve(body[chosen], params, f"{path}.{chosen}")
-        return (
-            next((v for v in body if _as_scalar(v) == chosen), chosen) if isinstance(body, list) else chosen
-        )
+            below = next(v for name, v in body.items() if str(name) == chosen)
+            return resolve(below, params, f"{path}.{chosen}")
+        return _chosen_of(body, chosen) if isinstance(body, list) else chosen
     if isinstance(node, dict):
         return {k: resolve(v, params, f"{path}.{k}" if path else str(k)) for k, v in node.items()}
     return node
@@ -138,6 +137,18 @@ def merge(below: Any, above: Any) -> Any:
     if isinstance(below, dict) and isinstance(above, dict) and not (kind_of(below) or kind_of(above)):
         return below | {key: merge(below.get(key), value) for key, value in above.items()}
     return above
+
+
+def without(node: Any, paths: Container[str], path: str = "") -> Any:
+    """The tree without what lies at some paths, so that the rest of a faulty document can be looked at."""
+    if not isinstance(node, dict):
+        return node
+    inside = node["choice"] if kind_of(node) and isinstance(node.get("choice"), dict) else node
+    below = {key: f"{path}.{key}" if path else str(key) for key in inside}
+    kept = {key: without(inside[key], paths, at) for key, at in below.items() if at not in paths}
+    if inside is node:
+        return kept
+    return {"choice": kept} if kept else None
 
 
 @dataclass(frozen=True)
@@ -177,12 +188,30 @@ class Space:
         return params
 
     def probes(self) -> Iterator[dict[str, Scalar]]:
-        """Enough settings that each end of each dimension, and each branch, is seen at least once."""
-        yield self.base({})
+        """Every end of every dimension, under each branch that it can meet; each setting once."""
+        seen: set[str] = set()
+        for given in self._corners():
+            params = self.base(given)
+            if (known := repr(params)) not in seen:
+                seen.add(known)
+                yield params
+
+    def _corners(self) -> Iterator[dict[str, Scalar]]:
+        """What fits one branch may not fit another, so each end is tried beside each branch."""
+        for branch in self._branches():
+            yield branch
+            for dimension in self.dimensions:
+                if all(branch.get(name, chosen[0]) in chosen for name, chosen in dimension.when):
+                    above = {name: chosen[0] for name, chosen in dimension.when} | branch
+                    for end in dimension.distribution.ends():
+                        yield above | {dimension.name: end}
+
+    def _branches(self) -> Iterator[dict[str, Scalar]]:
+        yield {}
         for dimension in self.dimensions:
-            above = {name: branches[0] for name, branches in dimension.when}
-            for end in dimension.distribution.ends():
-                yield self.base(above | {dimension.name: end})
+            if isinstance(dimension.distribution, Choice) and dimension.distribution.branches:
+                above: dict[str, Scalar] = {name: chosen[0] for name, chosen in dimension.when}
+                yield from (above | {dimension.name: name} for name in dimension.distribution.values)
 
     @property
     def size(self) -> float:
@@ -201,13 +230,14 @@ def _without_overridden(found: tuple[Dimension, ...], tree: Mapping[str, Any]) -
 def _restricted(dimension: Dimension, variants: Mapping[str, Any]) -> Dimension | None:
     if dimension.name.startswith(f"{VARIANTS}."):
         return dimension
-    others = tuple(str(name) for name, above in variants.items() if not _sets(above or {}, dimension.name))
+    others = tuple(str(name) for name, above in variants.items() if not sets(above or {}, dimension.name))
     if len(others) == len(variants):
         return dimension
     return replace(dimension, when=((VARIANTS, others), *dimension.when)) if others else None
 
 
-def _sets(above: Mapping[str, Any], name: str) -> bool:
+def sets(above: Mapping[str, Any], name: str) -> bool:
+    """Whether a variant gives the leaf `name` itself, so that the common value is hidden under it."""
     node: Any = above
     for part in name.split("."):
         if not isinstance(node, dict) or part not in node:
@@ -269,6 +299,12 @@ def _bounds(kind: str, body: Any, most: int) -> list[Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _chosen_of(values: list[Any], chosen: Scalar) -> Any:
+    """Choices travel as scalars; the YAML may have lists there, and 1 is not true."""
+    given = [(value, _as_scalar(value)) for value in values]
+    return next((v for v, scalar in given if scalar == chosen and type(scalar) is type(chosen)), chosen)
 
 
 def _as_scalar(value: Any) -> Scalar:

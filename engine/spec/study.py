@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from pydantic import Field, ValidationError, field_validator
+
+from engine.errors import many
 from engine.spec.augment import Augment
 from engine.spec.data import Data
 from engine.spec.folds import Folds
@@ -14,6 +18,7 @@ from engine.spec.loss import Loss
 from engine.spec.model import Model
 from engine.spec.predict import Predict
 from engine.spec.preprocess import Preprocess
+from engine.spec.problems import problems_of
 from engine.spec.race import Race
 from engine.spec.resources import Resources
 from engine.spec.search import Search
@@ -46,8 +51,10 @@ class Configuration(Section):
 class Fixed(Section):
     """The sections in which nothing can be searched."""
 
-    study: str
-    seed: int = 0
+    study: str = Field(max_length=80)
+    """Its name; also that of its run folder, unless --run names another."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Of everything drawn at random: configurations, weights, the order of images."""
     data: Data = Data()
     folds: Folds = Folds()
     search: Search = Search()
@@ -55,6 +62,21 @@ class Fixed(Section):
     resources: Resources = Resources()
     select: Select = Select()
     tracking: tuple[Tracker, ...] = ()
+    """Where the figures of each epoch go as well, into files below the run folder's tracking/."""
+
+    @field_validator("study")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError("study must be letters, digits, '.', '_' and '-', as it names a folder")
+        return name
+
+    @field_validator("tracking")
+    @classmethod
+    def _names_each_once(cls, trackers: tuple[Tracker, ...]) -> tuple[Tracker, ...]:
+        if len(set(trackers)) < len(trackers):
+            raise ValueError("tracking names a tracker twice")
+        return trackers
 
 
 @dataclass(frozen=True)
@@ -71,7 +93,11 @@ class Study:
         return self.fixed.study
 
     def configuration(self, params: Mapping[str, Scalar]) -> Configuration:
-        return Configuration.model_validate(self.space.sections(params))
+        """Values that are each allowed may still contradict each other."""
+        try:
+            return Configuration.model_validate(self.space.sections(params))
+        except ValidationError as error:
+            raise many(f"the configuration {dict(params)}", problems_of(error, Configuration)) from None
 
 
 def canonical(value: Any) -> str:

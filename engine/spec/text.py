@@ -87,18 +87,22 @@ def dump(value: Any) -> str:
 
 
 def _text_of(path: Path) -> str:
+    try:
+        return _checked_text(path)
+    except UnicodeDecodeError as error:
+        raise SonotuneError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise SonotuneError(f"{path} cannot be read: {error.strerror}; check its rights") from error
+
+
+def _checked_text(path: Path) -> str:
     if not path.exists():
         raise SonotuneError(f"there is no file {path}; `sonotune spaces` lists the spaces that come along")
     if not path.is_file():
         raise SonotuneError(f"{path} is not a file; give the path of a search space in YAML")
     if path.stat().st_size > MAX_BYTES:
         raise SonotuneError(f"{path} has {path.stat().st_size} bytes; a search space has at most {MAX_BYTES}")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SonotuneError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except OSError as error:
-        raise SonotuneError(f"{path} cannot be read: {error.strerror}") from error
+    return path.read_text(encoding="utf-8")
 
 
 def _refuse_bombs(value: Any, name: str) -> None:

@@ -1,0 +1,47 @@
+"""One optimizer step of a configuration, timed: what a search of many such steps will cost."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from engine.data.cases import Pack
+from engine.spec.study import Configuration
+from engine.storage import LocalStorage
+from engine.training.fold import FoldRun
+from engine.training.job import Job
+from engine.training.measure import Costs, costs_of
+
+
+@dataclass(frozen=True)
+class Measured:
+    configuration: Configuration
+    costs: Costs
+    step_seconds: float
+    steps: int  # of an epoch
+    validated: int  # cases, each epoch
+
+    @property
+    def fold_seconds(self) -> float:
+        """Training steps and the validation of every epoch; loading and writing are small beside them."""
+        epoch = self.steps * self.step_seconds + self.validated * self.costs.latency_ms / 1000
+        return self.configuration.train.epochs * epoch
+
+
+def measure(job: Job, pack: Pack) -> Measured:
+    """The first step warms up and is not timed; memory is that of this process at its highest."""
+    if job.numerics.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory() as scratch:
+        run = FoldRun(job, pack, LocalStorage(Path(scratch)))
+    batch = next(run.batches.epoch(1))
+    run.network.model.train()
+    for _ in range(2):
+        began = time.perf_counter()
+        terms = run.network.step(batch, 1)
+        float(terms["total"])  # waits for the device
+        seconds = time.perf_counter() - began
+    costs = costs_of(run.network, run.images)
+    return Measured(job.configuration, costs, seconds, len(run.batches), len(run.parts.validation))

@@ -1,0 +1,107 @@
+"""`sonotune check`: the smallest and the largest model of a space, a step of each, and the cost."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from engine.cli.app import app
+from engine.errors import SonotuneError
+from engine.probe import counter, extremes, project
+from engine.spec.load import study_of
+from engine.spec.study import Study
+from engine.training.alone import Bench
+from engine.training.measure import Costs
+from engine.training.trial_step import Measured
+
+TINY: dict[str, Any] = {
+    "study": "tiny",
+    "data": {"count": 24, "size": 32},
+    "folds": {"k": 2},
+    "model": {"name": "unet_mtl", "width": {"choice": [8, 4]}, "depth": {"int": [2, 3]}},
+    "train": {"epochs": 2, "batch": {"int": [4, 8]}},
+    "search": {"configs": 3, "budget": {"epochs": 100}},
+    "resources": {"workers": 1},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SONOTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def study(**changes: Any) -> Study:
+    return study_of(TINY | changes, "tiny")
+
+
+def test_the_extremes_combine_the_ends_of_all_dimensions() -> None:
+    tiny = study()
+    small, large = extremes(tiny, counter(Bench.of(tiny)))
+    assert (small.model.width, small.model.depth, small.train.batch) == (4, 2, 4)
+    assert (large.model.width, large.model.depth, large.train.batch) == (8, 3, 8)
+
+
+def test_parameters_are_counted_as_the_built_network_has_them() -> None:
+    from engine.models.registry import build
+
+    data = {"count": 24, "size": 64}
+    tiny = study(data=data, model={"name": "swin_unetr", "width": {"choice": [12, 24]}})
+    configuration = tiny.configuration({"model.width": 12, "train.batch": 4})
+    built = sum(p.numel() for p in build(configuration.model, 1, 3, 64).parameters())
+    assert counter(Bench.of(tiny))(configuration) == (built, 4)
+
+
+def test_the_extremes_lie_in_different_variants() -> None:
+    variants = {
+        "slim": {"model": {"width": 2}},
+        "wide": {"model": {"width": {"choice": [16, 12]}}},
+        "as is": None,
+    }
+    tiny = study(variants=variants)
+    small, large = extremes(tiny, counter(Bench.of(tiny)))
+    assert (small.model.width, large.model.width, large.model.depth) == (2, 16, 3)
+
+
+def test_a_combination_that_cannot_be_built_is_told() -> None:
+    """Each end alone is sound; both together are not."""
+    heads = {"choice": ["backbone-features", "refined-features"]}
+    oca = {"choice": [True, False]}
+    tiny = study(model={"name": "mtl_oca", "width": 4, "depth": 3, "head": heads, "oca": oca})
+    with pytest.raises(SonotuneError, match=r"head=refined-features with model.oca=False"):
+        extremes(tiny, counter(Bench.of(tiny)))
+
+
+def measured(epochs: int, step: float) -> Measured:
+    configuration = study(train={"epochs": epochs}).configuration({"model.width": 4, "model.depth": 2})
+    return Measured(configuration, Costs(latency_ms=100), step, steps=10, validated=5)
+
+
+def test_the_projection_multiplies_what_was_measured() -> None:
+    cost = project(study(), 2, [measured(2, 0.1), measured(4, 0.2)])
+    assert (cost.configs, cost.slots) == (3, 1)
+    assert cost.fold_epochs == (12, 24)
+    assert cost.hours[0] * 3600 == pytest.approx(3 * 2 * 2 * (10 * 0.1 + 5 * 0.1))
+    assert cost.hours[1] * 3600 == pytest.approx(3 * 2 * 4 * (10 * 0.2 + 5 * 0.1))
+
+
+def test_a_small_space_ends_before_its_number_of_configurations() -> None:
+    few = study(train={"epochs": 1}, search={"configs": 50})
+    assert project(few, 2, [measured(1, 0.1)]).configs == 4
+
+
+def test_the_command_prints_models_and_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import yaml
+
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(yaml.safe_dump(TINY))
+    done = CliRunner().invoke(app, ["check", "tiny.yaml"], catch_exceptions=False)
+    assert done.exit_code == 0
+    for word in ("smallest", "largest", "parameters", "MiB", "3 dimensions", "12 fold-epochs",
+                 "1 side by side", "the budget may end it earlier: epochs 100"):  # fmt: skip
+        assert word in done.output
+    assert [p.name for p in Path.cwd().iterdir()] == ["tiny.yaml"]

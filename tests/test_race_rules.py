@@ -1,0 +1,333 @@
+"""What each rule decides, and what holds for all of them."""
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.race.bars import bars, beaten
+from engine.race.beliefs import Beliefs
+from engine.race.events import Dropped, Ended, Event, Opened, Reported, Started, from_record, to_record
+from engine.race.heat import Heat, State
+from engine.race.none import ends_only
+from engine.race.peers import PEERS
+from engine.race.race import Open, Race, Run, Stop, Wait, clopper_pearson
+from engine.race.reserve import premium
+from engine.race.rules import RULES
+from engine.race.simulate import Simulation
+from engine.race.table import Table
+from engine.race.wilcoxon import p_worse
+from engine.spec import race as spec
+from engine.task import Task
+
+STOPPING = [name for name in RULES if name != "none"]
+
+
+def table_of(seed: int, configs: int = 24, folds: int = 3, epochs: int = 9) -> Table:
+    """Curves that rise to a configuration's own level, with noise of the fold and of the epoch."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(0.6, 0.1, (configs, 1, 1)) + rng.normal(0, 0.02, (configs, folds, 1))
+    rise = 1 - np.exp(-np.arange(1, epochs + 1) * rng.uniform(0.2, 0.8, (configs, 1, 1)))
+    scores = np.maximum.accumulate(level * rise + rng.normal(0, 0.01, (configs, folds, epochs)), axis=2)
+    return Table("drawn", scores, scores[:, :, -1].mean(1), np.ones(configs))
+
+
+class Recorder(Race):
+    """A race that keeps what it was told."""
+
+    def __init__(self, *args: object, **more: object) -> None:
+        super().__init__(*args, **more)  # type: ignore[arg-type]
+        self.told: list[Event] = []
+
+    def apply(self, event: Event) -> None:
+        super().apply(event)
+        self.told.append(event)
+
+
+def study(
+    rule: str, seed: int, slots: int = 2, learns: bool = True, **more: float
+) -> tuple[Recorder, Simulation]:
+    table = table_of(seed)
+    choice = spec.Race.model_validate({"rule": rule, "audit": 0.0, **more})
+    race = Recorder(choice, table.folds, len(table.scores), seed=seed, learns=learns)
+    order = np.random.default_rng(seed).permutation(len(table.scores)).tolist()
+    return race, Simulation(table, race, order, slots).run()
+
+
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("slots", [1, 5])
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_ends_with_a_pick_that_has_all_folds(rule, slots, learns):
+    race, simulation = study(rule, 1, slots, learns)
+    leader = race.leader()
+    assert leader is not None
+    assert (race.heats[None].state[race.rows[leader]] == State.COMPLETE).all()
+    assert simulation.outcome().regret < 3
+
+
+# with three folds the smallest p of the signed-rank test is 0.125: `wilcoxon` can drop nothing
+@pytest.mark.parametrize("rule", [rule for rule in STOPPING if rule != "wilcoxon"])
+def test_every_rule_spends_less_than_training_everything(rule):
+    _, simulation = study(rule, 2, learns=False)
+    assert simulation.outcome().spent < 1
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_same_journal_gives_the_same_decisions(rule):
+    race, _ = study(rule, 3, slots=3, audit=0.3)
+    again = Race(race.settings, race.heats[None].folds, race.limit, seed=3)
+    for event in race.told:
+        if isinstance(event, Dropped):
+            assert again.decisions()[0] == event
+        again.apply(from_record(to_record(event)))
+    assert again.next() == race.next()
+    assert again.leader() == race.leader()
+
+
+@pytest.mark.parametrize("rule", ["paired", "thaw", "reserve", "asha"])
+def test_a_race_replayed_to_any_point_goes_on_as_if_never_interrupted(rule):
+    race, _ = study(rule, 4, slots=1)
+    rng = np.random.default_rng(0)
+    for cut in rng.integers(1, len(race.told), 6):
+        again = Race(race.settings, race.heats[None].folds, race.limit, seed=4)
+        for event in race.told[:cut]:
+            again.apply(event)
+        following = race.told[cut]
+        if again.decisions():
+            assert following == again.decisions()[0]
+        elif isinstance(following, Opened):
+            assert again.next() == Open()
+        elif isinstance(following, Started):
+            assert again.next() == Run(following.task)
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10_000), rule=st.sampled_from(list(RULES)), slots=st.integers(1, 6))
+def test_a_drop_is_never_undone_and_never_picked_unless_audited(seed, rule, slots):
+    race, _ = study(rule, seed, slots, learns=bool(seed % 2))
+    dropped: set[str] = set()
+    for event in race.told:
+        if isinstance(event, Dropped):
+            dropped.add(event.config)
+        if isinstance(event, Started):
+            assert event.task.key not in dropped
+    assert race.leader() not in dropped
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10_000), rule=st.sampled_from(list(RULES)))
+def test_what_is_below_another_complete_one_on_every_fold_is_never_picked_over_it(seed, rule):
+    race, _ = study(rule, seed, slots=3, learns=False)
+    heat, leader = race.heats[None], race.rows[race.leader() or ""]
+    final = heat.best[: heat.count, :, 0]
+    for row in heat.complete:
+        assert not (final[row] > final[leader]).all()
+
+
+@pytest.mark.parametrize("rule", STOPPING)
+def test_a_failed_fold_takes_its_configuration_out_at_once(rule):
+    race = Race(spec.Race.model_validate({"rule": rule, "audit": 1.0}), ("r0-f0", "r0-f1"), 2)
+    race.apply(Opened("a", 9))
+    race.apply(Started(Task("a", "r0-f0")))
+    race.apply(Started(Task("a", "r0-f1")))
+    race.apply(Ended(Task("a", "r0-f0"), "diverged"))
+    (drop,) = race.decisions()
+    assert (drop.config, drop.audited) == ("a", False)
+    race.apply(drop)
+    assert isinstance(race.verdict(Task("a", "r0-f1")), Stop)
+    assert race.next() == Open()
+
+
+@pytest.mark.parametrize("rule", ["aggressive", "paired", "reserve"])
+def test_audited_ones_are_finished_and_counted(rule):
+    race, simulation = study(rule, 5, slots=2, learns=False, audit=1.0)
+    audit = race.audit()
+    assert audit.finished == sum(drop.audited for drop in simulation.decisions) > 0
+    assert audit.low <= audit.wrong / audit.finished <= audit.high
+
+
+def test_an_audited_configuration_that_ends_best_is_picked():
+    folds = ("r0-f0", "r0-f1")
+    race = Race(spec.Race(rule="aggressive", audit=1.0), folds, 2)
+    for config, scores in (("a", (0.5, 0.5)), ("b", (0.4, 0.9))):
+        assert race.next() == Open()
+        race.apply(Opened(config, 1))
+        for _ in folds:
+            task = race.next().task  # type: ignore[union-attr]
+            race.apply(Started(task))
+            race.apply(Ended(task, "complete", scores[folds.index(task.fold)]))
+            for drop in race.decisions():
+                race.apply(drop)
+    assert race.leader() == "b"
+
+
+def test_the_exact_interval_is_that_of_the_binomial():
+    assert clopper_pearson(0, 10) == (0.0, pytest.approx(0.3085, abs=1e-4))
+    assert clopper_pearson(3, 20) == (pytest.approx(0.0321, abs=1e-4), pytest.approx(0.3789, abs=1e-4))
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
+
+
+def heat_of(finals: list[list[float]], costs: list[float], channels: int = 1) -> Heat:
+    heat = Heat([f"r0-f{k}" for k in range(len(finals[0]))], ends_only, channels)
+    for scores, cost in zip(finals, costs, strict=True):
+        row = heat.open(1, cost)
+        for fold, score in enumerate(scores):
+            heat.finish(row, fold, [score] * channels)
+    return heat
+
+
+def test_a_cheap_candidate_only_needs_to_come_within_one_standard_error():
+    heat = heat_of([[0.7, 0.9], [0.2, 0.2]], costs=[10.0, 20.0])
+    heat.open(1, 1.0)
+    heat.open(1, 30.0)
+    assert bars(heat, np.array([2, 3]), "one_se") == pytest.approx([0.7, 0.8])
+    assert bars(heat, np.array([2, 3]), "best_mean") == pytest.approx([0.8, 0.8])
+
+
+def test_one_objective_that_may_be_won_keeps_a_configuration_in():
+    heat = heat_of([[0.8, 0.8]], costs=[1.0], channels=3)
+    reach = np.array([[0.7, 0.6, 0.9], [0.7, 0.6, 0.7]])
+    assert beaten(heat, np.array([0, 0]), reach, "pareto").tolist() == [False, True]
+
+
+@pytest.mark.parametrize("rule", ["paired", "thaw", "reserve"])
+def test_several_objectives_race_together(rule):
+    race = Race(spec.Race.model_validate({"rule": rule}), ("r0-f0", "r0-f1"), 6, objectives=2, learns=False)
+    rng, names = np.random.default_rng(0), iter("abcdef")
+    for _ in range(2000):
+        step = race.next()
+        if isinstance(step, Open):
+            race.apply(Opened(next(names), 4))
+        elif isinstance(step, Run):
+            race.apply(Started(step.task))
+            _train(race, step.task, rng)
+        else:
+            break
+    assert not isinstance(step, Wait)
+    assert race.leader() is not None
+
+
+def _train(race: Race, task: Task, rng: np.random.Generator) -> None:
+    good = (ord(task.key) - ord("a")) / 10
+    heat = race.heats[None]
+    for epoch in range(int(heat.reached[race.rows[task.key], heat.column[task.fold]]) + 1, 5):
+        values = (good + 0.1 * epoch, 1 - good + 0.01 * float(rng.standard_normal()))
+        race.apply(Reported(task, epoch, sum(values) / 2, values))
+        for drop in race.decisions():
+            race.apply(drop)
+        if epoch == 4:
+            race.apply(Ended(task, "complete", sum(values) / 2, values))
+        elif isinstance(race.verdict(task), Stop):
+            race.apply(Ended(task, "stopped"))
+            return
+    for drop in race.decisions():
+        race.apply(drop)
+
+
+def test_nested_outer_folds_race_apart():
+    """Good on one outer fold, bad on the other: out there, in here."""
+    folds = ("o0-r0-f0", "o0-r0-f1", "o1-r0-f0", "o1-r0-f1")
+    race = Race(spec.Race(rule="aggressive", audit=0.0), folds, 2)
+    for config, scores in (("a", {"o0": 0.5, "o1": 0.5}), ("b", {"o0": 0.9, "o1": 0.1})):
+        assert race.next() == Open()
+        race.apply(Opened(config, 1))
+        while isinstance(step := race.next(), Run):
+            race.apply(Started(step.task))
+            race.apply(Ended(step.task, "complete", scores[step.task.fold[:2]]))
+            for drop in race.decisions():
+                race.apply(drop)
+    assert (race.leader("o0"), race.leader("o1")) == ("b", "a")
+    assert race.mean("b", "o1") is None
+
+
+def test_the_signed_rank_rule_decides_as_optuna_does():
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        difference = rng.normal(-0.3, 1, 5)
+        best = np.zeros(5)
+        study_ = optuna.create_study(direction="maximize")
+        pruner = optuna.pruners.WilcoxonPruner(p_threshold=0.1, n_startup_steps=2)
+        study_.pruner = pruner
+        first = study_.ask()
+        for step, value in enumerate(best):
+            first.report(float(value), step)
+        study_.tell(first, 0.0)
+        second = study_.ask()
+        for step, value in enumerate(difference):
+            second.report(float(value), step)
+        ours = difference.mean() < 0 and p_worse(difference) < 0.1
+        assert second.should_prune() == ours
+
+
+def test_beliefs_find_the_truth_they_were_drawn_from():
+    rng = np.random.default_rng(0)
+    shared, own, folds = 0.1, 0.03, 4
+    level = rng.normal(0.5, shared, (300, 1, 1)) + rng.normal(0, own, (300, folds, 1))
+    curves = level + rng.normal(0, 0.005, (300, folds, 3))
+    beliefs = Beliefs(folds, 3)
+    for _ in range(5):
+        beliefs.learn(curves, np.full((300, folds), 3))
+    assert np.sqrt(beliefs.shared[-1, -1]) == pytest.approx(shared, rel=0.15)
+    assert beliefs.noise == pytest.approx(np.sqrt(2) * own, rel=0.15)
+
+
+def test_beliefs_are_calibrated_on_what_they_have_not_seen():
+    rng = np.random.default_rng(1)
+    level = rng.normal(0.5, 0.1, (200, 1, 1)) + rng.normal(0, 0.03, (200, 5, 1))
+    curves = level * np.array([0.3, 0.7, 1.0]) + rng.normal(0, 0.01, (200, 5, 3))
+    depth = np.zeros((200, 5), dtype=int)
+    depth[:, 0] = 1
+    depth[:60] = 3
+    beliefs = Beliefs(5, 3)
+    for _ in range(5):
+        beliefs.learn(curves, depth)
+    mean, variance = beliefs.finals(curves[60:], depth[60:])
+    z = (curves[60:, :, -1].mean(1) - mean) / np.sqrt(variance)
+    assert abs(z.mean()) < 0.25
+    assert 0.75 < z.std() < 1.3
+
+
+def test_a_better_start_on_an_easy_fold_is_not_taken_for_a_better_configuration():
+    rng = np.random.default_rng(2)
+    easy = np.array([0.2, 0.0, 0.0])
+    level = rng.normal(0.5, 0.03, (60, 1)) + easy + rng.normal(0, 0.01, (60, 3))
+    beliefs = Beliefs(3, 1)
+    for _ in range(5):
+        beliefs.learn(level[:, :, None], np.ones((60, 3), dtype=int))
+    hard, soft = np.full((3, 1), 0.5), np.full((3, 1), 0.5 + 0.2)
+    on_hard = beliefs.final(hard, np.array([0, 1, 0]))[0]
+    on_easy = beliefs.final(soft, np.array([1, 0, 0]))[0]
+    assert on_hard == pytest.approx(on_easy, abs=0.02)
+
+
+def test_the_reservation_price_falls_with_the_cost_and_rises_with_the_spread():
+    one = np.array([1.0])
+    prices = [premium(np.array([cost]), one) for cost in (0.01, 0.1, 0.3)]
+    assert prices == sorted(prices, reverse=True)
+    assert premium(np.array([0.1]), 2 * one) > premium(np.array([0.1]), one)
+    assert premium(np.array([1 / np.sqrt(2 * np.pi)]), one) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_the_first_stage_of_two_racing_configurations_is_trained_once():
+    race = Race(spec.Race(rule="reserve"), ("r0-f0",), 3, learns=False)
+    for config in "abc":
+        race.apply(Opened(config, 4, prerequisite="stage"))
+    assert race.next() == Run(Task("stage", "r0-f0"))
+    race.apply(Started(Task("stage", "r0-f0")))
+    assert race.next() == Wait()
+    race.apply(Ended(Task("stage", "r0-f0"), "complete"))
+    started = []
+    for _ in range(3):
+        started.append(race.next().task.key)  # type: ignore[union-attr]
+        race.apply(Started(Task(started[-1], "r0-f0")))
+    assert sorted(started) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_peers_run_in_the_same_simulator(peer):
+    table = table_of(6, configs=12)
+    race = Race(spec.Race(audit=0.0), table.folds, 12, learns=False, make=PEERS[peer])
+    outcome = Simulation(table, race, list(range(12)), 2).run().outcome()
+    assert 0 < outcome.spent <= 1

@@ -1,0 +1,342 @@
+# ruff: noqa: E501 (a table with a row per line)
+"""A table of mistakes: each ends in one message, exit code 2, no traceback, and nothing on the disk."""
+
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engine.cli import main
+from engine.spec.load import load
+from engine.spec.overrides import set_path
+from tests.runs import Plan, make_run
+
+BASE = """
+study: table
+data: {source: phantom, count: 24, size: 32}
+folds: {k: 2}
+model: {name: unet_mtl, width: 4, depth: 2}
+loss: {lambda: {uniform: [0, 1]}}
+train: {epochs: 1, lr: {loguniform: [1e-4, 1e-2]}}
+search: {configs: 2}
+profiles: {smoke: {train.epochs: 1}}
+"""
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)
+)
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Refused:
+    """Runs `sonotune` as the shell does and gives back its message; the work folder must stay as it is."""
+    work = tmp_path / "work"
+    work.mkdir(exist_ok=True)
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("SONOTUNE_CACHE", str(cache))
+
+    def run(*words: object, around: Callable[[], Any] = nullcontext) -> str:
+        before = snapshot(work)
+        monkeypatch.setattr(sys, "argv", ["sonotune", *map(str, words)])
+        with around(), pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        assert ended.value.code == 2, told
+        assert "Traceback" not in told.err
+        assert told.out == ""
+        assert snapshot(work) == before
+        return told.err
+
+    return run
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    return {str(p): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+def space(**changes: Any) -> Path:
+    """The base with some leaves changed, in the current folder; `__` stands for a dot."""
+    document = yaml.safe_load(BASE.replace("1e-4", "0.0001").replace("1e-2", "0.01"))
+    for path, value in changes.items():
+        set_path(document, path.replace("__", "."), value)
+    Path("space.yaml").write_text(yaml.safe_dump(document))
+    return Path("space.yaml")
+
+
+def test_the_base_of_the_table_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(space()).name == "table"
+
+
+TEXTS: dict[str, tuple[str | bytes, str]] = {
+    "empty": ("", "space.yaml is empty; a search space starts with `study: <name>`"),
+    "only a comment": ("# nothing\n", "is empty"),
+    "a list": ("- 1\n- 2\n", "holds a list; it must hold a mapping"),
+    "a bomb": (BOMB, "unfolds to more than 50000 values"),
+    "a list inside itself": ("study: x\ndata: &a [*a]\n", "found unconstructable recursive node"),
+    "deep nesting": ("study: " + "[" * 5000, "not readable as YAML"),
+    "a duplicate key": ("study: x\nseed: 1\nseed: 2\n", "line 3, column 1: 'seed' is given twice"),
+    "a duplicate key further in": ("study: x\nloss:\n  gamma: 1\n  gamma: 2\n", "line 4, column 3: 'gamma'"),
+    "no YAML": ("study: [x\nseed: 1\n", "space.yaml line 2"),
+    "a tab": ("study: x\nloss:\n\tgamma: 1\n", "line 3"),
+    "a tag": ("study: !!python/object/apply:os.system [ls]\n", "line 1"),
+    "two documents": ("study: x\n---\nstudy: y\n", "line 2"),
+    "no text": (b"\xff\xfe\x00\x01", "is not UTF-8 text"),
+    "control characters": ("study: \x00x\n", "not readable as YAML"),
+    "too long": ("# " + "x" * 1_000_001, "a search space has at most 1000000"),
+    "no study": ("seed: 1\n", "study: is missing; it has no default"),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_a_file_that_is_no_space_is_refused(case: str, refused: Refused) -> None:
+    content, told = TEXTS[case]
+    Path("space.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    message = refused("search", "space.yaml", "--run", "run")
+    assert message.startswith("error: space.yaml")
+    assert told in message
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown section": ({"lose": {}}, "lose: there is no such name; did you mean 'loss'?"),
+    "unknown key": ({"loss__lamda": 0.5}, "loss.lamda: there is no such name; did you mean 'lambda'?"),
+    "unknown key, fixed": ({"folds__kk": 3}, "folds.kk: there is no such name"),
+    "wrong type": ({"train__epochs": "many"}, "train.epochs: got 'many'; should be a valid integer"),
+    "half an epoch": ({"train__epochs": 1.5}, "train.epochs: got 1.5; should be a valid integer"),
+    "section is a value": ({"loss": 3}, "loss: got 3; it must be a mapping of names to values"),
+    "section is a distribution": ({"loss": {"choice": [1]}}, "loss: got {'choice': [1]}; it must be a map"),
+    "not a number": ({"train__lr": float("nan")}, "train.lr: got nan; should be a finite number"),
+    "infinite": ({"train__timeout": float("inf")}, "train.timeout: got inf; should be a finite number"),
+    "lambda above 1": ({"loss__lambda": 1.5}, "loss.lambda: got 1.5; should be less than or equal to 1"),
+    "lambda below 0": ({"loss__lambda": -0.1}, "loss.lambda: got -0.1; should be greater than or equal to 0"),
+    "lambda may leave [0, 1]": ({"loss__lambda": {"uniform": [0, 2]}}, "loss.lambda: got 2.0; should be less"),
+    "one fold": ({"folds__k": 1}, "folds.k: got 1; should be greater than or equal to 2"),
+    "too many folds": ({"folds__k": 9}, "folds.k=9 needs at least 9 cases"),
+    "no validation": ({"folds__validation": 0}, "folds.validation: got 0; should be greater than 0"),
+    "one class": ({"data__classes": ["benign"]}, "data.classes: got"),
+    "a class twice": ({"data__classes": ["a", "a"]}, "classes must differ"),
+    "unknown source": ({"data__source": "buzi"}, "data.source: got 'buzi'"),
+    "data that are not there": ({"data__source": "busi", "data__root": "/nowhere"}, "'/nowhere' does not exist"),
+    "data without a place": ({"data__source": "busi"}, "source busi needs root"),
+    "low above high": ({"loss__lambda": {"uniform": [0.9, 0.1]}}, "loss.lambda: uniform needs low < high"),
+    "low is high": ({"train__batch": {"int": [4, 4]}}, "train.batch: int needs low < high, got [4, 4]"),
+    "one bound": ({"loss__lambda": {"uniform": [0.1]}}, "loss.lambda: uniform needs [low, high] as numbers"),
+    "bounds are words": ({"loss__lambda": {"uniform": ["a", "b"]}}, "uniform needs [low, high] as numbers"),
+    "loguniform from 0": ({"train__lr": {"loguniform": [0, 1]}}, "lower bound above 0, got 0"),
+    "step of 0": ({"train__batch": {"int": [1, 8, 0]}}, "a step of at least 1"),
+    "half steps": ({"train__batch": {"int": [1, 8.5]}}, "int needs whole numbers"),
+    "empty choice": ({"train__optimizer": {"choice": []}}, "train.optimizer: choice needs a list of values"),
+    "choice without branches": ({"train__optimizer": {"choice": {}}}, "with at least one of them"),
+    "choice repeats": ({"train__optimizer": {"choice": ["adam", "adam"]}}, "choice repeats a value"),
+    "wrong choice": ({"train__optimizer": {"choice": ["adam", "adan"]}}, "train.optimizer: got 'adan'; should be"),
+    "misspelt distribution": ({"loss__lambda": {"unifrom": [0, 1]}}, "loss.lambda: got {'unifrom': [0, 1]}"),
+    "nothing to search": ({"loss__lambda": 0.5, "train__lr": 0.1}, "there is nothing to search"),
+    "searched folds": ({"folds__k": {"int": [2, 5]}}, "folds.k: int stands where nothing can be searched"),
+    "searched seed": ({"seed": {"choice": [1, 2]}}, "seed: choice stands where nothing can be searched"),
+    "unknown model": ({"model__name": "unet_mlt"}, "there is no model 'unet_mlt'; the models are"),
+    "foreign switch": ({"model__gate": True}, "model.gate=True: unet_mtl has no gate"),
+    "stride": ({"data__size": 30}, "an image size of 30 is not divisible by 4"),
+    "loss of no task": ({"model__tasks": ["segment"], "loss__classification": "focal"}, "does not classify"),
+    "unknown metric": ({"search__objective": "dise"}, "search.objective: dise: there is no such name; did you"),
+    "metric of no epoch": ({"search__objective": "hd95"}, "hd95 is measured when a fold ends, not at each"),
+    "metric of no task": (
+        {"search__objective": "accuracy", "model__tasks": ["segment"]},
+        "search.objective: asks for accuracy, which model 'unet_mtl' does not have",
+    ),
+    "metric twice": ({"search__objective": ["dice", "dice"]}, "names a metric twice"),
+    "unknown metric to pick by": ({"select__metrics": ["dyce"]}, "select.metrics: dyce: there is no such name"),
+    "unknown sampler": ({"search__sampler": "tpee"}, "search.sampler: got 'tpee'"),
+    "motpe for one": ({"search__sampler": "motpe"}, "motpe needs an objective that lists several"),
+    "first is outside": (
+        {"search__first": [{"loss.lambda": 2}]},
+        "search.first: loss.lambda: got 2; it must lie in uniform [0, 1]",
+    ),
+    "first is not searched": ({"search__first": [{"loss.gamma": 2}]}, "search.first: loss.gamma: there is no"),
+    "first without paper": ({"search__first": "paper"}, "the space marks no configuration as `paper:`"),
+    "first is a word": ({"search__first": "papers"}, "search.first: got 'papers'"),
+    "paper is a word": ({"search__first": "paper", "paper": "yes"}, "paper: got 'yes'; give a mapping"),
+    "paper is outside": ({"search__first": "paper", "paper": {"loss": {"lambda": 7}}}, "loss.lambda: got 7"),
+    "variant is a value": ({"variants": {"a": 3}}, "variants.a: got 3; it must be a mapping"),
+    "variant has a typo": ({"variants": {"a": {"los": {}}}}, "los: there is no such name; did you mean 'loss'?"),
+    "variant is wrong": ({"variants": {"a": None, "b": {"loss": {"gamma": -1}}}}, "(with variants=b)"),
+    "no such rule": ({"race__rule": "nonne"}, "race.rule: got 'nonne'"),
+    "no such tracker": ({"tracking": ["tensorbord"]}, "tracking.0: got 'tensorbord'"),
+    "no workers": ({"resources__workers": 0}, "resources.workers: got 0; should be greater than or equal to 1"),
+    "name is a path": ({"study": "../x"}, "study: got '../x'; study must be letters"),
+    "negative seed": ({"seed": -1}, "seed: got -1; should be greater than or equal to 0"),
+    "profiles is a list": ({"profiles": [1]}, "profiles: must map each profile's name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_in_a_space_is_refused(case: str, refused: Refused) -> None:
+    changes, told = MISTAKES[case]
+    message = refused("search", space(**changes), "--run", "run")
+    assert message.startswith("error: ")
+    assert told in message.replace("\n", " ")
+
+
+OPTIONS: dict[str, tuple[list[str], str]] = {
+    "no file": (["search", "nowhere.yaml"], "there is no file nowhere.yaml; `sonotune spaces` lists"),
+    "a folder": (["search", "."], "is not a file"),
+    "unknown profile": (["--profile", "smoky"], "there is no profile 'smoky'; this space has: smoke"),
+    "--set without value": (["--set", "loss.lambda"], "must be PATH=VALUE"),
+    "--set without path": (["--set", "=3"], "must be PATH=VALUE"),
+    "--set of nothing known": (["--set", "loss.lamda=1"], "loss.lamda: there is no such name; did you mean"),
+    "--set below a value": (["--set", "loss.lambda.x=1"], "'lambda' holds a value, not names"),
+    "--set of a wrong type": (["--set", "train.epochs=ten"], "train.epochs: got 'ten'"),
+    "--set of no YAML": (["--set", "train.betas=[1"], "--set train.betas"),
+    "--set of every nothing": (["--set", "variants.*.model.width=3"], "there is nothing that `*` could"),
+    "unknown option": (["--sett", "a=1"], "No such option"),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_a_mistake_in_an_option_is_refused(case: str, refused: Refused) -> None:
+    words, told = OPTIONS[case]
+    whole = words if words[0] == "search" else ["search", str(space()), "--run", "run", *words]
+    assert told in refused(*whole)
+
+
+def test_an_override_that_every_variant_hides_is_refused(refused: Refused) -> None:
+    path = space(variants={"a": {"loss": {"lambda": 0.2}}, "b": {"loss": {"lambda": 0.8}}})
+    told = refused("search", path, "--set", "loss.lambda=0.5")
+    assert "override variants.*.loss.lambda" in told
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(refused: Refused) -> None:
+    path = space(
+        loss__lambda=7, loss__gama=1, folds__k=1, train__lr={"uniform": [2, 1]}, race__rule="x", extra=1
+    )
+    told = refused("search", path)
+    assert "6 problems" in told
+    for name in ("extra:", "folds.k:", "race.rule:", "train.lr:", "loss.lambda:", "loss.gama:"):
+        assert f"  - {name}" in told
+
+
+def test_one_place_is_told_once(refused: Refused) -> None:
+    told = refused("search", space(resources__workers="all"))
+    assert told.count("resources.workers") == 1
+    assert "should be a valid integer" in told
+    assert "'auto'" in told
+
+
+# -- run folders ---------------------------------------------------------------------------------------
+
+
+def test_a_run_folder_that_is_a_file_is_refused(refused: Refused) -> None:
+    Path("run").write_text("mine")
+    assert "run is a file; a run needs a folder" in refused("search", space(), "--run", "run")
+
+
+def test_a_run_folder_below_a_file_is_refused(refused: Refused) -> None:
+    Path("file").write_text("mine")
+    assert "cannot write" in refused("search", space(), "--run", "file/run")
+
+
+def test_a_run_folder_that_holds_a_run_is_refused(refused: Refused) -> None:
+    Path("run").mkdir()
+    Path("run/study.yaml").write_text("study: other\n")
+    assert "holds a run already; go on with `sonotune resume run`" in refused(
+        "search", space(), "--run", "run"
+    )
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder that is not ours to write into, where everybody can see it."""
+    place = Path(tempfile.mkdtemp())
+    place.chmod(0o755)
+    (place / "closed").mkdir(mode=0o555)
+    yield place / "closed"
+    shutil.rmtree(place)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everywhere, and the tests of a container run as root."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+def test_a_run_folder_without_rights_is_refused(refused: Refused, closed: Path) -> None:
+    import engine.driver.launch  # noqa: F401 - nobody may not be able to read the sources
+
+    told = refused("search", space(), "--run", closed / "run", around=as_nobody)
+    assert told.startswith(f"error: cannot write {closed}/run/writable: the rights are missing; grant them")
+    assert list(closed.iterdir()) == []
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file may grow beyond zero bytes: what a full disk says, said by the kernel."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_run_folder_without_room_is_refused(refused: Refused) -> None:
+    told = refused("search", space(), "--run", "run", around=no_room)
+    assert "there is no room left; make room" in told
+
+
+STRANGE: dict[str, tuple[dict[str, str], str]] = {
+    "nothing": ({}, "holds no run (it has no study.yaml)"),
+    "no study": ({"journal.jsonl": ""}, "holds no run (it has no study.yaml)"),
+    "empty study": ({"study.yaml": ""}, "study.yaml is empty"),
+    "wrong study": ({"study.yaml": "study: x\nfolds: {k: 1}\n"}, "folds.k: got 1"),
+    "no folds": ({"study.yaml": BASE}, "has lost its folds.json; put it back"),
+    "no manifest": ({"study.yaml": BASE, "folds.json": "{"}, "folds.json is not a fold manifest"),
+    "foreign manifest": (
+        {"study.yaml": BASE, "folds.json": '{"schema": 99, "digest": ""}'},
+        "folds.json has schema 99, this sonotune reads 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_what_is_no_run_cannot_be_resumed(case: str, refused: Refused) -> None:
+    files, told = STRANGE[case]
+    Path("run").mkdir()
+    for name, content in files.items():
+        Path("run", name).write_text(content.replace("profiles: {smoke: {train.epochs: 1}}", ""))
+    assert told in refused("resume", "run")
+
+
+def test_a_number_of_configurations_that_is_none_is_refused(refused: Refused) -> None:
+    assert "must be configs=N with N at least 1" in refused("resume", "run", "--extend", "configs=0")
+
+
+def test_no_report_of_what_is_no_run(refused: Refused) -> None:
+    assert "is not a run folder" in refused("report", "nowhere")
+
+
+def test_a_summary_of_another_version_is_not_overwritten(refused: Refused) -> None:
+    make_run(Path("run"), Plan(configs=2, cases=30, epochs=2))
+    Path("run/report").mkdir()
+    Path("run/report/summary.json").write_text('{"schema": 99}')
+    assert "summary.json has schema 99, this sonotune writes schema 1" in refused("report", "run")

@@ -1,0 +1,152 @@
+"""Trackers get every epoch of every fold, below the configuration they belong to, and can do no harm."""
+
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.driver import tracking
+from engine.driver.tracking import Tracking, metrics, require, start
+from engine.errors import SonotuneError
+from engine.spec.study import Configuration
+from engine.storage import LocalStorage, Storage
+from engine.task import Task
+
+KEY = Configuration().config_id
+FIRST, SECOND = Task(KEY, "r0-f0"), Task(KEY, "r0-f1")
+
+
+def row(epoch: int, score: float) -> dict[str, Any]:
+    return {"stage": "main", "epoch": epoch, "values": [score], "score": score, "validation_dice": score / 2,
+            "train_total": float("nan") if epoch == 2 else 1.0}  # fmt: skip
+
+
+def tell(name: Any, place: Path, rows: Mapping[Task, list[dict[str, Any]]], status: str = "complete") -> None:
+    """What a driver's life says to one tracker."""
+    with start((name,), LocalStorage(place), "study", lambda task: Configuration()) as told:
+        for task, epochs in rows.items():
+            for one in epochs:
+                told.epoch(task, one)
+            told.end(task, status, epochs[-1]["score"])
+        assert set(told.backends) == {name}
+
+
+def two_folds() -> dict[Task, list[dict[str, Any]]]:
+    return {FIRST: [row(1, 0.5), row(2, 0.7)], SECOND: [row(1, 0.4)]}
+
+
+def scalars(folder: Path) -> list[tuple[str, int, float]]:
+    """TensorBoard's files: length, its checksum, an event, its checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = []
+    for path in sorted(folder.glob("events.*")):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            found += [(v.tag, event.step, v.simple_value) for v in event.summary.value if v.simple_value]
+            data = data[16 + length :]
+    return found
+
+
+def test_tensorboard_has_a_folder_for_each_configuration_and_fold(tmp_path: Path) -> None:
+    tell("tensorboard", tmp_path, two_folds())
+    root = tmp_path / "tracking" / "tensorboard"
+    assert [(n, s, round(v, 3)) for n, s, v in scalars(root / KEY / "r0-f0") if n == "score"] == [
+        ("score", 1, 0.5),
+        ("score", 2, 0.7),
+    ]
+    assert {name for name, _, _ in scalars(root / KEY / "r0-f1")} == {
+        "score",
+        "validation_dice",
+        "train_total",
+    }
+    assert [(n, s, round(v, 3)) for n, s, v in scalars(root / KEY)] == [
+        ("fold_score", 1, 0.7),
+        ("fold_score", 2, 0.4),
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["tracking"]
+
+
+def test_mlflow_nests_folds_below_their_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed (extra: tracking)")
+    monkeypatch.chdir(tmp_path)
+    tell("mlflow", tmp_path / "run", {FIRST: [row(1, 0.5)]}, "interrupted")
+    tell("mlflow", tmp_path / "run", {FIRST: [row(2, 0.7)], SECOND: [row(1, 0.4)]})
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/run/tracking/mlflow/mlflow.db")
+    experiment = client.get_experiment_by_name("study").experiment_id
+    runs = {run.info.run_name: run for run in client.search_runs([experiment])}
+    assert set(runs) == {KEY, "r0-f0", "r0-f1"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    parent = runs[KEY]
+    assert parent.data.params["loss.lambda"] == "0.5"
+    assert parent.data.params["model.name"] == "unet_mtl"
+    for name in ("r0-f0", "r0-f1"):
+        assert runs[name].data.tags["mlflow.parentRunId"] == parent.info.run_id
+    history = client.get_metric_history(runs["r0-f0"].info.run_id, "score")
+    assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.7)]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_wandb_writes_offline_runs_into_the_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed (extra: tracking)")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.delenv(f"WANDB_{name}_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    tell("wandb", tmp_path / "run", two_folds())
+    names = [path.name for path in (tmp_path / "run/tracking/wandb/wandb").glob("offline-run-*")]
+    assert sorted(name[-len(KEY) - 6 :] for name in names) == [f"{KEY}-r0-f0", f"{KEY}-r0-f1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+class Broken:
+    def __init__(self, root: Path, study: str, configuration_of: Callable[[Task], Configuration]) -> None:
+        self.asked = 0
+
+    def epoch(self, task: Task, row: Mapping[str, Any]) -> None:
+        self.asked += 1
+        raise ConnectionError("no network")
+
+    def end(self, task: Task, status: str, score: float | None) -> None:
+        self.asked += 1
+
+    def close(self) -> None:
+        self.asked += 1
+
+
+def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
+    broken = Broken(tmp_path, "", lambda task: Configuration())
+    sound = tracking.TensorBoard(tmp_path, "", lambda task: Configuration())
+    with Tracking({"broken": broken, "sound": sound}) as told:
+        told.epoch(FIRST, row(1, 0.5))
+        told.epoch(FIRST, row(2, 0.6))
+        told.end(FIRST, "complete", 0.6)
+    assert broken.asked == 1
+    assert len([1 for name, _, _ in scalars(tmp_path / FIRST.folder) if name == "score"]) == 2
+
+
+def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "MODULES", {"wandb": "no_such_package"})
+    with pytest.raises(SonotuneError, match=r"wandb needs the package no_such_package.*sonotune\[tracking\]"):
+        require(("wandb",), LocalStorage(tmp_path))
+
+
+def test_trackers_need_a_run_folder_on_a_disk() -> None:
+    elsewhere = Storage()
+    elsewhere.location = "s3://bucket/run"
+    require((), elsewhere)
+    with pytest.raises(SonotuneError, match=r"s3://bucket/run is no folder on a disk"):
+        require(("tensorboard",), elsewhere)
+
+
+def test_only_figures_are_metrics() -> None:
+    assert set(metrics(row(1, 0.5))) == {"score", "validation_dice", "train_total"}

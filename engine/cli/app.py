@@ -5,6 +5,7 @@ import typer
 from engine import __version__
 from engine.cli.check import check
 from engine.cli.data import app as data
+from engine.cli.doctor import doctor
 from engine.cli.listing import models, schema, spaces
 from engine.cli.predict import export, predict
 from engine.cli.report import report
@@ -33,6 +34,6 @@ def common(
     pass
 
 
-for command in (search, resume, report, check, train, predict, export, models, spaces, schema):
+for command in (search, resume, report, check, doctor, train, predict, export, models, spaces, schema):
     app.command()(command)
 app.add_typer(data, name="data")

@@ -55,11 +55,11 @@ def new(location: str) -> Storage:
     place = storage.local()
     if place and place.is_file():
         raise SonotuneError(f"{location} is a file; a run needs a folder, choose another --run")
-    _try_to_write(storage)
+    try_to_write(storage)
     return storage
 
 
-def _try_to_write(storage: Storage) -> None:
+def try_to_write(storage: Storage) -> None:
     """Rights and room are asked for before the data is read; a study refused later leaves nothing behind."""
     place = storage.local()
     made = [folder for folder in (place, *place.parents) if not folder.exists()] if place else []

@@ -149,4 +149,5 @@ def test_trackers_need_a_run_folder_on_a_disk() -> None:
 
 
 def test_only_figures_are_metrics() -> None:
+    assert set(metrics(row(2, 0.5))) == {"score", "validation_dice"}
     assert set(metrics(row(1, 0.5))) == {"score", "validation_dice", "train_total"}

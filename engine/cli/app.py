@@ -5,6 +5,7 @@ import typer
 from engine import __version__
 from engine.cli.check import check
 from engine.cli.data import app as data
+from engine.cli.doctor import doctor
 from engine.cli.listing import models, schema, spaces
 from engine.cli.predict import export, predict
 from engine.cli.report import report
@@ -34,6 +35,9 @@ def common(
     pass
 
 
-for command in (search, resume, report, check, train, predict, export, simulate, models, spaces, schema):
+COMMANDS = (
+    search, resume, report, check, doctor, train, predict, export, simulate, models, spaces, schema,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(data, name="data")

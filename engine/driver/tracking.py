@@ -99,7 +99,9 @@ def start(
 
 
 def metrics(row: Mapping[str, Any]) -> dict[str, float]:
-    return {n: float(v) for n, v in row.items() if n not in NO_METRICS and isinstance(v, int | float)}
+    """What can be drawn: an undefined figure leaves a gap."""
+    figures = {n: v for n, v in row.items() if n not in NO_METRICS and isinstance(v, int | float)}
+    return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
 
 
 def leaves(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -227,8 +229,7 @@ class WandB:
     def epoch(self, task: Task, row: Mapping[str, Any]) -> None:
         if task not in self.runs:
             self.runs[task] = self._begin(task)
-        finite = {name: value for name, value in metrics(row).items() if math.isfinite(value)}
-        self.runs[task].log(finite, step=row["epoch"])
+        self.runs[task].log(metrics(row), step=row["epoch"])
 
     def end(self, task: Task, status: str, score: float | None) -> None:
         run = self.runs.pop(task, None)

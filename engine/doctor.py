@@ -1,0 +1,177 @@
+"""Looks at a machine, or at every node of a cluster: is what a search needs there, and how is it mended?"""
+
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from packaging.requirements import Requirement
+
+from engine.errors import SonotuneError
+from engine.folder import try_to_write
+from engine.storage import open_storage
+
+Level = Literal["green", "yellow", "red"]
+GIB = 2**30
+PATIENCE = 180.0  # seconds for a node to answer
+
+FOLD = {
+    "study": "doctor",
+    "data": {"count": 48, "size": 32},
+    "folds": {"k": 2},
+    "model": {"width": 4, "depth": 2},
+    "train": {"epochs": 1, "batch": 8},
+    "resources": {"keep": "none"},
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    level: Level
+    found: str
+    fix: str = ""
+
+
+def examine(location: str) -> list[Finding]:
+    """Everything on this machine; a check that fails itself is a red finding, not a traceback."""
+    checks: dict[str, Callable[[], Finding]] = {
+        "packages": packages,
+        "GPU": gpus,
+        "memory": memory,
+        "/dev/shm": shared_memory,
+        "storage": lambda: storage(location),
+        "a fold": fold,
+    }
+    return [_safely(what, check) for what, check in checks.items()]
+
+
+def _safely(what: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:
+        return Finding(what, "red", f"{type(error).__name__}: {error}", "mend what the message names")
+
+
+def packages() -> Finding:
+    """Against the bounds that the installed distribution states; a bare checkout states none."""
+    python = f"Python {platform.python_version()}"
+    try:
+        wanted = [Requirement(line) for line in metadata.requires("sonotune") or ()]
+    except metadata.PackageNotFoundError:
+        return Finding("packages", "yellow", f"{python}; sonotune is not installed", "pip install -e .")
+    needed = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
+    wrong = [f"{r.name} {_version(r.name) or 'is missing'} ({r.specifier})" for r in needed if not _meets(r)]
+    if wrong:
+        return Finding("packages", "red", f"{python}; {', '.join(wrong)}", "make setup")
+    told = ", ".join(f"{name} {_version(name)}" for name in ("torch", "ray", "optuna"))
+    return Finding("packages", "green", f"{python}, {told}")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _meets(requirement: Requirement) -> bool:
+    version = _version(requirement.name)
+    return version is not None and requirement.specifier.contains(version, prereleases=True)
+
+
+def gpus() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        each = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        told = ", ".join(f"{p.name} ({p.total_memory / GIB:.0f} GiB)" for p in each)
+        return Finding("GPU", "green", told)
+    if shutil.which("nvidia-smi"):
+        return Finding("GPU", "red", f"there is one, but torch {torch.__version__} sees none",
+                       "install a torch build for its CUDA: make setup TORCH=…")  # fmt: skip
+    return Finding("GPU", "yellow", "none; folds train on the CPU", "for real data use a machine with a GPU")
+
+
+def memory() -> Finding:
+    free = _meminfo("MemAvailable")
+    level: Level = "green" if free >= 4 * GIB else "yellow" if free >= 2 * GIB else "red"
+    fix = "" if level == "green" else "stop other programs, or lower resources.workers"
+    return Finding("memory", level, f"{free / GIB:.1f} GiB free, {os.cpu_count()} cores", fix)
+
+
+def shared_memory() -> Finding:
+    """Ray keeps its object store there, 30 % of the memory by default; without room it falls back to disk."""
+    room, wanted = shutil.disk_usage("/dev/shm").total, 0.3 * _meminfo("MemTotal")
+    if room >= wanted:
+        return Finding("/dev/shm", "green", f"{room / GIB:.1f} GiB")
+    return Finding("/dev/shm", "yellow", f"{room / GIB:.2f} GiB, Ray would use {wanted / GIB:.1f} GiB",
+                   f"in Docker: --shm-size={wanted / GIB:.0f}g")  # fmt: skip
+
+
+def _meminfo(name: str) -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def storage(location: str) -> Finding:
+    place = open_storage(location)
+    try:
+        try_to_write(place)
+    except SonotuneError as error:
+        return Finding("storage", "red", str(error), "give the rights or make room, or choose another --run")
+    local = place.local()
+    if local is None:
+        return Finding("storage", "green", f"{location} can be written")
+    there = next(folder for folder in (local, *local.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    level: Level = "green" if free >= 5 * GIB else "yellow"
+    fix = "" if level == "green" else "make room, or set resources.keep: none"
+    return Finding("storage", level, f"{location} can be written, {free / GIB:.1f} GiB free", fix)
+
+
+def fold() -> Finding:
+    """Synthetic images through all of training, in a folder that is gone afterwards."""
+    from engine.spec.load import study_of
+    from engine.training.alone import train_alone
+
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = list(train_alone(study_of(FOLD, "doctor"), scratch, "r0-f0"))
+    speed = rows[-1]["images_per_second"]
+    seconds = time.perf_counter() - began
+    return Finding("a fold", "green", f"trained in {seconds:.1f} s, {speed:.0f} images/s at 32×32")
+
+
+def examine_cluster(address: str, location: str) -> Iterator[tuple[str, list[Finding]]]:
+    """The same on every node that is alive, each by its own worker."""
+    import ray
+
+    from engine.driver.cluster import connected
+
+    with connected(address):
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        asked = [(node["NodeManagerHostname"], _ask(ray, node, location)) for node in nodes]
+        for name, answer in asked:
+            try:
+                yield name, ray.get(answer, timeout=PATIENCE)
+            except ray.exceptions.RayError as error:
+                first = str(error).splitlines()[0] if str(error) else type(error).__name__
+                yield (
+                    name,
+                    [Finding("answer", "red", first, "see whether the node is overloaded: ray status")],
+                )
+
+
+def _ask(ray: Any, node: dict[str, Any], location: str) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    gpu = 0.01 if node["Resources"].get("GPU") else 0
+    return ray.remote(examine).options(num_cpus=0, num_gpus=gpu, scheduling_strategy=here).remote(location)

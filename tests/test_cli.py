@@ -1,0 +1,97 @@
+"""The command line as a user meets it: help, lists, and one configuration on one fold."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from engine import __version__
+from engine.cli.app import app
+from engine.models.registry import MODELS
+from engine.results import read_result, read_table
+from engine.spec.schema import study_schema
+from engine.storage import LocalStorage
+from engine.task import Task
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = ROOT / "searchspaces" / "quickstart.yaml"
+COMMANDS = ("search", "resume", "report", "check", "doctor", "train", "models", "spaces", "schema", "data")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SONOTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def run(*words: object) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_help_lists_every_command() -> None:
+    told = run("--help")
+    for command in COMMANDS:
+        assert command in told
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    assert "Usage:" in run(command, "--help")
+
+
+def test_the_version_is_printed() -> None:
+    assert run("--version").strip() == f"sonotune {__version__}"
+
+
+def test_models_are_listed_for_programs_and_for_people() -> None:
+    rows = json.loads(run("models", "--json"))
+    assert [row["name"] for row in rows] == list(MODELS)
+    assert all(row["about"] and row["system"] for row in rows)
+    assert "unet_mtl" in run("models")
+
+
+def test_spaces_are_listed_with_their_profiles() -> None:
+    told = run("spaces")
+    for path in (ROOT / "searchspaces").glob("*.yaml"):
+        assert path.name in told
+    assert "smoke" in told
+
+
+def test_the_schema_is_printed() -> None:
+    assert json.loads(run("schema")) == json.loads(json.dumps(study_schema()))
+
+
+def test_train_leaves_the_result_of_one_fold(tmp_path: Path) -> None:
+    told = run("train", QUICKSTART, "--profile", "smoke", "--run", tmp_path / "run", "--fold", "r0-f1")
+    assert "epoch   2" in told
+    storage = LocalStorage(tmp_path / "run")
+    (key,) = storage.list("results")
+    task = Task(key, "r0-f1")
+    result = read_result(storage, task)
+    assert result is not None
+    assert (result.status, result.epochs) == ("complete", 2)
+    epochs = read_table(storage, f"results/{task.folder}/epochs.parquet")
+    assert epochs["epoch"].to_pylist() == [1, 2]
+    assert storage.list("") == ["checkpoints", "results"]
+
+
+def test_a_mistake_ends_the_process_with_2_and_no_traceback(tmp_path: Path) -> None:
+    """The whole way, as the shell starts it."""
+    words = [sys.executable, "-c", "from engine.cli import main; main()", "train", str(QUICKSTART),
+             "--run", str(tmp_path / "run"), "--set", "loss.lambda=2"]  # fmt: skip
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "loss.lambda: got 2; should be less than or equal to 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_fold_is_refused(tmp_path: Path) -> None:
+    words = ["train", str(QUICKSTART), "--profile", "smoke", "--run", str(tmp_path), "--fold", "r9-f9"]
+    done = CliRunner().invoke(app, words)
+    assert "there is no fold r9-f9; the folds are r0-f0, r0-f1" in str(done.exception)

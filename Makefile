@@ -22,10 +22,10 @@ demo: setup
 	$(BIN)/sonotune search searchspaces/quickstart.yaml --run runs/demo --set resources.workers=2
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: setup
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n auto --dist loadfile -m ""
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,11 +1,12 @@
 """Record the learning curves of random configurations on phantoms, every fold to the end.
 
-    nice -n 15 python benchmarks/record_table.py benchmarks/tables/phantom200.parquet
+    nice -n 15 python benchmarks/record_table.py benchmarks/tables/phantom.parquet --configs 220
     python benchmarks/record_table.py --configs 24 --epochs 12 --images 90 benchmarks/tables/small.parquet
 
-A row is one epoch of one configuration on one fold, so that any rule can be replayed against the truth.
-The networks are tiny and the loop is the plainest possible: what matters here is that the curves are those
-of real training, of bad configurations too (learning rates that diverge, λ at its ends, too few steps).
+An interrupted recording goes on where it stopped. A row is one epoch of one configuration on one fold, so
+that any rule can be replayed against the truth. The networks are tiny and the loop is the plainest possible:
+what matters here is that the curves are those of real training, of bad configurations too (learning rates
+that diverge, λ at its ends, too few steps).
 """
 
 import argparse
@@ -152,9 +153,12 @@ def record(args: argparse.Namespace) -> None:
     folds = folds_of(labels, args.folds, args.seed)
     x = torch.as_tensor(images, dtype=torch.float32)[:, None] / 255 - 0.5
     data = (x, torch.as_tensor(masks, dtype=torch.float32), torch.as_tensor(labels))
-    generator, rows, begun = np.random.default_rng(args.seed), [], time.monotonic()
+    generator, rows, begun = np.random.default_rng(args.seed), recorded(args.out), time.monotonic()
+    first = rows[-1]["config"] + 1 if rows else 0
     for number in range(args.configs):
         config = draw(generator)
+        if number < first:
+            continue
         for fold, parts in enumerate(folds):
             torch.manual_seed(1000 * args.seed + 10 * number + fold)
             start = time.monotonic()
@@ -164,6 +168,11 @@ def record(args: argparse.Namespace) -> None:
         if number % 10 == 9 or number == args.configs - 1:
             print(f"{number + 1} of {args.configs}, {time.monotonic() - begun:.0f} s", flush=True)
             write(rows, args.out)
+
+
+def recorded(out: Path) -> list[dict[str, Any]]:
+    """Rows of an earlier, interrupted recording with the same arguments: it goes on behind them."""
+    return pq.read_table(out).to_pylist() if out.exists() else []
 
 
 def write(rows: list[dict[str, Any]], out: Path) -> None:

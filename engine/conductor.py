@@ -7,7 +7,8 @@ Ray, no clock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 from engine.journal import Journal
@@ -28,6 +29,7 @@ from engine.race.events import (
 )
 from engine.race.outcome import Outcome, outcome
 from engine.race.race import Continue, Done, Freeze, Open, Race, Run, Stop, Verdict
+from engine.sampler import Past as Known
 from engine.sampler import Sampler, State
 from engine.spec.study import Configuration, Study
 from engine.task import Task
@@ -43,6 +45,7 @@ class Past:
     status: Status
     score: float | None
     values: tuple[float, ...]
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Entry:
     configuration: Configuration
     params: Mapping[str, Any]
     numbers: list[int] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
     told: bool = False
 
 
@@ -78,9 +82,12 @@ class Conductor:
     def replay(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Goes through an earlier run's journal. Decisions are made anew and compared by the race."""
         for record in records:
-            if record["event"] == "asked":
+            if record["event"] == "warm":
+                self.sampler.warm(Known(**one) for one in record["past"])
+            elif record["event"] == "asked":
                 self._replay_ask(record)
             elif record["event"] in RACE_EVENTS:
+                self._measured(record)
                 self._take(from_record({k: v for k, v in record.items() if k not in EXTRAS}))
         for decision in self.race.decisions():
             self._record(decision)
@@ -88,6 +95,12 @@ class Conductor:
     def _replay_ask(self, record: Mapping[str, Any]) -> None:
         asked = self.sampler.ask_again(record["params"])
         self._enter(asked.number, asked.params)
+
+    def warm(self, known: Sequence[Known]) -> tuple[int, int]:
+        """What earlier runs learned; journaled, so that a resume learns the same."""
+        self.journal.append({"event": "warm", "past": [asdict(one) for one in known]})
+        self._commit()
+        return self.sampler.warm(known)
 
     # -- handing out -------------------------------------------------------------------------------
 
@@ -136,7 +149,7 @@ class Conductor:
             self.mirror.opened(number, params, config_id)
         found = outcome(self.race, config_id) if entry.told else None
         if found is not None:
-            self._tell(found, [number])
+            self._tell(found, entry, [number])
         return config_id, fresh
 
     def _from_past(self, task: Task) -> bool:
@@ -146,7 +159,8 @@ class Conductor:
         self._record(Started(task), reused=True)
         for epoch, (score, values) in enumerate(found.epochs, 1):
             self._record(Reported(task, epoch, score, values), reused=True)
-        self._record(Ended(task, found.status, found.score, found.values), reused=True)
+        end = Ended(task, found.status, found.score, found.values)
+        self._record(end, reused=True, figures=dict(found.figures))
         return True
 
     def configuration_of(self, task: Task) -> Configuration:
@@ -181,11 +195,12 @@ class Conductor:
         status: Status,
         score: float | None = None,
         values: Sequence[float] = (),
-        note: str = "",
+        **extra: Any,
     ) -> None:
+        """`extra` is journaled beside the event and read by no decision of the race."""
         if self.running.pop(task, None) is None:
             return
-        self._record(Ended(task, status, score, tuple(values)), **({"note": note} if note else {}))
+        self._record(Ended(task, status, score, tuple(values)), **extra)
         self._commit()
 
     def stop(self, reason: str) -> None:
@@ -194,17 +209,21 @@ class Conductor:
             self._record(Stopped(reason))
             self._commit()
 
-    def resumed(self, configs: int | None = None) -> None:
-        """The driver has started again, perhaps with another number of configurations."""
+    def resumed(self) -> None:
+        """The driver has started again, perhaps with another limit or a larger budget."""
         self._record(Resumed())
-        if configs is not None:
-            self._record(Limited(configs))
+        self._record(Limited(self.study.fixed.search.configs))
         self.running.clear()
         self._commit()
 
     def lost(self, event: Event) -> None:
         self._record(event)
         self._commit()
+
+    def close(self) -> None:
+        self.journal.close()
+        if self.mirror:
+            self.mirror.close()
 
     # -- the one way in ----------------------------------------------------------------------------
 
@@ -215,11 +234,18 @@ class Conductor:
             self.mirror.flush()
 
     def _record(self, event: Event, **extra: Any) -> None:
-        self.journal.append(to_record(event) | extra)
+        record = to_record(event) | extra
+        self.journal.append(record)
+        self._measured(record)
         self._take(event)
         for decision in self.race.decisions():
             self.journal.append(to_record(decision))
             self._take(decision)
+
+    def _measured(self, record: Mapping[str, Any]) -> None:
+        """What constraints bound, as some fold of the configuration measured it."""
+        if record.get("figures") and record["task"]["key"] in self.entries:
+            self.entries[record["task"]["key"]].figures = record["figures"]
 
     def _take(self, event: Event) -> None:
         self.race.apply(event)
@@ -232,16 +258,23 @@ class Conductor:
         found = None if entry is None or entry.told else outcome(self.race, config_id)
         if entry is not None and found is not None:
             entry.told = True
-            self._tell(found, entry.numbers)
+            self._tell(found, entry, entry.numbers)
 
-    def _tell(self, found: Outcome, numbers: Sequence[int]) -> None:
+    def _tell(self, found: Outcome, entry: Entry, numbers: Sequence[int]) -> None:
         signs = [1 if d == "maximize" else -1 for d in self.study.fixed.search.directions]
         told = found.values
         values = None if told is None else [sign * v for sign, v in zip(signs, told, strict=True)]
         for number in numbers:
-            self.sampler.tell(number, values, STATES[found.state])
+            self.sampler.tell(number, values, STATES[found.state], entry.figures)
             if self.mirror:
                 self.mirror.ended(number, STATES[found.state], values)
+
+    def mean(self, config_id: str) -> float | None:
+        """Of a complete configuration, over all folds and objectives."""
+        found = outcome(self.race, config_id)
+        if found is None or found.state != "complete" or not found.values:
+            return None
+        return fmean(found.values)
 
     def is_out(self, config_id: str) -> bool:
         """Dropped for good: nobody will ask for its folds again."""
@@ -251,4 +284,4 @@ class Conductor:
 
 STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed": "failed"}
 RACE_EVENTS = {"opened", "started", "reported", "ended", "lost", "dropped", "stopped", "limited", "resumed"}
-EXTRAS = {"reused", "note"}
+EXTRAS = {"reused", "note", "clock", "held", "figures"}

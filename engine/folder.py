@@ -5,7 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -19,10 +19,12 @@ from engine.manifest import Manifest
 from engine.results import RunPaths
 from engine.spec import text
 from engine.spec.load import study_of
-from engine.spec.study import Study
+from engine.spec.overrides import set_path
+from engine.spec.study import Study, short_hash
 from engine.storage import Storage, open_storage
 
 SCHEMA = 1
+CHANGEABLE = ("search.configs", "search.budget", "resources")
 TRIAL = "writable"
 PACKAGES = ("torch", "ray", "optuna", "monai", "albumentations", "numpy", "pyarrow", "scikit-learn", "scipy")
 
@@ -34,6 +36,7 @@ class Head:
     fingerprint: str
     folds: str
     numerics: Mapping[str, Any]
+    study: str = ""  # hash of study.yaml's content
     schema: int = SCHEMA
     version: str = __version__
 
@@ -69,12 +72,19 @@ def try_to_write(storage: Storage) -> None:
                 folder.rmdir()
 
 
-def begin(storage: Storage, study: Study, manifest: Manifest, head: Head, command: str) -> Journal:
+def begin(
+    storage: Storage,
+    study: Study,
+    manifest: Manifest,
+    head: Head,
+    command: str,
+    guard: Callable[[], None] = lambda: None,
+) -> Journal:
     """The study is written last but for the journal: a folder without it never was a run."""
     storage.write(RunPaths.folds, manifest.to_json().encode())
     storage.write(RunPaths.provenance, provenance(head, command))
     storage.write(RunPaths.study, text.dump(dict(study.document)).encode())
-    journal = Journal(storage)
+    journal = Journal(storage, guard=guard)
     journal.append(head.record())
     journal.commit()
     return journal
@@ -84,15 +94,45 @@ def existing(location: str) -> Storage:
     storage = open_storage(location)
     if not storage.exists(RunPaths.study):
         raise SonotuneError(f"{location} holds no run (it has no {RunPaths.study}); give the folder of a run")
+    if not storage.exists(RunPaths.journal) and not storage.list(RunPaths.segments):
+        raise SonotuneError(
+            f"{location} has a study but no journal: the run ended before it began; "
+            f"delete its {RunPaths.study} and search again"
+        )
     return storage
 
 
-def study_in(storage: Storage, changes: Mapping[str, Any] | None = None) -> Study:
-    name = f"{storage.location}/{RunPaths.study}"
-    document = text.mapping(_text_in(storage, RunPaths.study), name)
-    for section, values in (changes or {}).items():
-        document[section] = (document.get(section) or {}) | values
-    return study_of(document, name)
+def document_in(storage: Storage) -> dict[str, Any]:
+    return text.mapping(_text_in(storage, RunPaths.study), f"{storage.location}/{RunPaths.study}")
+
+
+def study_in(storage: Storage) -> Study:
+    return study_of(document_in(storage), f"{storage.location}/{RunPaths.study}")
+
+
+def check_document(storage: Storage, journal: Journal) -> None:
+    """A study changed by hand would make earlier decisions wrong; what may change goes through --extend."""
+    known = [r["study"] for r in journal.records if r["event"] in ("study", "changed") and r.get("study")]
+    if known and short_hash(document_in(storage)) != known[-1]:
+        raise SonotuneError(
+            f"{RunPaths.study} was edited after the run began; put the old text back and use "
+            f"`sonotune resume --extend`, which changes {', '.join(CHANGEABLE)}"
+        )
+
+
+def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> Study:
+    """Lays the changes over the study, once the new study is known to be sound."""
+    document = document_in(storage)
+    for path, value in changes.items():
+        if not path.startswith(CHANGEABLE):
+            raise SonotuneError(f"{path} cannot change within a run; only {', '.join(CHANGEABLE)} can")
+        set_path(document, path, value)
+    study = study_of(document, f"{storage.location}/{RunPaths.study}")
+    if changes:
+        journal.append({"event": "changed", "changes": dict(changes), "study": short_hash(document)})
+        journal.commit()
+        storage.write(RunPaths.study, text.dump(document).encode())
+    return study
 
 
 def manifest_in(storage: Storage) -> Manifest:

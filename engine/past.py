@@ -9,6 +9,8 @@ from engine.results import FoldResult, RunPaths, damaged_files, read_result, rea
 from engine.storage import Storage
 from engine.task import Task
 
+FIGURES = ("latency_ms", "parameters", "flops")  # what `search.constraints` can bound
+
 
 def stored(storage: Storage, task: Task, address: str) -> FoldResult | None:
     """A sound, finished result of exactly this address; anything else counts as not trained."""
@@ -26,7 +28,8 @@ def past_of(storage: Storage, task: Task, result: FoldResult) -> Past:
     scores, values = table["score"].to_pylist(), table["values"].to_pylist()
     epochs = [(score, tuple(each)) for score, each in zip(scores, values, strict=True)]
     status: Status = "diverged" if result.status == "diverged" else "complete"
-    return Past(epochs, status, result.score, tuple(result.values))
+    figures = {name: float(getattr(result, name)) for name in FIGURES}
+    return Past(epochs, status, result.score, tuple(result.values), figures)
 
 
 def adopt(here: Storage, others: Sequence[Storage], task: Task, address: str) -> Past | None:

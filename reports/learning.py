@@ -13,6 +13,8 @@ from reports.load import Config, Run
 from reports.measures import label
 from reports.tables import Column, Table
 
+SHOWN = ("dice", "iou", "hd95", "accuracy", "balanced_accuracy", "f1_macro", "auc_macro")
+WHOLE = {"lr": "Learning rate", "score": "Validation score"}
 FIXED = {*EPOCH_COLUMNS} - {"score", "lr"}
 
 
@@ -68,12 +70,26 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def figures(rows: Sequence[Mapping[str, Any]], config: str) -> list[Figure]:
-    own = [r for r in rows if r["config_id"] == config]
+    own = [r for r in rows if r["config_id"] == config and drawn(str(r["column"]))]
     stages = list(dict.fromkeys(r["stage"] for r in own))
     return [
         _panels([r for r in own if r["stage"] == stage], config, stage, f"learning-{number}")
         for number, stage in enumerate(stages)
     ]
+
+
+def drawn(column: str) -> bool:
+    """Losses, the score and the leading metrics; the CSV holds the hundred others."""
+    part, _, name = column.partition("_")
+    return column in WHOLE or term(column) is not None or (part == "validation" and name in SHOWN)
+
+
+def term(column: str) -> str | None:
+    """Of a column `train_<term>` or `validation_<term>_loss`: which part of the loss it is."""
+    part, _, name = column.partition("_")
+    if part == "train":
+        return name
+    return name.removesuffix("_loss") if part == "validation" and name.endswith("_loss") else None
 
 
 def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: str) -> Figure:
@@ -85,7 +101,7 @@ def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: st
         axes = np.atleast_1d(sheet.subplots(down, across, squeeze=False)).ravel()
         for axis, (title, columns) in zip(axes, groups.items(), strict=False):
             for colour, column in zip(SERIES, columns, strict=False):
-                _band(axis, [r for r in rows if r["column"] == column], colour, _short(column, title))
+                _band(axis, [r for r in rows if r["column"] == column], colour, column.partition("_")[0])
             axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             axis.set_title(title)
             axis.set_xlabel("epoch")
@@ -101,24 +117,13 @@ def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: st
 
 
 def _groups(columns: Sequence[str]) -> dict[str, list[str]]:
-    """Training and validation of the same quantity share a panel; so do the terms of the loss."""
+    """Training and validation of the same quantity share a panel."""
     found: dict[str, list[str]] = {}
     for column in sorted(columns, key=lambda name: name == "lr"):
-        part, _, name = column.partition("_")
-        if part not in ("train", "validation"):
-            title = {"lr": "Learning rate", "score": "Best score so far"}.get(column, column)
-        elif name.startswith("loss_"):
-            title = "Loss terms"
-        else:
-            title = "Loss" if name == "loss" else label(name)
-        found.setdefault(title, []).append(column)
+        name = term(column)
+        title = f"Loss, {name.replace('_', ' ')}" if name else label(column.removeprefix("validation_"))
+        found.setdefault(WHOLE.get(column, title), []).append(column)
     return found
-
-
-def _short(column: str, title: str) -> str:
-    part, _, name = column.partition("_")
-    words = name.removeprefix("loss_").replace("_", " ")
-    return f"{words}, {part}" if title == "Loss terms" else part
 
 
 def _band(axis: Any, rows: Sequence[Mapping[str, Any]], colour: str, name: str) -> None:

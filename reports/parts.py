@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from engine.spec import text
-from reports import boards, diagnosis, nested, significance
+from reports import boards, configs, diagnosis, nested, significance
 from reports.aggregate import ranking
 from reports.boards import better
 from reports.measures import higher_is_better, inside, label
-from reports.sections import Code, Headline, Headlines, Section, Text
+from reports.sections import Code, Facts, Headline, Headlines, Section, Text
 from reports.study import Study
 from reports.tables import Column, Table
 
@@ -31,12 +31,21 @@ def pick(study: Study) -> Section:
     blocks: list[Any] = [
         headlines(study),
         Text(study.pick.reason),
+        Facts(searched(study)),
         Code("yaml", "The picked configuration", text.dump(dict(chosen.config))),
         Code("predict", "Predict with it", f"sonotune predict {home} --config {key} --images FOLDER"),
         Code("export", "Export it", f"sonotune export {home} --config {key}"),
         boards.interval_table(study.known, study.picked, study.select.confidence),
     ]
     return Section("pick", f"The pick: {study.picked}", blocks)
+
+
+def searched(study: Study) -> list[tuple[str, str]]:
+    """The values of the pick that differ between configurations: the search's answer in short."""
+    leaves = {config.id: configs.flat(config.config) for config in study.run.configs}
+    return [
+        (name, str(leaves[study.picked].get(name, "–"))) for name in configs.varying(list(leaves.values()))
+    ]
 
 
 def nothing(study: Study) -> str:

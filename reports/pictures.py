@@ -61,4 +61,4 @@ def _caption(entry: dict[str, Any], fold: str) -> str:
         parts.append(f"refined {entry['refined_predicted']}")
     if isinstance(dice, int | float):
         parts.append(f"Dice {dice:.2f}")
-    return ", ".join([*parts, fold])
+    return ", ".join([*parts, fold.replace("-", "\u2011")])

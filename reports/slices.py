@@ -54,6 +54,7 @@ def _slice(axis: Any, rows: Sequence[Row], name: str, pick: str | None) -> None:
     axis.scatter(x, y, c=colours, s=16, zorder=3, linewidths=0)
     if is_log(values):
         axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_title(SYMBOLS.get(name, name), fontsize=8.5)
     axis.tick_params(axis="x", labelsize=8)
 

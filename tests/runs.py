@@ -253,9 +253,9 @@ def epoch_table(epochs: int, final: float, rng: np.random.Generator) -> pa.Table
         "stage": ["main"] * epochs, "epoch": number, "lr": np.full(epochs, 1e-3),
         "seconds": np.full(epochs, 3.0),
         "images_per_second": np.full(epochs, 60.0), "score": best, "best": best >= best.max(),
-        "train_loss": loss,
-        "train_loss_segmentation": 0.6 * loss, "train_loss_classification": 0.4 * loss,
-        "validation_loss": loss + 0.05, "validation_dice": raw, "validation_f1_macro": raw - 0.02,
+        "train_total": loss,
+        "train_segmentation": 0.6 * loss, "train_classification": 0.4 * loss,
+        "validation_total_loss": loss + 0.05, "validation_dice": raw, "validation_f1_macro": raw - 0.02,
     })  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def test_more_configurations_can_be_asked_for_later(tmp_path: Path) -> None:
     list(play(conductor(tmp_path, study(configs=2))))
     more = conductor(tmp_path, study(configs=5))
     more.replay(more.journal.records)
-    more.resumed(configs=5)
+    more.resumed()
     assert len({task.key for task in play(more)}) == 3
     assert len(more.entries) == 5
 

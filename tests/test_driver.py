@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,16 @@ import ray
 from rich.console import Console
 
 from engine.driver import launch
+from engine.driver.budget import Spent
 from engine.errors import SonotuneError
 from engine.journal import read_journal
 from engine.results import RunPaths, read_table
 from engine.spec.load import study_of
+from engine.spec.search import Budget
 from engine.spec.study import Study
 from engine.spec.text import dump
 from engine.storage import LocalStorage
+from engine.task import Task
 
 TIMES = ["seconds", "images_per_second"]
 ROOT = Path(__file__).parents[1]
@@ -34,6 +38,7 @@ def document(workers: int = 2, **sections: Any) -> dict[str, Any]:
         "model": {"name": "unet_mtl", "width": 4, "depth": 2},
         "train": {"epochs": 3, "batch": 8, "lr": {"loguniform": [1e-4, 1e-2]}},
         "search": {"sampler": "random", "configs": 3},
+        "race": {"rule": "none"},
         "resources": {"workers": workers, "device": "cpu"},
         **sections,
     }
@@ -162,5 +167,41 @@ def test_a_search_that_was_cut_off_goes_on_and_trains_nothing_twice(
 def test_a_run_can_be_extended(one_worker: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     search(folder, workers=1, search={"sampler": "random", "configs": 1})
-    launch.resume(str(folder), quiet(), configs=3)
+    launch.resume(str(folder), quiet(), changes={"search.configs": 3})
     assert digits(folder) == digits(one_worker)
+
+
+def test_a_study_edited_by_hand_is_refused_and_named_changes_are_not(
+    one_worker: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(one_worker, folder)
+    with pytest.raises(SonotuneError, match="cannot change within a run"):
+        launch.resume(str(folder), quiet(), changes={"train.epochs": 5})
+    text = (folder / RunPaths.study).read_text()
+    (folder / RunPaths.study).write_text(text.replace("epochs: 3", "epochs: 4"))
+    with pytest.raises(SonotuneError, match="edited after the run began"):
+        launch.resume(str(folder), quiet())
+
+
+def test_the_sampler_learns_from_an_earlier_run(one_worker: Path, tmp_path: Path) -> None:
+    study = study_of(document(1, search={"sampler": "tpe", "configs": 1}), "test")
+    launch.search(study, str(tmp_path / "run"), quiet(), warm_from=[str(one_worker)])
+    (warm,) = records(tmp_path / "run", "warm")
+    assert len(warm["past"]) == 3
+    launch.resume(str(tmp_path / "run"), quiet())
+
+
+def test_a_budget_of_hours_counts_every_stretch() -> None:
+    clock = iter([0.0, 0.0, 900.0, 900.0, 900.0, 1000.0, 2000.0])
+    before = [{"event": "ended", "clock": 1800.0, "held": 1700.0}, {"event": "resumed"}]
+    spent = Spent(Budget(hours=0.75), gpus=1.0, records=before, now=lambda: next(clock))
+    spent.start(Task("a", "r0-f0"))
+    assert spent.over() == "the budget of 0.75 hours is spent"
+
+
+def test_only_the_best_configurations_keep_their_checkpoints(one_worker: Path, tmp_path: Path) -> None:
+    limits = {"workers": 1, "device": "cpu", "keep_configurations": 1}
+    search(tmp_path / "run", resources=limits)
+    assert LocalStorage(tmp_path / "run").list(RunPaths.checkpoints) == [picked(one_worker)]
+    assert digits(tmp_path / "run") == digits(one_worker)

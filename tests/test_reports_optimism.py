@@ -62,9 +62,9 @@ def test_equal_configurations_lose_their_optimism(metric: str) -> None:
         assert what is not None
         truth = float(pooled.figures(big, what)[0])
     found = []
-    for _ in range(25):
-        validation, test, _ = simulated(40, 120, 5, rng)
-        found.append(corrected(validation, test, metric, "best_mean", 120, np.zeros(40)))
+    for _ in range(20):
+        validation, test, _ = simulated(30, 120, 5, rng)
+        found.append(corrected(validation, test, metric, "best_mean", 80, np.zeros(30)))
     selected, estimate = np.mean(found, axis=0)
     assert selected - truth > 0.02
     assert abs(estimate - truth) < 0.25 * (selected - truth)

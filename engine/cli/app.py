@@ -10,6 +10,7 @@ from engine.cli.listing import models, schema, spaces
 from engine.cli.predict import export, predict
 from engine.cli.report import report
 from engine.cli.search import resume, search
+from engine.cli.simulate import simulate
 from engine.cli.train import train
 
 app = typer.Typer(
@@ -34,6 +35,10 @@ def common(
     pass
 
 
-for command in (search, resume, report, check, doctor, train, predict, export, models, spaces, schema):
+COMMANDS = (
+    search, resume, report, check, doctor, train, predict, export, simulate, models, spaces, schema,
+)  # fmt: skip
+
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(data, name="data")

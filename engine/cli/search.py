@@ -1,6 +1,6 @@
 """`sonotune search` and `sonotune resume`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -8,6 +8,7 @@ from rich.console import Console
 from engine.cli.options import Address, Profile, Set, Space
 from engine.errors import SonotuneError
 from engine.spec.load import load, refuse_empty
+from engine.spec.overrides import parse_override
 
 if TYPE_CHECKING:
     from engine.driver.launch import Outcome
@@ -24,6 +25,9 @@ def search(
     reuse: Annotated[
         list[str] | None, typer.Option(help="A run whose finished folds count as trained; repeatable.")
     ] = None,
+    warm_from: Annotated[
+        list[str] | None, typer.Option(help="A run whose configurations the sampler learns from; repeatable.")
+    ] = None,
 ) -> None:
     """Search a space under cross-validation, then report."""
     study = load(space, profile, set_ or ())
@@ -32,14 +36,17 @@ def search(
     from engine.driver import launch
 
     console = Console()
-    outcome = launch.search(study, location, console, address, reuse or ())
+    outcome = launch.search(study, location, console, address, reuse or (), warm_from or ())
     _close(location, console, outcome)
 
 
 def resume(
     run: Annotated[str, typer.Argument(help="Folder or URI of the run to go on with.")],
     extend: Annotated[
-        list[str] | None, typer.Option(metavar="configs=N", help="Change what may be changed of a run.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="configs=40, budget.hours=8 or resources.workers=4; repeatable."
+        ),
     ] = None,
     address: Address = None,
 ) -> None:
@@ -47,18 +54,14 @@ def resume(
     from engine.driver import launch
 
     console = Console()
-    outcome = launch.resume(run, console, address, _configs(extend or []))
+    outcome = launch.resume(run, console, address, dict(map(_change, extend or [])))
     _close(run, console, outcome)
 
 
-def _configs(extend: list[str]) -> int | None:
-    configs = None
-    for change in extend:
-        name, _, value = change.partition("=")
-        if name != "configs" or not value.isdigit() or int(value) < 1:
-            raise SonotuneError(f"--extend {change!r}: must be configs=N with N at least 1")
-        configs = int(value)
-    return configs
+def _change(extend: str) -> tuple[str, Any]:
+    """`configs` and `budget…` are short for what they are in the study."""
+    path, value = parse_override(extend, "--extend", "configs=40")
+    return (f"search.{path}" if path.startswith(("configs", "budget")) else path), value
 
 
 def _close(location: str, console: Console, outcome: "Outcome") -> None:

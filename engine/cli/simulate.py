@@ -119,7 +119,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
         chosen = [row for row in rows if row["table"] == location]
         left = chosen[0]["left_out"]
         note = f" ({left} incomplete configurations left out)" if left else ""
-        sheet = Sheet(*names, title=f"{location}{note}")
+        sheet = Sheet(title=f"{location}{note}")
+        for name in names:
+            sheet.add_column(name.replace("_", " "), no_wrap=name == "rule")
         for row in chosen:
             cells = [row[name] for name in names]
             sheet.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells))

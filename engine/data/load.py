@@ -73,15 +73,16 @@ def find(data: Data) -> Found:
 def _generated(data: Data) -> Pack:
     images, masks, labels = phantom.generate(data.count, data.size, data.classes, data.seed)
     count = len(images)
+    names = tuple(f"phantom-{index:05d}" for index in range(1, count + 1))
     unknown = (None,) * count
     return named(
         Pack(
             images=images,
             masks=masks,
             labels=labels,
-            cases=tuple(f"phantom-{index:05d}" for index in range(1, count + 1)),
+            cases=names,
             classes=data.classes,
-            patients=unknown,
+            patients=names,  # each is drawn by itself
             groups=unknown,
             sizes=np.full((count, 2), data.size, np.int32),
             spacing=np.full(count, np.nan),

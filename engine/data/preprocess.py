@@ -47,7 +47,7 @@ def training_scale(images: Grey, spec: Preprocess, training: NDArray[np.int64]) 
 def standardise(values: Floats, sample: Floats, axis: tuple[int, ...]) -> Floats:
     """Mean 0 and deviation 1 as measured on `sample`."""
     mean, deviation = measured(sample, axis)
-    return (values - mean.astype(np.float32)) / deviation.astype(np.float32)
+    return np.asarray((values - mean) / deviation, dtype=np.float32)
 
 
 def measured(sample: Floats, axis: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,9 @@ from engine.data.cases import Pack
 from engine.data.load import default_cache, load
 from engine.driver import resources as shares
 from engine.driver import tracking
+from engine.driver.budget import Spent
 from engine.driver.cluster import connected
+from engine.driver.disk import Keeper
 from engine.driver.live import View
 from engine.driver.schedule import TaskScheduler
 from engine.driver.search import TaskSearcher
@@ -35,10 +37,11 @@ from engine.race.race import Race
 from engine.results import FoldResult, RunPaths, write_result
 from engine.sampler import Sampler
 from engine.spec.resources import Resources
-from engine.spec.study import Configuration, Study
+from engine.spec.study import Configuration, Study, short_hash
 from engine.storage import Storage, open_storage
 from engine.task import Task
 from engine.training.numerics import Numerics, resolve
+from engine.warm import earlier
 
 log = logging.getLogger("sonotune")
 
@@ -56,6 +59,7 @@ def search(
     console: Console,
     address: str | None = None,
     reuse: Sequence[str] = (),
+    warm_from: Sequence[str] = (),
     trainable: type[FoldTrainable] = FoldTrainable,
 ) -> Outcome:
     """A new run. Everything that can be refused is refused before the run folder has a study in it.
@@ -67,30 +71,36 @@ def search(
     pack = load(study.fixed.data, default_cache(), _progress(console))
     manifest = make_folds(pack, study.fixed.folds)
     check_study(study, pack)
-    with hold(storage), _logging(storage), _ray(study, address) as scratch:
+    known, notes = earlier(warm_from, study.fixed.search)
+    with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
         numerics = _numerics(study.fixed.resources)
-        head = folder.Head(pack.fingerprint, manifest.digest, numerics.record())
-        journal = folder.begin(storage, study, manifest, head, folder.command_line())
+        head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), short_hash(study.document))
+        journal = folder.begin(storage, study, manifest, head, folder.command_line(), held.check)
         session = Session(study, pack, manifest, numerics, storage, journal, reuse, trainable)
-        return session.run(console, scratch, [])
+        if warm_from:
+            _say_warm(console, notes, session.conductor.warm(known))
+        return session.run(console, scratch)
 
 
 def resume(
-    location: str, console: Console, address: str | None = None, configs: int | None = None
+    location: str, console: Console, address: str | None = None, changes: Mapping[str, Any] | None = None
 ) -> Outcome:
+    """Goes on with a run, with other limits or resources where `changes` says so."""
     storage = folder.existing(location)
-    changes = {} if configs is None else {"search": {"configs": configs}}
-    study = folder.study_in(storage, changes)
-    pack = load(study.fixed.data, default_cache(), _progress(console))
-    manifest = folder.manifest_in(storage)
-    with hold(storage), _logging(storage), _ray(study, address) as scratch:
-        journal = Journal(storage)
-        for warning in journal.warnings:
-            console.print(f"[yellow]{warning}[/]")
+    with hold(storage) as held, _logging(storage):
+        journal = Journal(storage, guard=held.check)
+        for warning in (*journal.warnings, *_left_by(held.taken_over)):
+            console.print(warning, style="yellow", markup=False, soft_wrap=True)
+        folder.check_document(storage, journal)
+        study = folder.change(storage, journal, changes or {})
+        pack = load(study.fixed.data, default_cache(), _progress(console))
+        manifest = folder.manifest_in(storage)
         head = folder.head_of(journal)
         folder.check_head(head, pack.fingerprint, manifest)
-        session = Session(study, pack, manifest, Numerics.of(head.numerics), storage, journal)
-        return session.run(console, scratch, journal.records, configs)
+        with _ray(study, address) as scratch:
+            session = Session(study, pack, manifest, Numerics.of(head.numerics), storage, journal)
+            session.go_back_to(journal.records)
+            return session.run(console, scratch)
 
 
 class Session:
@@ -112,10 +122,17 @@ class Session:
         self.shared = Shared(
             pack, manifest, storage.location, fixed.seed, numerics, objectives(fixed.search), fixed.resources
         )
+        self.records: Sequence[dict[str, Any]] = ()
         self.reuse = [open_storage(place) for place in reuse]
         sampler = Sampler(fixed.search, study.space, fixed.seed, first=study.first)
         race = Race(
-            fixed.race, manifest.names, fixed.search.configs, fixed.seed, len(objectives(fixed.search))
+            fixed.race,
+            manifest.names,
+            fixed.search.configs,
+            fixed.seed,
+            len(objectives(fixed.search)),
+            pick=fixed.select.rule,
+            learns=sampler.learns,
         )
         mirror = Mirror(storage, study.name, study.space, fixed.search.directions, fixed.search.objectives)
         self.conductor = Conductor(study, sampler, race, journal, self._past, mirror=mirror)
@@ -124,22 +141,30 @@ class Session:
         address = self.shared.job(task, configuration.record()).address
         return past.adopt(self.storage, self.reuse, task, address)
 
-    def run(
-        self, console: Console, scratch: Path, records: Sequence[dict[str, Any]], configs: int | None = None
-    ) -> Outcome:
-        if records:
-            self.conductor.replay(records)
-            self.conductor.resumed(configs)
+    def go_back_to(self, records: Sequence[dict[str, Any]]) -> None:
+        """Everything that the journal says has happened, and then the driver's return."""
+        self.conductor.replay(records)
+        self.conductor.resumed()
+        self.records = records
+
+    def run(self, console: Console, scratch: Path) -> Outcome:
         cluster = ray.cluster_resources()
         share = shares.share(self.study.fixed.resources, cluster)
         count = shares.slots(self.study.fixed.resources, share, cluster)
+        keeper = Keeper(self.storage, self.conductor, self.study.fixed.resources.keep_configurations)
         names = self.shared.manifest.names
         with View(self.conductor, names, count, console) as view, self._tracking() as trackers:
             searcher = TaskSearcher(self.conductor, lambda: count)
-            scheduler = TaskScheduler(self.conductor, searcher, self._give_up, (view, trackers))
-            with _interruptible(searcher, console):
-                self._fit(searcher, scheduler, share, scratch)
-        self._sweep()
+            spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)
+            scheduler = TaskScheduler(
+                self.conductor, searcher, self._give_up, (view, trackers), spent, keeper
+            )
+            try:
+                with _interruptible(searcher, console):
+                    self._fit(searcher, scheduler, share, scratch)
+            finally:
+                keeper.sweep()
+                self.conductor.close()
         if searcher.error is not None:
             raise searcher.error
         reason = self.conductor.done or self.conductor.race.stopped or "stopped by its user"
@@ -174,12 +199,6 @@ class Session:
             task.key, task.fold, "failed", job.record, self.shared.pack.classes, job.address, error=error
         )
         write_result(self.storage, task, result, {})
-
-    def _sweep(self) -> None:
-        """Checkpoints of configurations that are out are of no more use."""
-        for key in self.storage.list(RunPaths.checkpoints):
-            if self.conductor.is_out(key):
-                self.storage.delete(f"{RunPaths.checkpoints}/{key}")
 
 
 def _numerics(resources: Resources) -> Numerics:
@@ -233,6 +252,17 @@ def _logging(storage: Storage) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def _left_by(holder: str | None) -> list[str]:
+    return [f"{holder} did not let go of this run and is gone; its lock is taken over"] if holder else []
+
+
+def _say_warm(console: Console, notes: Sequence[str], counts: tuple[int, int]) -> None:
+    for note in notes:
+        console.print(note, style="yellow", markup=False, soft_wrap=True)
+    taken, out = counts
+    console.print(f"the sampler starts with {taken} earlier configurations; {out} do not fit this space")
 
 
 def _progress(console: Console) -> Callable[[int, int], None] | None:

@@ -8,9 +8,12 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from engine.conductor import Conductor
+from engine.driver.budget import Spent
+from engine.driver.disk import Keeper
 from engine.driver.faults import Faults
 from engine.driver.search import TaskSearcher
 from engine.driver.tracking import Listener
+from engine.past import FIGURES
 from engine.race.events import Status
 from engine.race.race import Freeze
 from engine.race.race import Verdict as RaceVerdict
@@ -28,10 +31,12 @@ class TaskScheduler(TrialScheduler):
         searcher: TaskSearcher,
         give_up: Callable[[Task, str], None],
         listeners: Sequence[Listener],
+        spent: Spent,
+        keeper: Keeper,
     ) -> None:
         super().__init__()
         self.conductor, self.searcher = conductor, searcher
-        self.give_up, self.listeners = give_up, listeners
+        self.give_up, self.listeners, self.spent, self.keeper = give_up, listeners, spent, keeper
         self.faults = Faults()
         self.failure: str | None = None
 
@@ -47,6 +52,8 @@ class TaskScheduler(TrialScheduler):
         row = {name.removeprefix("row/"): value for name, value in result.items() if name.startswith("row/")}
         for listener in self.listeners:
             listener.epoch(task, row)
+        if over := self.spent.over():
+            self.conductor.stop(over)
         stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"])
         for other, verdict in stops.items():
             self._halt(other, verdict)
@@ -66,11 +73,12 @@ class TaskScheduler(TrialScheduler):
         status: Status,
         score: float | None = None,
         values: Sequence[float] = (),
-        note: str = "",
+        **extra: Any,
     ) -> None:
         for listener in self.listeners:
             listener.end(task, status, score)
-        self.conductor.ended(task, status, score, values, note)
+        self.conductor.ended(task, status, score, values, **self.spent.end(task), **extra)
+        self.keeper.ended(task.key)
 
     def _stop_trial(self, tune_controller: Any, task: Task) -> None:
         """The worker goes on to the end of its epoch; what it reports then is not heard any more."""
@@ -82,7 +90,8 @@ class TaskScheduler(TrialScheduler):
         if end["status"] == "failed":
             self._failed(task, end["signature"], end["error"])
         else:
-            self._tell_end(task, end["status"], end["score"], end["values"] or ())
+            figures = {name: end[name] for name in FIGURES}
+            self._tell_end(task, end["status"], end["score"], end["values"] or (), figures=figures)
 
     def _failed(self, task: Task, signature: str, error: str) -> None:
         retries = self.conductor.configuration_of(task).train.retries
@@ -127,7 +136,7 @@ class TaskScheduler(TrialScheduler):
                 self._tell_end(task, "interrupted")
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        pass
+        self.spent.start(self.searcher.tasks[trial.trial_id])
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Whatever Tune stopped without the race's word (a closing search) goes on another time."""

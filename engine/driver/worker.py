@@ -15,6 +15,8 @@ from ray import tune
 
 from engine.data.cases import Pack
 from engine.manifest import Manifest
+from engine.past import FIGURES
+from engine.results import FoldResult
 from engine.spec.resources import Resources
 from engine.storage import open_storage
 from engine.task import Task
@@ -89,10 +91,11 @@ class FoldTrainable(tune.Trainable):
             self.epochs = None
 
 
-def ended(result: Any) -> dict[str, Any]:
+def ended(result: FoldResult) -> dict[str, Any]:
     """Not marked `done`, or Tune would stop the trial without asking the scheduler."""
+    figures = {name: getattr(result, name) for name in FIGURES}
     values = None if result.score is None else list(result.values)
-    return {"end": {"status": result.status, "score": result.score, "values": values}}
+    return {"end": {"status": result.status, "score": result.score, "values": values, **figures}}
 
 
 def failed(error: Exception) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.race.heat import Heat
 
-Pick = Literal["best_mean", "one_se", "lower_bound", "pareto"]
+Pick = Literal["best_mean", "one_se", "lower_bound", "pareto", "median_rank"]
 
 
 def standard_error(heat: Heat, row: int) -> float:

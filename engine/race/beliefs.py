@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PRIOR_CONFIGS = 6.0  # what the prior of A and B counts for
+PRIOR_CONFIGS = 2.0  # what the prior of A and B counts for
 PRIOR_FOLDS = 3.0  # what "folds do not differ" counts for
 SHARED = 0.7  # prior share of a score's variance that is the configuration's
 DECAY = 0.85  # prior correlation of neighbouring levels
@@ -46,7 +46,7 @@ class Beliefs:
         self.learned = False
         self._cache: dict[Pattern, Weights] = {}
 
-    def learn(self, curves: np.ndarray, depth: np.ndarray, rounds: int = 3) -> None:
+    def learn(self, curves: np.ndarray, depth: np.ndarray, rounds: int = 4) -> None:
         """EM over `curves` [N, K, L] of which `depth` [N, K] levels are known."""
         curves, depth = curves[-SAMPLE:].astype(float), depth[-SAMPLE:]
         known = np.arange(self.levels) < depth[:, :, None]
@@ -74,6 +74,7 @@ class Beliefs:
         counts = known.sum((0, 1))
         pooled = (residual**2).sum() / max(counts.sum(), 1)
         variance = ((residual**2).sum((0, 1)) + 10 * pooled) / (counts + 10)
+        variance = np.maximum.accumulate(variance)  # what got far was chosen: its spread is too narrow
         lag = np.abs(np.subtract.outer(np.arange(self.levels), np.arange(self.levels)))
         shape = np.sqrt(np.outer(variance, variance)) * DECAY**lag + 1e-9 * np.eye(self.levels)
         return SHARED * shape, (1 - SHARED) * shape

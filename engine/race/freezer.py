@@ -102,8 +102,10 @@ class Freezer(Believer):
 
     def freezes(self, row: int, fold: int) -> bool:
         heat = self.heat
-        if not self.forecast.learned or heat.audited[row]:
+        if not self.forecast.learned or heat.audited[row] or heat.state[row, fold] != State.RUNNING:
             return False
+        if heat.reached[row, fold] >= heat.epochs[row]:
+            return False  # all that is left is to end
         heat.state[row, fold] = State.FROZEN
         ready, heat.ready[row] = bool(heat.ready[row]), True
         choice = self.choose(self.may_open)

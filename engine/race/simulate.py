@@ -174,7 +174,7 @@ class Simulation:
             wrong=bool(lost > 0.25 * table.noise),
             complete=int(done.sum()),
             audited=len(audited),
-            audit_wrong=sum(truth[i] > truth[pick] for i in audited) if audited else 0,
+            audit_wrong=sum(bool(truth[i] > truth[pick]) for i in audited),
             decisions=tuple(self.decisions),
         )
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.spec import text
-from engine.spec.space import SEARCHABLE, VARIANTS, kind_of, sets
+from engine.spec.distribution import kind_of
+from engine.spec.space import SEARCHABLE, VARIANTS, sets
 
 
 def apply_overrides(
@@ -36,11 +37,11 @@ def _refuse_hidden(document: Mapping[str, Any], path: str) -> None:
         )
 
 
-def parse_override(override: str) -> tuple[str, Any]:
+def parse_override(override: str, option: str = "--set", example: str = "loss.lambda=0.7") -> tuple[str, Any]:
     path, equals, value = override.partition("=")
     if not equals or not path.strip():
-        raise SonotuneError(f"--set {override!r}: must be PATH=VALUE, for instance --set loss.lambda=0.7")
-    return path.strip(), text.parse(value, f"--set {path.strip()}")
+        raise SonotuneError(f"{option} {override!r}: must be NAME=VALUE, for instance {option} {example}")
+    return path.strip(), text.parse(value, f"{option} {path.strip()}")
 
 
 def set_path(document: dict[str, Any], path: str, value: Any) -> None:

@@ -12,7 +12,7 @@ Rule = Literal["none", "asha", "median", "aggressive", "forgiving", "wilcoxon", 
 class Race(Section):
     """Settings of the race. A setting that a rule does not use is without effect, and its text says so."""
 
-    rule: Rule = "none"
+    rule: Rule = "reserve"
     """Who may stop a configuration before all of its folds are trained; `none` trains everything."""
 
     delta: float = Field(default=0.1, gt=0, lt=0.5)
@@ -31,7 +31,7 @@ class Race(Section):
     """What a lost configuration may be better by, in standard deviations of a paired fold difference
     (paired, thaw)."""
 
-    price: float = Field(default=0.02, gt=0)
+    price: float = Field(default=0.005, gt=0)
     """What training one configuration to the end must be expected to gain, in the unit of `tolerance`
     (reserve)."""
 

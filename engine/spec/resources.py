@@ -23,3 +23,5 @@ class Resources(Section):
     """Ray's custom resources, such as `accelerator_type:A100: 0.001`."""
     keep: Literal["none", "best", "all"] = "best"
     """Checkpoints kept after a fold ends: none, the best epoch's, or also the last one's."""
+    keep_configurations: int = Field(10, ge=1)
+    """Complete configurations whose checkpoints are kept, the best by mean validation score."""

@@ -1,0 +1,139 @@
+"""The simulator tells a race nothing that a study would not, and judges it by the truth."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from engine.cli.simulate import simulate as command
+from engine.errors import SonotuneError
+from engine.race.race import Race
+from engine.race.simulate import Simulation, simulate
+from engine.race.table import Table, load_table
+from engine.spec import race as spec
+
+SMALL = str(Path(__file__).parents[1] / "benchmarks" / "tables" / "small.parquet")
+
+
+def race_of(rule: str, table: Table, **more: float) -> Race:
+    choice = spec.Race.model_validate({"rule": rule, "audit": 0.0, **more})
+    return Race(choice, table.folds, len(table.scores), learns=False)
+
+
+def flat(levels: list[float], folds: int = 2, epochs: int = 4) -> Table:
+    scores = np.broadcast_to(np.array(levels)[:, None, None], (len(levels), folds, epochs)).copy()
+    return Table("flat", scores, np.array(levels), np.ones(len(levels)))
+
+
+@pytest.fixture(scope="module")
+def small() -> Table:
+    return load_table(SMALL)
+
+
+def test_training_everything_costs_everything_and_regrets_nothing(small):
+    outcome = Simulation(small, race_of("none", small), list(range(len(small.scores))), 3).run().outcome()
+    assert (outcome.spent, outcome.regret, outcome.rank, outcome.wrong) == (1.0, 0.0, 0, False)
+    assert outcome.complete == len(small.scores)
+
+
+def test_the_wall_is_the_same_work_over_more_workers(small):
+    walls = [
+        Simulation(small, race_of("none", small), list(range(len(small.scores))), slots).run().now
+        for slots in (1, 4)
+    ]
+    assert walls[0] == pytest.approx(float(small.seconds.sum()) * 3 * 12)
+    assert walls[0] / 4 <= walls[1] < walls[0] / 3
+
+
+def test_every_start_is_paid_for():
+    table = flat([0.5, 0.6])
+    outcome = Simulation(table, race_of("none", table), [0, 1], 1, overhead=0.5).run().outcome()
+    assert outcome.spent == pytest.approx(1 + 4 * 0.5 / 16)
+
+
+def test_a_drop_stops_the_other_running_folds_at_their_next_epoch():
+    table = replace(flat([0.9, 0.1], folds=4), seconds=np.array([1.0, 1.5]))
+    simulation = Simulation(table, race_of("aggressive", table), [0, 1], 3).run()
+    assert simulation.decisions[0].config == "c1"
+    assert 16 < simulation.spent < 32
+    assert simulation.spent % 4 != 0
+
+
+def test_the_same_seed_gives_the_same_studies(small):
+    def make(folds, configs, seed):
+        return Race(spec.Race(rule="reserve"), folds, configs, seed=seed, learns=False)
+
+    assert simulate(small, make, 2, 4, seed=3) == simulate(small, make, 2, 4, seed=3)
+
+
+def test_the_default_rule_saves_most_of_the_work(small):
+    def make(folds, configs, seed):
+        return Race(spec.Race(audit=0.0), folds, configs, seed=seed, learns=False)
+
+    outcomes = simulate(small, make, 6, 1)
+    assert np.mean([outcome.spent for outcome in outcomes]) < 0.5
+    assert np.mean([outcome.regret for outcome in outcomes]) < 0.5
+
+
+def test_scores_are_best_so_far_and_the_test_score_is_of_the_chosen_epoch(tmp_path):
+    rows = [
+        {"config": 7, "fold": fold, "epoch": epoch, "val_x": value, "test_x": 10 * value + fold}
+        for fold in (0, 1)
+        for epoch, value in ((1, 0.2), (2, 0.6), (3, 0.4))
+    ]
+    rows.append({"config": 8, "fold": 0, "epoch": 1, "val_x": 0.1, "test_x": 0.1})
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    table = load_table(str(tmp_path / "t.parquet"), ["val_x"])
+    assert table.scores[0, 0].tolist() == [0.2, 0.6, 0.6]
+    assert table.test.tolist() == [6.5]
+    assert table.left_out == 1
+
+
+def test_a_table_without_the_columns_names_them():
+    with pytest.raises(SonotuneError, match="must have the columns \\['val_iou'\\]"):
+        load_table(SMALL, ["val_iou"])
+
+
+def run_command(*arguments: str) -> str:
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_the_command_prints_for_programs_and_draws(tmp_path):
+    figure = tmp_path / "frontier.png"
+    text = run_command(
+        SMALL, "--rule", "reserve", "--rule", "asha", "--slots", "1,4", "--repeats", "2", "--json",
+        "--figure", str(figure), "--set", "price=0.02",
+    )  # fmt: skip
+    rows = json.loads(text)
+    assert [(row["rule"], row["slots"]) for row in rows] == [
+        ("reserve", 1), ("reserve", 4), ("asha", 1), ("asha", 4),
+    ]  # fmt: skip
+    assert figure.stat().st_size > 5000
+
+
+def test_the_command_prints_a_table():
+    assert "forgiving" in run_command(SMALL, "--rule", "forgiving", "--slots", "2", "--repeats", "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rule", "best"], "rules are none"),
+        (["--slots", "0"], "--slots must be"),
+        (["--set", "prise=3"], "prise"),
+        (["--score", "val_iou"], "val_iou"),
+    ],
+)
+def test_a_wrong_option_is_told_with_its_rule(arguments, said):
+    with pytest.raises(SonotuneError, match=said):
+        run_command(SMALL, *arguments)

@@ -132,9 +132,9 @@ class Conductor:
             config_id, fresh = self._enter(asked.number, asked.params)
             if fresh:
                 entry = self.entries[config_id]
-                self._record(
-                    Opened(config_id, entry.configuration.train.epochs, self.cost(entry.configuration))
-                )
+                wanted = asked.number < len(self.study.first)
+                cost = self.cost(entry.configuration)
+                self._record(Opened(config_id, entry.configuration.train.epochs, cost, first=wanted))
                 return
         self._record(Limited(len(self.entries)))
 

@@ -88,7 +88,7 @@ def test_every_space_begins_with_its_schema_and_has_a_smoke_profile(path: Path) 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_corner_of_every_space_can_be_built(name: str, profile: str | None) -> None:
     study = space(name, profile)
-    assert list(problems_of(study, study.fixed.data.size, len(study.fixed.data.classes))) == []
+    assert list(problems_of(study, study.fixed.data.size, study.fixed.data.classes)) == []
 
 
 @pytest.mark.parametrize("name", OURS)

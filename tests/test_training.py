@@ -1,5 +1,6 @@
 """One fold's training: the same digits every time, also when it was cut off in the middle."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine.spec.load import study_of
 from engine.storage import LocalStorage
 from engine.task import Task
 from engine.training import checkpoint
-from engine.training.fold import train_fold
+from engine.training.fold import train_fold, warnings_of
 from engine.training.job import Job
 from engine.training.numerics import Numerics
 
@@ -179,3 +180,19 @@ def test_parts_of_a_batch_make_the_same_step_as_the_whole(pack: Pack, tmp_path: 
         run(job, pack, tmp_path / str(parts))
         losses.append(table(job, tmp_path / str(parts), "epochs")["validation_total_loss"][0].as_py())
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+def test_a_result_comes_with_pictures_of_some_cases(pack: Pack, tmp_path: Path) -> None:
+    job = job_of(pack, epochs=1)
+    run(job, pack, tmp_path)
+    folder = tmp_path / RunPaths.result(job.task) / "gallery"
+    listed = json.loads((folder / "index.json").read_text())
+    assert {one["rank"] for one in listed} == {"best", "median", "worst"}
+    assert all((folder / name).stat().st_size > 100 for one in listed for name in one["files"].values())
+    assert set(listed[0]["files"]) == {"image", "truth", "prediction", "refined", "cam"}
+
+
+def test_a_random_feature_loss_is_said() -> None:
+    study = study_of({"study": "x", "loss": {"gamma": 0.2}}, "test")
+    (warning,) = warnings_of(study.configuration({}))
+    assert "random VGG filters" in warning

@@ -38,7 +38,6 @@ def common(
 COMMANDS = (
     search, resume, report, check, doctor, train, predict, export, simulate, models, spaces, schema,
 )  # fmt: skip
-
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(data, name="data")

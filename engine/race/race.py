@@ -150,6 +150,7 @@ class Race:
         self._names = {id(heat): outer for outer, heat in self.heats.items()}
         self.rows: dict[str, int] = {}
         self.configs: list[str] = []
+        self.firsts: set[int] = set()  # what the user asked for is finished, dropped or not
         self.running: dict[Task, None] = {}
         self.interrupted: dict[Task, None] = {}
         self.stages = Stages()
@@ -194,6 +195,8 @@ class Race:
             raise SonotuneError(f"configuration {event.config} was opened twice")
         row = self.rows[event.config] = len(self.configs)
         self.configs.append(event.config)
+        if event.first:
+            self.firsts.add(row)
         for heat in self.heats.values():
             heat.open(event.epochs, event.cost)
         if event.prerequisite is not None:
@@ -284,7 +287,7 @@ class Race:
             return
         broken = bool((heat.state[row] == State.FAILED).any())
         draw = np.random.default_rng([self.seed, row, 1]).random()
-        audited = draw < self.settings.audit and not broken
+        audited = (row in self.firsts or draw < self.settings.audit) and not broken
         self._pending.append(Dropped(self.configs[row], reason, audited, outer))
 
     def _dropped(self, event: Dropped) -> None:

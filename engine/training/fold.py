@@ -20,6 +20,7 @@ from engine.data.cases import Pack
 from engine.data.preprocess import training_scale
 from engine.metrics.fold import fold_metrics
 from engine.results import FoldResult, RunPaths, parquet_bytes, write_result
+from engine.spec.study import Configuration
 from engine.storage import Storage
 from engine.training import checkpoint, gallery
 from engine.training.batches import Batches
@@ -168,7 +169,7 @@ class FoldRun:
             found[part] = outputs(self.network, self.images, getattr(self.parts, part))
             tables[part] = self._table(found[part], surface=True)
         files = {f"cases_{part}.parquet": parquet_bytes(table) for part, table in tables.items()}
-        files |= gallery.files(self.pack, found["test"], tables["test"])
+        files |= gallery.files(self.network, self.pack, self.images, found["test"], tables["test"])
         figures = {part: fold_metrics(table, self.pack.classes) for part, table in tables.items()}
         return self.end("complete", figures, files)
 
@@ -197,6 +198,7 @@ class FoldRun:
             numerics=self.job.numerics.record(),
             worker=f"{socket.gethostname()}:{os.getpid()}",
             started=self.started,
+            warnings=warnings_of(self.configuration),
             error=error,
             validation=(figures or {}).get("validation", {}),
             test=(figures or {}).get("test", {}),
@@ -220,3 +222,11 @@ class FoldRun:
 
 
 PROGRESS = ("epoch", "best_epoch", "best", "values", "seconds", "rows")
+
+
+def warnings_of(configuration: Configuration) -> list[str]:
+    """What a reader of the result must know of how it was trained."""
+    loss = configuration.loss
+    if loss.gamma > 0 and loss.lossnet.weights == "none":
+        return [f"the feature loss (gamma={loss.gamma:g}) compared random VGG filters, not pretrained ones"]
+    return []

@@ -6,22 +6,28 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import torch
 
 from engine.data.cases import Pack
+from engine.explain import grad_cam
+from engine.models.registry import traits
 from engine.training.evaluate import Outputs
+from engine.training.network import Network
 
 PER_RANK = 2
 SIDE = 128
 SHOWN = ("case", "label", "predicted", "refined_predicted", "dice")
 
 
-def files(pack: Pack, found: Outputs, table: pa.Table) -> dict[str, bytes]:
+def files(
+    network: Network, pack: Pack, images: np.ndarray, found: Outputs, table: pa.Table
+) -> dict[str, bytes]:
     """Pictures of the best, median and worst cases, and `gallery/index.json` that says which is which."""
     listed: list[dict[str, Any]] = []
     written: dict[str, bytes] = {}
     for rank, position in _chosen(table):
         row, number = int(found.rows[position]), len(listed)
-        pictures = _pictures(pack, found, table, position, row)
+        pictures = _pictures(pack, found, table, position, row) | _heat(network, pack, images, row)
         names = {kind: f"{number}-{kind}.png" for kind in pictures}
         written |= {f"gallery/{names[kind]}": _png(picture) for kind, picture in pictures.items()}
         listed.append(_entry(table, position, rank) | {"files": names})
@@ -72,6 +78,18 @@ def _pictures(pack: Pack, found: Outputs, table: pa.Table, position: int, row: i
         emptied = table["refined_tp"][position].as_py() + table["refined_fp"][position].as_py() == 0
         pictures |= {"prediction": mask, "refined": mask * (not emptied)}
     return pictures
+
+
+def _heat(network: Network, pack: Pack, images: np.ndarray, row: int) -> dict[str, np.ndarray]:
+    """Where the network looked for the class it names, in colour over the image."""
+    spec = network.configuration.model
+    if not traits(spec).classifies:
+        return {}
+    x = torch.from_numpy(images[row : row + 1]).permute(0, 3, 1, 2)  # [1, C, H, W]
+    heat = grad_cam(network.model, spec, network.place(x))[0].cpu().numpy()
+    colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    grey = cv2.cvtColor(np.ascontiguousarray(pack.images[row]), cv2.COLOR_GRAY2BGR)
+    return {"cam": cv2.addWeighted(grey, 0.6, colours, 0.4, 0)}
 
 
 def _png(picture: np.ndarray) -> bytes:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import SonotuneError
-from engine.spec.space import Choice, Dimension, Distribution, Int, Scalar, Space, Uniform
+from engine.spec.distribution import Choice, Distribution, Int, Scalar, Uniform
+from engine.spec.space import Dimension, Space
 
 Params = dict[str, Scalar]
 Point = Callable[[int], np.ndarray]  # number -> coordinates in [0, 1)

@@ -94,11 +94,16 @@ def existing(location: str) -> Storage:
     storage = open_storage(location)
     if not storage.exists(RunPaths.study):
         raise SonotuneError(f"{location} holds no run (it has no {RunPaths.study}); give the folder of a run")
+    if not storage.exists(RunPaths.journal) and not storage.list(RunPaths.segments):
+        raise SonotuneError(
+            f"{location} has a study but no journal: the run ended before it began; "
+            f"delete its {RunPaths.study} and search again"
+        )
     return storage
 
 
 def document_in(storage: Storage) -> dict[str, Any]:
-    return text.mapping(storage.read(RunPaths.study).decode(), f"{storage.location}/{RunPaths.study}")
+    return text.mapping(_text_in(storage, RunPaths.study), f"{storage.location}/{RunPaths.study}")
 
 
 def study_in(storage: Storage) -> Study:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.spec.distribution import Choice, Distribution, Int, Scalar
 from engine.spec.search import Direction, SamplerName
-from engine.spec.space import Choice, Distribution, Int, Scalar, Space
+from engine.spec.space import Space
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

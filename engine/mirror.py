@@ -16,8 +16,9 @@ from engine.errors import SonotuneError
 from engine.learned import optuna_distribution
 from engine.results import RunPaths
 from engine.sampler import State
+from engine.spec.distribution import Scalar
 from engine.spec.search import Direction
-from engine.spec.space import Scalar, Space
+from engine.spec.space import Space
 from engine.storage import Storage
 
 if TYPE_CHECKING:

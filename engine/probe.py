@@ -10,8 +10,8 @@ from rich.table import Table
 
 from engine.driver import resources
 from engine.models import registry
+from engine.spec.distribution import Scalar
 from engine.spec.model import Model
-from engine.spec.space import Scalar
 from engine.spec.study import Configuration, Study
 from engine.training.alone import Bench
 from engine.training.trial_step import Measured, measure

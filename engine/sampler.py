@@ -7,8 +7,9 @@ from typing import Any, Literal, Protocol
 from engine.designs import Grid, Sampled, random_points, sobol_points
 from engine.errors import SonotuneError
 from engine.learned import KINDS, Learned
+from engine.spec.distribution import Scalar, Uniform
 from engine.spec.search import Direction, Search
-from engine.spec.space import Scalar, Space, Uniform
+from engine.spec.space import Space
 
 Params = dict[str, Scalar]
 State = Literal["complete", "pruned", "failed"]

@@ -10,8 +10,8 @@ from engine.journal import Record, read_journal
 from engine.objective import objectives
 from engine.results import read_result
 from engine.sampler import Past
+from engine.spec.distribution import Scalar
 from engine.spec.search import Search
-from engine.spec.space import Scalar
 from engine.storage import Storage
 from engine.task import Task
 

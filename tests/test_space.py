@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import SonotuneError
+from engine.spec.distribution import Choice, Int, Scalar
 from engine.spec.load import study_of
 from engine.spec.overrides import apply_overrides
-from engine.spec.space import Choice, Int, Scalar, Space, without
+from engine.spec.space import Space, without
 from engine.spec.study import Study
 
 NUMBERS = {"lambda": (0, 1), "gamma": (0, 10), "focal_gamma": (0, 10), "label_smoothing": (0, 0.9)}

@@ -196,8 +196,8 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "no file": (["search", "nowhere.yaml"], "there is no file nowhere.yaml; `sonotune spaces` lists"),
     "a folder": (["search", "."], "is not a file"),
     "unknown profile": (["--profile", "smoky"], "there is no profile 'smoky'; this space has: smoke"),
-    "--set without value": (["--set", "loss.lambda"], "must be PATH=VALUE"),
-    "--set without path": (["--set", "=3"], "must be PATH=VALUE"),
+    "--set without value": (["--set", "loss.lambda"], "must be NAME=VALUE"),
+    "--set without path": (["--set", "=3"], "must be NAME=VALUE"),
     "--set of nothing known": (["--set", "loss.lamda=1"], "loss.lamda: there is no such name; did you mean"),
     "--set below a value": (["--set", "loss.lambda.x=1"], "'lambda' holds a value, not names"),
     "--set of a wrong type": (["--set", "train.epochs=ten"], "train.epochs: got 'ten'"),
@@ -304,31 +304,45 @@ def test_a_run_folder_without_room_is_refused(refused: Refused) -> None:
     assert "there is no room left; make room" in told
 
 
+BEGUN = {"study.yaml": BASE, "journal.jsonl": "", "run.log": ""}
+
 STRANGE: dict[str, tuple[dict[str, str], str]] = {
     "nothing": ({}, "holds no run (it has no study.yaml)"),
     "no study": ({"journal.jsonl": ""}, "holds no run (it has no study.yaml)"),
-    "empty study": ({"study.yaml": ""}, "study.yaml is empty"),
-    "wrong study": ({"study.yaml": "study: x\nfolds: {k: 1}\n"}, "folds.k: got 1"),
-    "no folds": ({"study.yaml": BASE}, "has lost its folds.json; put it back"),
-    "no manifest": ({"study.yaml": BASE, "folds.json": "{"}, "folds.json is not a fold manifest"),
+    "no journal": ({"study.yaml": BASE}, "has a study but no journal: the run ended before it began"),
+    "empty study": (BEGUN | {"study.yaml": ""}, "study.yaml is empty"),
+    "wrong study": (BEGUN | {"study.yaml": "study: x\nfolds: {k: 1}\n"}, "folds.k: got 1"),
+    "no folds": (BEGUN, "has lost its folds.json; put it back"),
+    "no manifest": (BEGUN | {"folds.json": "{"}, "folds.json is not a fold manifest"),
     "foreign manifest": (
-        {"study.yaml": BASE, "folds.json": '{"schema": 99, "digest": ""}'},
+        BEGUN | {"folds.json": '{"schema": 99, "digest": ""}'},
         "folds.json has schema 99, this sonotune reads 1",
     ),
 }
 
 
-@pytest.mark.parametrize("case", STRANGE)
-def test_what_is_no_run_cannot_be_resumed(case: str, refused: Refused) -> None:
-    files, told = STRANGE[case]
+def begun(files: dict[str, str]) -> None:
     Path("run").mkdir()
     for name, content in files.items():
         Path("run", name).write_text(content.replace("profiles: {smoke: {train.epochs: 1}}", ""))
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_what_is_no_run_cannot_be_resumed(case: str, refused: Refused) -> None:
+    files, told = STRANGE[case]
+    begun(files)
     assert told in refused("resume", "run")
 
 
-def test_a_number_of_configurations_that_is_none_is_refused(refused: Refused) -> None:
-    assert "must be configs=N with N at least 1" in refused("resume", "run", "--extend", "configs=0")
+@pytest.mark.parametrize(
+    ("extend", "told"),
+    [("configs=0", "search.configs: got 0; should be greater than or equal to 1"),
+     ("configs", "must be NAME=VALUE, for instance --extend configs=40"),
+     ("folds.k=9", "folds.k cannot change within a run; only")],
+)  # fmt: skip
+def test_a_change_that_a_run_cannot_make_is_refused(extend: str, told: str, refused: Refused) -> None:
+    begun(BEGUN)
+    assert told in refused("resume", "run", "--extend", extend)
 
 
 def test_no_report_of_what_is_no_run(refused: Refused) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from engine.driver import tracking
-from engine.driver.tracking import Tracking, metrics, require, start
+from engine.driver import trackers, tracking
+from engine.driver.trackers import metrics
+from engine.driver.tracking import Tracking, require, start
 from engine.errors import SonotuneError
 from engine.spec.study import Configuration
 from engine.storage import LocalStorage, Storage
@@ -125,7 +126,7 @@ class Broken:
 
 def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
     broken = Broken(tmp_path, "", lambda task: Configuration())
-    sound = tracking.TensorBoard(tmp_path, "", lambda task: Configuration())
+    sound = trackers.TensorBoard(tmp_path, "", lambda task: Configuration())
     with Tracking({"broken": broken, "sound": sound}) as told:
         told.epoch(FIRST, row(1, 0.5))
         told.epoch(FIRST, row(2, 0.6))

@@ -8,16 +8,13 @@ from pydantic import ValidationError
 
 from engine.errors import SonotuneError, many
 from engine.spec import text
+from engine.spec.distribution import Malformed, Scalar, kind_of, parse_distribution
 from engine.spec.overrides import apply_overrides
 from engine.spec.problems import problems_of, unknown
 from engine.spec.space import (
     SEARCHABLE,
     VARIANTS,
-    Malformed,
-    Scalar,
     Space,
-    kind_of,
-    parse_distribution,
     walk,
     without,
 )

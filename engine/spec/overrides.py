@@ -6,7 +6,8 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.spec import text
-from engine.spec.space import SEARCHABLE, VARIANTS, kind_of, sets
+from engine.spec.distribution import kind_of
+from engine.spec.space import SEARCHABLE, VARIANTS, sets
 
 
 def apply_overrides(

@@ -3,7 +3,8 @@
 import copy
 from typing import Any
 
-from engine.spec.space import KINDS, SEARCHABLE
+from engine.spec.distribution import KINDS
+from engine.spec.space import SEARCHABLE
 from engine.spec.study import Configuration, Fixed
 
 AROUND = ("default", "description", "title")

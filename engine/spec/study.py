@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from engine.errors import many
 from engine.spec.augment import Augment
 from engine.spec.data import Data
+from engine.spec.distribution import Scalar
 from engine.spec.folds import Folds
 from engine.spec.loss import Loss
 from engine.spec.model import Model
@@ -24,7 +25,7 @@ from engine.spec.resources import Resources
 from engine.spec.search import Search
 from engine.spec.section import Section
 from engine.spec.select import Select
-from engine.spec.space import Scalar, Space
+from engine.spec.space import Space
 from engine.spec.train import Train
 
 Tracker = Literal["tensorboard", "mlflow", "wandb"]

@@ -33,6 +33,7 @@ def study(**search: Any) -> Study:
         "loss": {"lambda": {"uniform": [0.0, 1.0]}},
         "train": {"epochs": 1, "lr": {"loguniform": [1e-4, 1e-1]}},
         "search": wanted,
+        "race": {"rule": "none"},
     }
     return study_of(document, "toy.yaml")
 

@@ -73,6 +73,7 @@ def search(
     check_study(study, pack)
     known, notes = earlier(warm_from, study.fixed.search)
     with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
+        shares.share(study.fixed.resources, ray.cluster_resources())
         numerics = _numerics(study.fixed.resources)
         head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), short_hash(study.document))
         journal = folder.begin(storage, study, manifest, head, folder.command_line(), held.check)
@@ -242,7 +243,7 @@ def _interruptible(searcher: TaskSearcher, console: Console) -> Iterator[None]:
 def _logging(storage: Storage) -> Iterator[None]:
     """`run.log` keeps what the screen does not show."""
     place = storage.local()
-    handler = logging.FileHandler(place / RunPaths.log) if place else logging.NullHandler()
+    handler = logging.FileHandler(place / RunPaths.log, delay=True) if place else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -85,7 +85,13 @@ class LocalStorage(Storage):
         return self._try("read", path, (self.root / path).read_bytes)
 
     def write(self, path: str, data: bytes) -> None:
-        self._try("write", path, lambda: _replace(self.root / path, data))
+        """Only a read may find that a file is not there; here a folder on the way to it cannot be made."""
+        try:
+            self._try("write", path, lambda: _replace(self.root / path, data))
+        except FileNotFoundError as error:
+            raise SonotuneError(
+                f"cannot write {self.root / path}: there is no {error.filename}, and it cannot be made"
+            ) from error
 
     def exists(self, path: str) -> bool:
         return self._try("look at", path, (self.root / path).exists)

@@ -83,6 +83,12 @@ def test_a_missing_file_is_pythons_own_error(storage: Storage) -> None:
     assert storage.list("nowhere") == []
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nothing can be made")
+def test_a_folder_that_cannot_be_made_is_a_mistake_to_mend() -> None:
+    with pytest.raises(SonotuneError, match="/proc/absent"):
+        LocalStorage(Path("/proc/absent/run")).write("study.yaml", b"x")
+
+
 def test_a_small_object_is_one_request(server: Server, objects: Storage) -> None:
     server.requests.clear()
     objects.write("journal/1.jsonl", b"x" * 1000)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from engine.data.cases import Pack
 
-VERSION = 2  # of the layout and of how it is made; a file of another version is packed anew
+VERSION = 3  # of the layout and of how it is made; a file of another version is packed anew
 
 
 def fingerprint(pack: Pack) -> str:

@@ -22,7 +22,6 @@ class View:
     def __init__(self, conductor: Conductor, folds: tuple[str, ...], slots: int, console: Console) -> None:
         self.conductor, self.folds, self.slots, self.console = conductor, folds, slots, console
         self.cells: dict[tuple[str, str], str] = {}
-        self.scores: dict[tuple[str, str], float] = {}
         self.began, self.images, self.trained = time.monotonic(), 0.0, 0
         self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
@@ -48,9 +47,7 @@ class View:
     def end(self, task: Task, status: str, score: float | None) -> None:
         shown = {"complete": f"[green]{score or 0:.3f}[/]", "failed": "[red]failed[/]"}
         self.cells[task.key, task.fold] = shown.get(status, f"[yellow]{status}[/]")
-        if status == "complete" and score is not None:
-            self.scores[task.key, task.fold] = score
-            self.trained += 1
+        self.trained += status == "complete"
         if self.live is None:
             value = "" if score is None else f" {score:.4f}"
             self.console.print(
@@ -63,8 +60,12 @@ class View:
         if self.live:
             self.live.update(self.render())
 
+    def scores(self, key: str) -> list[float | None]:
+        """Of its complete folds; also of those from before a resume, and of another run's."""
+        return [self.conductor.race.score(Task(key, fold)) for fold in self.folds]
+
     def mean(self, key: str) -> float | None:
-        known = [self.scores[key, fold] for fold in self.folds if (key, fold) in self.scores]
+        known = [score for score in self.scores(key) if score is not None]
         return sum(known) / len(known) if len(known) == len(self.folds) else None
 
     def headline(self) -> str:
@@ -75,7 +76,7 @@ class View:
 
     def _left(self, spent: float) -> str:
         total = self.conductor.study.fixed.search.configs * len(self.folds)
-        known = len(self.scores)
+        known = sum(score is not None for key in self.conductor.entries for score in self.scores(key))
         if not self.trained or known >= total:
             return ""
         return f" · at most {(total - known) * spent / self.trained / 60:.1f} min left"
@@ -86,10 +87,14 @@ class View:
             table.add_column(name, justify="left" if name == "configuration" else "right")
         for key in self._shown():
             mean = self.mean(key)
-            cells = [self.cells.get((key, fold), "[dim]·[/]") for fold in self.folds]
+            cells = [self._cell(key, *told) for told in zip(self.folds, self.scores(key), strict=True)]
             table.add_row(key, *cells, "" if mean is None else f"[bold]{mean:.4f}[/]")
         foot = f"{self.headline()} · {self.images:.0f} images/s per fold · {self.slots} side by side"
         return Group(table, Text(foot, style="dim"))
+
+    def _cell(self, key: str, fold: str, score: float | None) -> str:
+        unheard = "[dim]·[/]" if score is None else f"[green]{score:.3f}[/]"
+        return self.cells.get((key, fold), unheard)
 
     def _shown(self) -> list[str]:
         """What runs, then the best; the rest is in the report."""

@@ -75,9 +75,9 @@ class TaskScheduler(TrialScheduler):
         values: Sequence[float] = (),
         **extra: Any,
     ) -> None:
+        self.conductor.ended(task, status, score, values, **self.spent.end(task), **extra)
         for listener in self.listeners:
             listener.end(task, status, score)
-        self.conductor.ended(task, status, score, values, **self.spent.end(task), **extra)
         self.keeper.ended(task.key)
 
     def _stop_trial(self, tune_controller: Any, task: Task) -> None:

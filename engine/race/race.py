@@ -384,6 +384,13 @@ class Race:
         mean = self.heats[outer].means[self.rows[config], 0]
         return None if np.isnan(mean) else float(mean)
 
+    def score(self, task: Task) -> float | None:
+        """Of a fold that is complete, whoever trained it and when; None of any other."""
+        if task.key not in self.rows:
+            return None
+        heat, row, fold = self._place(task)
+        return float(heat.best[row, fold, 0]) if heat.state[row, fold] == State.COMPLETE else None
+
     def leader(self, outer: str | None = None) -> str | None:
         """The complete configuration with the best mean score; audited ones count like any other."""
         heat = self.heats[outer]

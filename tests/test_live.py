@@ -1,0 +1,45 @@
+"""What a person is told while a search runs."""
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+from rich.console import Console
+
+from engine.driver.live import View
+from engine.race.events import Ended, Opened, Started
+from engine.race.race import Race
+from engine.spec.race import Race as Settings
+from engine.task import Task
+
+FOLDS = ("r0-f0", "r0-f1")
+
+
+def view_of(scores: dict[Task, float], configs: int = 3) -> tuple[View, Any]:
+    """On a race that already knows these folds, as after a resume or with --reuse."""
+    race = Race(Settings(rule="none"), FOLDS, configs)
+    entries = dict.fromkeys(task.key for task in scores)
+    for key in entries:
+        race.apply(Opened(key, 3, 0.0))
+    for task, score in scores.items():
+        race.apply(Started(task))
+        race.apply(Ended(task, "complete", score, (score,)))
+    study = SimpleNamespace(fixed=SimpleNamespace(search=SimpleNamespace(configs=configs)))
+    conductor: Any = SimpleNamespace(race=race, entries=entries, running={}, study=study)
+    return View(conductor, FOLDS, 2, Console(file=io.StringIO(), width=100)), race
+
+
+def test_folds_from_before_a_resume_count_as_they_did_then() -> None:
+    view, _ = view_of({Task("a", "r0-f0"): 0.5, Task("a", "r0-f1"): 0.7, Task("b", "r0-f0"): 0.9})
+    assert "best 0.6000 (a)" in view.headline()
+    view.console.print(view.render())
+    shown = view.console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(figure in shown for figure in ("0.500", "0.700", "0.900"))
+
+
+def test_the_time_left_is_that_of_the_folds_left() -> None:
+    view, race = view_of({Task("a", "r0-f0"): 0.5, Task("a", "r0-f1"): 0.7, Task("b", "r0-f0"): 0.9})
+    race.apply(Started(Task("b", "r0-f1")))
+    race.apply(Ended(Task("b", "r0-f1"), "complete", 0.9, (0.9,)))
+    view.end(Task("b", "r0-f1"), "complete", 0.9)
+    assert view._left(60.0) == " · at most 2.0 min left"

@@ -239,6 +239,7 @@ def _interruptible(searcher: TaskSearcher, console: Console) -> Iterator[None]:
             raise KeyboardInterrupt
         searcher.closing = True
         log.info("interrupted by the user")
+        console.print("stopping; what runs is taken up again by a resume. Ctrl-C again to leave at once")
 
     before = {name: signal.signal(name, close) for name in (signal.SIGINT, signal.SIGTERM)}
     try:

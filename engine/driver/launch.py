@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 from rich.console import Console
 
 from engine import folder, past
@@ -104,6 +105,13 @@ def resume(
             return session.run(console, scratch)
 
 
+class Silent(TrialProgressCallback):  # type: ignore[misc]
+    """Tune's own line for each trial that it stops comes even with verbose=0."""
+
+    def _print(self, msg: str) -> None:
+        pass
+
+
 class Session:
     """One driver's life over a run folder."""
 
@@ -189,6 +197,7 @@ class Session:
                 storage_path=str(scratch / "tune"),
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[Silent()],
             ),
         )
         tuner.fit()
@@ -230,6 +239,7 @@ def _interruptible(searcher: TaskSearcher, console: Console) -> Iterator[None]:
             raise KeyboardInterrupt
         searcher.closing = True
         log.info("interrupted by the user")
+        console.print("stopping; what runs is taken up again by a resume. Ctrl-C again to leave at once")
 
     before = {name: signal.signal(name, close) for name in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -162,6 +162,7 @@ class Session:
         count = shares.slots(self.study.fixed.resources, share, cluster)
         keeper = Keeper(self.storage, self.conductor, self.study.fixed.resources.keep_configurations)
         names = self.shared.manifest.names
+        log.info("%d side by side, each with %s; %s", count, share.request(), self.shared.numerics.record())
         with View(self.conductor, names, count, console) as view, self._tracking() as trackers:
             searcher = TaskSearcher(self.conductor, lambda: count)
             spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)

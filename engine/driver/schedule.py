@@ -76,6 +76,7 @@ class TaskScheduler(TrialScheduler):
         **extra: Any,
     ) -> None:
         self.conductor.ended(task, status, score, values, **self.spent.end(task), **extra)
+        log.info("%s %s %s", task.folder, status, extra.get("note", "") if score is None else score)
         for listener in self.listeners:
             listener.end(task, status, score)
         self.keeper.ended(task.key)

@@ -124,7 +124,7 @@ def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> St
     """Lays the changes over the study, once the new study is known to be sound."""
     document = document_in(storage)
     for path, value in changes.items():
-        if not path.startswith(CHANGEABLE):
+        if not any(path == name or path.startswith(f"{name}.") for name in CHANGEABLE):
             raise SonotuneError(f"{path} cannot change within a run; only {', '.join(CHANGEABLE)} can")
         set_path(document, path, value)
     study = study_of(document, f"{storage.location}/{RunPaths.study}")

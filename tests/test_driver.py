@@ -205,3 +205,9 @@ def test_only_the_best_configurations_keep_their_checkpoints(one_worker: Path, t
     search(tmp_path / "run", resources=limits)
     assert LocalStorage(tmp_path / "run").list(RunPaths.checkpoints) == [picked(one_worker)]
     assert digits(tmp_path / "run") == digits(one_worker)
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SonotuneError, match="nothing answers at --address"):
+        launch.search(study_of(document(), "test"), str(tmp_path / "run"), quiet(), "127.0.0.1:9")
+    assert not (tmp_path / "run").exists()

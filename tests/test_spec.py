@@ -149,7 +149,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "nothing to search": ({"loss__lambda": 0.5, "train__lr": 0.1}, "there is nothing to search"),
     "searched folds": ({"folds__k": {"int": [2, 5]}}, "folds.k: int stands where nothing can be searched"),
     "searched seed": ({"seed": {"choice": [1, 2]}}, "seed: choice stands where nothing can be searched"),
-    "unknown model": ({"model__name": "unet_mlt"}, "there is no model 'unet_mlt'; the models are"),
+    "unknown model": ({"model__name": "unet_mlt"}, "model.name: there is no model 'unet_mlt'; did you mean 'unet_mtl'?"),
     "foreign switch": ({"model__gate": True}, "model.gate=True: unet_mtl has no gate"),
     "stride": ({"data__size": 30}, "an image size of 30 is not divisible by 4"),
     "loss of no task": ({"model__tasks": ["segment"], "loss__classification": "focal"}, "does not classify"),

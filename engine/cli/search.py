@@ -61,7 +61,7 @@ def resume(
 def _change(extend: str) -> tuple[str, Any]:
     """`configs` and `budget…` are short for what they are in the study."""
     path, value = parse_override(extend, "--extend", "configs=40")
-    return (f"search.{path}" if path.startswith(("configs", "budget")) else path), value
+    return (f"search.{path}" if path.split(".")[0] in ("configs", "budget") else path), value
 
 
 def _close(location: str, console: Console, outcome: "Outcome") -> None:

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import ray
 from engine.errors import SonotuneError
 
 PACKAGES = ("engine", "reports")
+REACH_SECONDS = 10.0
 
 QUIET = {
     "RAY_DEDUP_LOGS": "1",
@@ -58,6 +61,20 @@ def _start(scratch: Path, workers: int | None, gpus: int | None) -> None:
         configure_logging=False,
         _temp_dir=str(scratch),
     )
+
+
+def check_address(address: str | None) -> None:
+    """Ray itself would wait for minutes for a host that is not there."""
+    place = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or "")
+    if place is None:
+        return
+    try:
+        socket.create_connection((place[1], int(place[2])), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        raise SonotuneError(
+            f"nothing answers at --address {address} ({error}); check it with `ray status` on the cluster, "
+            "or leave --address out to run on this machine"
+        ) from error
 
 
 def _join(address: str) -> None:

@@ -20,7 +20,7 @@ from engine.data.load import default_cache, load
 from engine.driver import resources as shares
 from engine.driver import tracking
 from engine.driver.budget import Spent
-from engine.driver.cluster import connected
+from engine.driver.cluster import check_address, connected
 from engine.driver.disk import Keeper
 from engine.driver.live import View
 from engine.driver.schedule import TaskScheduler
@@ -67,6 +67,7 @@ def search(
 
     `trainable` lets a benchmark sleep in the place of training.
     """
+    check_address(address)
     storage = folder.new(location)
     tracking.require(study.fixed.tracking, storage)
     pack = load(study.fixed.data, default_cache(), _progress(console))
@@ -88,6 +89,7 @@ def resume(
     location: str, console: Console, address: str | None = None, changes: Mapping[str, Any] | None = None
 ) -> Outcome:
     """Goes on with a run, with other limits or resources where `changes` says so."""
+    check_address(address)
     storage = folder.existing(location)
     with hold(storage) as held, _logging(storage):
         journal = Journal(storage, guard=held.check)

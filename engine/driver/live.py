@@ -72,7 +72,7 @@ class View:
         means = [(mean, key) for key in self.conductor.entries if (mean := self.mean(key)) is not None]
         best = f"best {max(means)[0]:.4f} ({max(means)[1]})" if means else "no configuration complete yet"
         spent = time.monotonic() - self.began
-        return f"{self.trained} folds in {spent:.0f} s · {best}{self._left(spent)}"
+        return f"{self.trained} fold{'s' * (self.trained != 1)} in {spent:.0f} s · {best}{self._left(spent)}"
 
     def _left(self, spent: float) -> str:
         total = self.conductor.study.fixed.search.configs * len(self.folds)

@@ -10,7 +10,7 @@ from engine.errors import SonotuneError, many
 from engine.spec import text
 from engine.spec.distribution import Malformed, Scalar, kind_of, parse_distribution
 from engine.spec.overrides import apply_overrides
-from engine.spec.problems import problems_of, unknown
+from engine.spec.problems import nearest, problems_of, unknown
 from engine.spec.space import (
     SEARCHABLE,
     VARIANTS,
@@ -104,11 +104,22 @@ def _malformed(document: Mapping[str, Any]) -> dict[str, str]:
 def _probe(space: Space) -> Iterator[str]:
     """Each end of each distribution is validated in place: a space is sound when its corners are."""
     for params in space.probes():
+        where = "".join(f" (with {name}={value})" for name, value in params.items() if name == VARIANTS)
+        sections = space.sections(params)
         try:
-            Configuration.model_validate(space.sections(params))
+            Configuration.model_validate(sections)
         except ValidationError as error:
-            where = "".join(f" (with {name}={value})" for name, value in params.items() if name == VARIANTS)
             yield from (problem + where for problem in problems_of(error, Configuration))
+        yield from (problem + where for problem in _unknown_model(sections.get("model")))
+
+
+def _unknown_model(model: Any) -> Iterator[str]:
+    """The table of models is plain data; asking it here names a misspelt model beside all other mistakes."""
+    from engine.models.registry import MODELS
+
+    name = model.get("name") if isinstance(model, dict) else None
+    if isinstance(name, str) and name not in MODELS:
+        yield f"model.name: there is no model {name!r}{nearest(name, MODELS)}"
 
 
 def _first(

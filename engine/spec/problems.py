@@ -21,11 +21,14 @@ def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = ""
 
 def unknown(path: str, names: Iterable[str]) -> str:
     """An unknown name, with the nearest valid one first."""
+    return f"{path}: there is no such name{nearest(path.rsplit('.', 1)[-1], names)}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
     known = sorted(names)
-    last = path.rsplit(".", 1)[-1]
-    near = get_close_matches(last, known, n=1, cutoff=0.5)
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{path}: there is no such name{hint} (valid here: {', '.join(known)})"
+    return f"{hint} (valid here: {', '.join(known)})"
 
 
 def _sentence(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> tuple[str, str]:

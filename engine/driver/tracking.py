@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from engine.conductor import Trained
 from engine.errors import SonotuneError
 from engine.spec import text
-from engine.spec.study import Configuration, Tracker
+from engine.spec.study import Tracker
 from engine.storage import Storage
 from engine.task import Task
 
@@ -91,7 +92,7 @@ def start(
     trackers: tuple[Tracker, ...],
     storage: Storage,
     study: str,
-    configuration_of: Callable[[Task], Configuration],
+    configuration_of: Callable[[Task], Trained],
 ) -> Tracking:
     require(trackers, storage)
     root = (storage.local() or Path()) / FOLDER
@@ -115,7 +116,7 @@ def leaves(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 class TensorBoard:
     """`<config>/` holds the configuration as text and the folds' scores, `<config>/<fold>/` the epochs."""
 
-    def __init__(self, root: Path, study: str, configuration_of: Callable[[Task], Configuration]) -> None:
+    def __init__(self, root: Path, study: str, configuration_of: Callable[[Task], Trained]) -> None:
         self.root, self.configuration_of = root, configuration_of
         self.parents: dict[str, Any] = {}
         self.writers: dict[Task, Any] = {}
@@ -158,7 +159,7 @@ class MLflow:
 
     MOST_PARAMETERS = 100  # of one call
 
-    def __init__(self, root: Path, study: str, configuration_of: Callable[[Task], Configuration]) -> None:
+    def __init__(self, root: Path, study: str, configuration_of: Callable[[Task], Trained]) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
@@ -209,7 +210,7 @@ class MLflow:
         run = self.client.create_run(self.experiment, tags={"sonotune": name} | tags, run_name=shown)
         return str(run.info.run_id)
 
-    def _describe(self, run: str, configuration: Configuration) -> None:
+    def _describe(self, run: str, configuration: Trained) -> None:
         from mlflow.entities import Param
 
         params = [Param(name, str(value)) for name, value in leaves(configuration.record())]
@@ -220,7 +221,7 @@ class MLflow:
 class WandB:
     """W&B has no runs below runs: a configuration is a group, each of its folds a run in it."""
 
-    def __init__(self, root: Path, study: str, configuration_of: Callable[[Task], Configuration]) -> None:
+    def __init__(self, root: Path, study: str, configuration_of: Callable[[Task], Trained]) -> None:
         for name in ("CACHE", "CONFIG", "DATA"):
             os.environ.setdefault(f"WANDB_{name}_DIR", str(root / name.lower()))
         self.root, self.study, self.configuration_of = root, study, configuration_of
@@ -258,7 +259,7 @@ class WandB:
         )
 
 
-BACKENDS: Mapping[Tracker, Callable[[Path, str, Callable[[Task], Configuration]], Backend]] = {
+BACKENDS: Mapping[Tracker, Callable[[Path, str, Callable[[Task], Trained]], Backend]] = {
     "tensorboard": TensorBoard,
     "mlflow": MLflow,
     "wandb": WandB,

@@ -67,6 +67,11 @@ class Configuration(Section):
         two = self.model.two_stage
         return self if two is None else alone(two.classify, "classify", self.preprocess, self.predict)
 
+    @property
+    def epochs(self) -> int:
+        """After which a task of this configuration is trained."""
+        return self.trained.train.epochs
+
 
 class FirstStage(Section):
     """All that the first of two stages depends on, so that whoever agrees in it shares it."""
@@ -87,6 +92,11 @@ class FirstStage(Section):
     @cached_property
     def trained(self) -> Configuration:
         return alone(self.segment, "segment", self.preprocess, Predict())
+
+    @property
+    def epochs(self) -> int:
+        """Of all its networks together: one per inner fold, and one for the whole training part."""
+        return (self.inner_folds + 1) * self.segment.train.epochs
 
 
 def alone(stage: Stage, task: TaskName, preprocess: Preprocess, predict: Predict) -> Configuration:

@@ -41,11 +41,15 @@ def overlaid(images: Tensor, masks: Tensor) -> Tensor:
 def cropped(images: Tensor, masks: Tensor, margin: float) -> Tensor:
     """A square about the lesion, stretched to full size; the whole image where there is no lesion."""
     scale, centre = windows(masks[:, 0], margin)
+    return _sampled(images, scale, centre, "border")
+
+
+def _sampled(images: Tensor, scale: Tensor, centre: Tensor, outside: str) -> Tensor:
     theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = scale
     theta[:, :, 2] = centre
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
 
 
 def windows(masks: Tensor, margin: float) -> tuple[Tensor, Tensor]:
@@ -77,8 +81,17 @@ class TwoStages(nn.Module):
 
     def forward(self, x: Tensor) -> Prediction:
         masks = self.segmenter(x).masks
-        drawn = (torch.sigmoid(masks[-1]) > self.threshold).to(x.dtype)
-        return Prediction(masks, self.classifier(torch.cat([x, drawn], 1)).logits, {})
+        return Prediction(masks, self.classifier(torch.cat([x, self._drawn(masks, x)], 1)).logits, {})
+
+    def _drawn(self, masks: list[Tensor], x: Tensor) -> Tensor:
+        return (torch.sigmoid(masks[-1]) > self.threshold).to(x.dtype)
+
+    def placed(self, heat: Tensor, x: Tensor) -> Tensor:
+        """heat: [B, H, W] over what the second one was shown -> over the image x; 0 where it did not look."""
+        if self.classifier.feed != "crop":
+            return heat
+        scale, centre = windows(self._drawn(self.segmenter(x).masks, x)[:, 0], self.classifier.margin)
+        return _sampled(heat[:, None], 1 / scale, -centre / scale[:, None], "zeros")[:, 0]
 
 
 def build_second(model: Model, two: TwoStage, channels: int, classes: int, size: int) -> Fed:

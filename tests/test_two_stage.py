@@ -504,6 +504,8 @@ def reported(folder: Path) -> None:
     from reports.write import write
 
     write(str(folder))
+    page = (folder / "report/index.html").read_text()
+    assert "2 trainings of first stages served 6 folds of second stages: 4 trainings were saved." in page
     summary = json.loads((folder / "report/summary.json").read_text())
     assert [c["status"] for c in summary["configs"]] == ["complete"] * 3
     picked = load_picked(str(folder), "cpu")

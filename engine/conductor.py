@@ -6,6 +6,7 @@ and so arrives at the same state; a journal that does not fit is an error. Pure 
 Ray, no clock.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
@@ -18,6 +19,7 @@ from engine.race.events import (
     Ended,
     Event,
     Limited,
+    Lost,
     Opened,
     Reported,
     Resumed,
@@ -31,8 +33,12 @@ from engine.race.outcome import Outcome, outcome
 from engine.race.race import Continue, Done, Freeze, Open, Race, Run, Stop, Verdict
 from engine.sampler import Past as Known
 from engine.sampler import Sampler, State
-from engine.spec.study import Configuration, Study
+from engine.spec.study import Configuration, FirstStage, Study
 from engine.task import Task
+
+log = logging.getLogger("sonotune")
+
+Trained = Configuration | FirstStage
 
 MOST_REPEATS = 50  # asks in a row that yield known configurations before the space counts as exhausted
 
@@ -66,13 +72,15 @@ class Conductor:
         sampler: Sampler,
         race: Race,
         journal: Journal,
-        past: Callable[[Task, Configuration], Past | None] = lambda task, configuration: None,
+        past: Callable[[Task, Trained], Past | None] = lambda task, configuration: None,
         cost: Callable[[Configuration], float] = lambda configuration: 0.0,
         mirror: Mirror | None = None,
+        sound: Callable[[Task, FirstStage], bool] = lambda task, stage: True,
     ) -> None:
         self.study, self.sampler, self.race, self.journal = study, sampler, race, journal
-        self.past, self.cost, self.mirror = past, cost, mirror
+        self.past, self.cost, self.mirror, self.sound = past, cost, mirror, sound
         self.entries: dict[str, Entry] = {}
+        self.stages: dict[str, FirstStage] = {}
         self.running: dict[Task, int] = {}  # epochs reported
         self.epochs = 0
         self.done: str | None = None
@@ -111,6 +119,8 @@ class Conductor:
             if isinstance(action, Open):
                 self._open()
             elif isinstance(action, Run):
+                if self._lacks_stage(action.task):
+                    continue
                 if not self._from_past(action.task):
                     self._record(Started(action.task))
                     self.running[action.task] = 0
@@ -134,7 +144,8 @@ class Conductor:
                 entry = self.entries[config_id]
                 wanted = asked.number < len(self.study.first)
                 cost = self.cost(entry.configuration)
-                self._record(Opened(config_id, entry.configuration.train.epochs, cost, first=wanted))
+                epochs = entry.configuration.trained.train.epochs
+                self._record(Opened(config_id, epochs, cost, _stage_key(entry.configuration), wanted))
                 return
         self._record(Limited(len(self.entries)))
 
@@ -145,6 +156,8 @@ class Conductor:
         fresh = config_id not in self.entries
         entry = self.entries.setdefault(config_id, Entry(configuration, params))
         entry.numbers.append(number)
+        if configuration.first_stage is not None:
+            self.stages[configuration.first_stage.key] = configuration.first_stage
         if self.mirror:
             self.mirror.opened(number, params, config_id)
         found = outcome(self.race, config_id) if entry.told else None
@@ -152,19 +165,31 @@ class Conductor:
             self._tell(found, entry, [number])
         return config_id, fresh
 
+    def _lacks_stage(self, task: Task) -> bool:
+        """A first stage that was trained and damaged since is trained again before anybody builds on it."""
+        stage = None if task.key in self.stages else self.entries[task.key].configuration.first_stage
+        if stage is None or self.sound(Task(stage.key, task.fold), stage):
+            return False
+        log.warning("the first stage %s/%s is damaged or gone; it is trained again", stage.key, task.fold)
+        self._record(Lost(Task(stage.key, task.fold)))
+        return True
+
     def _from_past(self, task: Task) -> bool:
         found = self.past(task, self.configuration_of(task))
         if found is None:
             return False
         self._record(Started(task), reused=True)
         for epoch, (score, values) in enumerate(found.epochs, 1):
-            self._record(Reported(task, epoch, score, values), reused=True)
+            self._record(Reported(task, epoch, score, values, self._stage_of(task)), reused=True)
         end = Ended(task, found.status, found.score, found.values)
         self._record(end, reused=True, figures=dict(found.figures))
         return True
 
-    def configuration_of(self, task: Task) -> Configuration:
-        return self.entries[task.key].configuration
+    def configuration_of(self, task: Task) -> Trained:
+        return self.stages.get(task.key) or self.entries[task.key].configuration
+
+    def _stage_of(self, task: Task) -> str:
+        return "segment" if task.key in self.stages else "main"
 
     # -- listening ---------------------------------------------------------------------------------
 
@@ -174,12 +199,12 @@ class Conductor:
             return {task: Stop("it is not expected to run")}
         self.running[task] = epoch
         self.epochs += 1
-        self._record(Reported(task, epoch, score, tuple(values)))
+        self._record(Reported(task, epoch, score, tuple(values), self._stage_of(task)))
         budget = self.study.fixed.search.budget.epochs
         if budget is not None and self.epochs >= budget:
             self.stop(f"the budget of {budget} epochs is spent")
         verdicts = {other: self.race.verdict(other) for other in self._concerned(task)}
-        if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).train.epochs:
+        if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).epochs:
             del verdicts[task]  # it is trained already; only its last scoring is left
         self._commit()
         return {other: verdict for other, verdict in verdicts.items() if not isinstance(verdict, Continue)}
@@ -280,6 +305,10 @@ class Conductor:
         """Dropped for good: nobody will ask for its folds again."""
         found = outcome(self.race, config_id) if config_id in self.entries else None
         return found is not None and found.state == "dropped"
+
+
+def _stage_key(configuration: Configuration) -> str | None:
+    return None if configuration.first_stage is None else configuration.first_stage.key
 
 
 STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed": "failed"}

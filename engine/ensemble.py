@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,17 @@ from torch import Tensor, nn
 from engine import folder
 from engine.errors import SonotuneError
 from engine.models.registry import build
+from engine.models.staged import TwoStages, build_second
 from engine.results import RunPaths
 from engine.spec.data import Data
+from engine.spec.model import Model
 from engine.spec.preprocess import Preprocess
-from engine.spec.study import Configuration
+from engine.spec.study import Configuration, FirstStage
 from engine.storage import Storage
 from engine.task import Task
 from engine.training import checkpoint
+
+Filled = TypeVar("Filled", bound=nn.Module)
 
 SUMMARY = f"{RunPaths.report}/summary.json"
 
@@ -115,28 +119,49 @@ def _pick(storage: Storage) -> tuple[str, Mapping[str, Any]]:
 
 
 def _configuration(config_id: str, record: Mapping[str, Any]) -> Configuration:
-    """Networks come from checkpoints, so weights to start from are not looked for again."""
     configuration = Configuration.model_validate(record)
     if configuration.config_id != config_id:
         raise SonotuneError(
             f"configuration {config_id} reads as {configuration.config_id} in this sonotune; "
             "use the version that trained it"
         )
-    model = configuration.model.model_copy(update={"weights": "none"})
-    return configuration.model_copy(update={"model": model})
+    return configuration
 
 
 def _member(storage: Storage, task: Task, configuration: Configuration, data: Data, device: str) -> Member:
-    path = f"{RunPaths.checkpoint(task)}/best.pt"
-    state = checkpoint.load(storage, path, device)
-    if state is None:
-        raise SonotuneError(
-            f"{storage.location}/{path} is missing or damaged; networks are kept with resources.keep: best"
-        )
-    channels = configuration.preprocess.channels
-    network = build(configuration.model, channels, len(data.classes), data.size)
-    network.load_state_dict(state["model"])
+    path, state = _state(storage, task, device)
+    channels, classes = configuration.preprocess.channels, len(data.classes)
+    model = _bare(configuration)
+    two, stage = configuration.model.two_stage, configuration.first_stage
+    if two is None or stage is None:
+        network = _filled(build(model, channels, classes, data.size), state, path)
+        return Member(network, *_scale(state, configuration, path))
+    second = _filled(build_second(model, two, channels, classes, data.size), state, path)
+    place, masks = _state(storage, Task(stage.key, task.fold), device)
+    first = _filled(build(_bare(stage), channels, classes, data.size), masks, place)
+    network = TwoStages(first, second, configuration.predict.threshold)
     return Member(network, *_scale(state, configuration, path))
+
+
+def _state(storage: Storage, task: Task, device: str) -> tuple[str, Mapping[str, Any]]:
+    path = f"{storage.location}/{RunPaths.checkpoint(task)}/best.pt"
+    state = checkpoint.load(storage, f"{RunPaths.checkpoint(task)}/best.pt", device)
+    if state is None:
+        raise SonotuneError(f"{path} is missing or damaged; networks are kept with resources.keep: best")
+    return path, state
+
+
+def _bare(part: Configuration | FirstStage) -> Model:
+    """Networks come from checkpoints, so weights to start from are not looked for again."""
+    return part.trained.model.model_copy(update={"weights": "none"})
+
+
+def _filled(network: Filled, state: Mapping[str, Any], path: str) -> Filled:
+    try:
+        network.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise SonotuneError(f"{path} holds a network of another architecture ({error})") from error
+    return network
 
 
 def _scale(state: Mapping[str, Any], configuration: Configuration, path: str) -> Iterator[list[float]]:

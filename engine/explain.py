@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from engine.errors import SonotuneError
 from engine.models.registry import find, traits
+from engine.models.staged import Fed, TwoStages
 from engine.spec.model import Model
 
 
@@ -25,11 +26,19 @@ def grad_cam(network: nn.Module, model: Model, images: Tensor, classes: Tensor |
         raise SonotuneError(f"{model.name} is built without a classifier, so there is no class to explain")
     if network.training:
         raise ValueError("Grad-CAM needs the network in evaluation mode; call .eval() first")
-    with torch.enable_grad(), _watching(network.get_submodule(find(model.name).cam)) as seen:
+    with torch.enable_grad(), _watching(_looked_at(network, model)) as seen:
         logits = network(images).logits
         chosen = logits.argmax(dim=1) if classes is None else classes
         (gradient,) = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), seen[-1])
-    return _heat(seen[-1].detach().float(), gradient.float(), images.shape[-2:])
+    heat = _heat(seen[-1].detach().float(), gradient.float(), images.shape[-2:])
+    return network.placed(heat, images) if isinstance(network, TwoStages | Fed) else heat
+
+
+def _looked_at(network: nn.Module, model: Model) -> nn.Module:
+    """Of two stages, `model` is the second one's."""
+    fed = network.classifier if isinstance(network, TwoStages) else network
+    explained = fed.network if isinstance(fed, Fed) else fed
+    return explained.get_submodule(find(model.name).cam)
 
 
 @contextmanager

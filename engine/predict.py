@@ -88,7 +88,7 @@ def _heat(picked: Picked, images: torch.Tensor, raw: int | None, shape: tuple[in
     if raw is None:
         return None
     named = torch.full((1,), raw, device=images.device)
-    model = picked.configuration.model
+    model = picked.configuration.trained.model
     heats = [
         grad_cam(member.network, model, member.normalised(images), named)[0].cpu().numpy()
         for member in picked.ensemble.ordered

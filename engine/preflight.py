@@ -5,19 +5,26 @@ from functools import cache
 
 from engine.data.cases import Pack
 from engine.errors import SonotuneError, many
+from engine.inner import inner_parts
 from engine.losses.check import check_loss
+from engine.manifest import Manifest
 from engine.metrics.fold import figure_names
 from engine.models import registry
 from engine.objective import objectives
+from engine.spec.model import Model
+from engine.spec.network import Network
+from engine.spec.predict import Predict
 from engine.spec.problems import unknown
 from engine.spec.search import Search
+from engine.spec.section import Section
 from engine.spec.space import VARIANTS
-from engine.spec.study import Configuration, Fixed, Study
+from engine.spec.study import Configuration, FirstStage, Fixed, Study
 
 
-def check_study(study: Study, pack: Pack) -> None:
-    """Every corner of the space must be buildable on this data."""
+def check_study(study: Study, pack: Pack, manifest: Manifest | None = None) -> None:
+    """Every corner of the space must be buildable on this data, and its inner folds fit these folds."""
     problems = list(dict.fromkeys(problems_of(study, pack.images.shape[1], pack.classes)))
+    problems += [] if manifest is None else list(_scarce(study, pack, manifest))
     if problems:
         raise many(f"study {study.name}", problems)
 
@@ -34,8 +41,26 @@ def problems_of(study: Study, size: int, classes: tuple[str, ...]) -> Iterator[s
         yield from (problem + variant for problem in found)
 
 
+def _scarce(study: Study, pack: Pack, manifest: Manifest) -> Iterator[str]:
+    """Numbers of inner folds that some fold's training part is too small for; one sentence each."""
+    stages = (study.configuration(params).first_stage for params in study.space.probes())
+    for count in sorted({stage.inner_folds for stage in stages if stage is not None}):
+        try:
+            for fold in manifest.folds:
+                inner_parts(pack, study.fixed.folds, fold, count)
+        except SonotuneError as error:
+            yield str(error)
+
+
 def impossible(configuration: Configuration, size: int, classes: int) -> Iterator[str]:
     """What cannot go together in one configuration, each problem naming both sides."""
+    if configuration.first_stage is not None:
+        yield from _impossible_stages(configuration, configuration.first_stage, size, classes)
+    else:
+        yield from _impossible_network(configuration, size, classes)
+
+
+def _impossible_network(configuration: Configuration, size: int, classes: int) -> Iterator[str]:
     try:
         registry.check(configuration.model, size)
     except SonotuneError as error:
@@ -48,6 +73,45 @@ def impossible(configuration: Configuration, size: int, classes: int) -> Iterato
             f"predict.refine: is on, but model {configuration.model.name!r} has not both tasks; "
             "refinement compares its mask with its class"
         )
+
+
+def _impossible_stages(
+    configuration: Configuration, first: FirstStage, size: int, classes: int
+) -> Iterator[str]:
+    """Each stage by itself, that it has the task the other relies on, and nothing beside the two."""
+    yield from _beside_stages(configuration)
+    second = configuration.trained.model_copy(update={"predict": Predict()})  # refinement has both masks
+    for name, stage in (("segment", first.trained), ("classify", second)):
+        place = f"model.two_stage.{name}"
+        problems = [f"{place}: {problem}" for problem in _impossible_network(stage, size, classes)]
+        yield from problems or _foreign_tasks(place, name, stage.model)
+
+
+def _foreign_tasks(place: str, name: str, model: Model) -> Iterator[str]:
+    traits = registry.traits(model)
+    if name == "segment" and not traits.segments:
+        yield f"{place}: model {model.name!r} has no masks for the second stage; choose one that segments"
+    if name == "classify" and (traits.segments or not traits.classifies):
+        yield (
+            f"{place}: model {model.name!r} must only classify, as the masks come from "
+            "model.two_stage.segment; leave its tasks out, or choose another"
+        )
+
+
+def _beside_stages(configuration: Configuration) -> Iterator[str]:
+    """Silently unused settings would look as if they had been searched."""
+    bare = Configuration(model=Model(two_stage=configuration.model.two_stage))
+    unused = [f"model.{n}" for n in Network.model_fields if _differ(configuration.model, bare.model, n)]
+    unused += [name for name in ("loss", "train", "augment") if _differ(configuration, bare, name)]
+    if unused:
+        yield (
+            f"{', '.join(unused)}: is set beside model.two_stage, whose stages have their own; move it into "
+            "model.two_stage.segment or model.two_stage.classify"
+        )
+
+
+def _differ(one: Section, other: Section, name: str) -> bool:
+    return bool(getattr(one, name) != getattr(other, name))
 
 
 def unknown_metrics(fixed: Fixed, classes: tuple[str, ...]) -> Iterator[str]:
@@ -68,8 +132,9 @@ def unknown_metrics(fixed: Fixed, classes: tuple[str, ...]) -> Iterator[str]:
 
 def unscored(search: Search, configuration: Configuration, classes: tuple[str, ...]) -> Iterator[str]:
     """A model of one task goes by its own metrics alone, but each objective needs one of them."""
-    traits = registry.traits(configuration.model)
-    there = names_of(classes, False, traits.segments, traits.classifies)
+    traits = registry.traits(configuration.trained.model)
+    segments = traits.segments or configuration.first_stage is not None
+    there = names_of(classes, False, segments, traits.classifies)
     prefix = "refined_" if configuration.predict.refine else ""
     for weights in objectives(search):
         if not any(prefix + name in there for name in weights):

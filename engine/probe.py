@@ -48,10 +48,11 @@ def counter(bench: Bench) -> Callable[[Configuration], Size]:
     classes, size = len(bench.pack.classes), bench.pack.images.shape[1]
 
     def count(configuration: Configuration) -> Size:
-        model, channels = registry.resolve(configuration.model), configuration.preprocess.channels
+        model = registry.resolve(configuration.trained.model)
+        channels = configuration.preprocess.channels
         if (model, channels) not in known:
             known[model, channels] = _parameters(model, channels, classes, size)
-        return known[model, channels], configuration.train.batch
+        return known[model, channels], configuration.trained.train.batch
 
     return count
 

@@ -89,7 +89,7 @@ def spent(study: Study) -> Section | None:
     if lines:
         blocks.append(racing.timeline_figure(lines))
     stages = cost.stage_rows(study.run)
-    blocks += [cost.stage_table(stages)] if stages else []
+    blocks += [Text(cost.saved(study.run)), cost.stage_table(stages)] if stages else []
     data = [plain_table("timeline", "Timeline", lines), plain_table("workers", "Workers", workers)]
     return Section("cost", "Cost", blocks, data if lines else ())
 

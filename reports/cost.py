@@ -53,6 +53,17 @@ def stage_rows(run: Run) -> list[Row]:
             | {f"test_{m}": r.test.get(m) for m in ("dice", "iou")} for r in run.stages]  # fmt: skip
 
 
+def saved(run: Run) -> str:
+    """What sharing was worth: without it, every second stage would have trained its first one."""
+    staged = {r["config"] for r in run.journal if r.get("event") == "opened" and r.get("prerequisite")}
+    served = sum(len(config.folds) for config in run.configs if config.id in staged)
+    trained = sum(result.status == "complete" for result in run.stages)
+    return (
+        f"{trained} trainings of first stages served {served} folds of second stages: "
+        f"{max(served - trained, 0)} trainings were saved."
+    )
+
+
 def stage_table(found: list[Row]) -> Table:
     columns = (Column("key", "Stage", "id"), Column("fold", "Fold", "text"), Column("test_dice", "Test Dice"),
                Column("test_iou", "Test IoU"), Column("status", "Status", "status"),

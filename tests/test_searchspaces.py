@@ -15,9 +15,18 @@ FOLDER = Path(__file__).parents[1] / "searchspaces"
 PATHS = sorted(FOLDER.glob("*.yaml"))
 NAMES = [path.stem for path in PATHS]
 OURS = (
-    "mtl_oca", "mtl_oca_ablation", "refining_unetpp", "refining_nnunet", "refining_ablation",
-    "backbones_single_task", "acsnet", "acsnet_ablation", "acsnet_peers", "best_of_all",
-)  # fmt: skip
+    "mtl_oca",
+    "mtl_oca_ablation",
+    "refining_unetpp",
+    "refining_nnunet",
+    "refining_ablation",
+    "backbones_single_task",
+    "acsnet",
+    "acsnet_ablation",
+    "acsnet_peers",
+    "best_of_all",
+)
+STAGED = ("two_stage", "two_stage_peers", "multi_task_vs_two_stage")  # fmt: skip
 
 REFINING = {
     "data.size": 128, "data.keep": "curated", "folds.k": 4, "loss.lambda": 0.85, "loss.focal_gamma": 2.0,
@@ -138,8 +147,9 @@ def test_best_of_all_begins_with_the_three_published_systems() -> None:
 
 
 def test_every_published_row_has_a_place_in_a_space() -> None:
-    placed = {c.model.name for name in NAMES for c in configurations(space(name))}
-    missing = {row.name for row in MODELS.values() if row.system != "two-stage"} - placed
+    found = [c for name in NAMES for c in configurations(space(name))]
+    parts = [part for c in found for part in (c, c.first_stage) if part is not None]
+    missing = set(MODELS) - {part.trained.model.name for part in parts}
     assert missing == set()
 
 
@@ -149,3 +159,36 @@ def test_a_search_hands_out_the_paper_first(name: str) -> None:
     asked = Sampler(study.fixed.search, study.space, study.fixed.seed, first=study.first).ask()
     assert asked is not None
     assert asked.params == study.first[0]
+
+
+TWO_STAGE = {
+    "segment.name": "u2net_lite", "segment.loss.segmentation": "dice", "segment.train.optimizer": "sgd",
+    "segment.train.lr": 1e-3, "segment.train.momentum": 0.9, "segment.train.weight_decay": 5e-4,
+    "segment.train.batch": 8, "segment.augment.preset": "two_stage", "classify.name": "deepcardinal50",
+    "classify.loss.classification": "cross_entropy", "classify.train.optimizer": "adam",
+    "classify.train.lr": 1e-4, "classify.train.batch": 16, "classify.train.epochs": 100,
+    "classify.train.schedule": "plateau", "classify.train.plateau_factor": 0.1,
+    "classify.train.plateau_patience": 10, "classify.augment.preset": "two_stage", "masks": "crossfit",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["two_stage", "two_stage_peers"])
+def test_the_two_stages_begin_with_the_papers_recipe(name: str) -> None:
+    study = space(name)
+    first = study.configuration(study.first[0])
+    printed = {f"model.two_stage.{path}": value for path, value in TWO_STAGE.items()}
+    assert {path: fact(study, first, path) for path in printed} == printed
+    assert set(study.first[0]) == {dimension.name for dimension in study.space.active(study.first[0])}
+
+
+def test_all_second_stages_of_the_paper_stand_behind_one_first_stage() -> None:
+    found = configurations(space("two_stage_peers"))
+    assert {c.trained.model.name for c in found} == {"deepcardinal50", "resnet50", "resnet34", "alexnet"}
+    assert {c.trained.model.dropout for c in found if c.trained.model.name == "alexnet"} == {0.5}
+    assert len({c.first_stage.key for c in found if c.first_stage}) == 1
+
+
+def test_both_shapes_begin_on_the_same_folds() -> None:
+    study = space("multi_task_vs_two_stage")
+    first = [study.configuration(start) for start in study.first]
+    assert [c.model.two_stage is None for c in first] == [True, False]

@@ -14,7 +14,7 @@ class Keeper:
 
     def ended(self, key: str) -> None:
         """One of this configuration's folds has left its worker."""
-        if any(task.key == key for task in self.conductor.running):
+        if key in self.conductor.stages or any(task.key == key for task in self.conductor.running):
             return
         if self.conductor.is_out(key):
             self._discard(key)

@@ -14,7 +14,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from rich.console import Console
 
 from engine import folder, past
-from engine.conductor import Conductor
+from engine.conductor import Conductor, Trained
 from engine.data.cases import Pack
 from engine.data.load import default_cache, load
 from engine.driver import resources as shares
@@ -38,7 +38,7 @@ from engine.race.race import Race
 from engine.results import FoldResult, RunPaths, write_result
 from engine.sampler import Sampler
 from engine.spec.resources import Resources
-from engine.spec.study import Configuration, Study, short_hash
+from engine.spec.study import FirstStage, Study, short_hash
 from engine.storage import Storage, open_storage
 from engine.task import Task
 from engine.training.numerics import Numerics, resolve
@@ -72,7 +72,7 @@ def search(
     tracking.require(study.fixed.tracking, storage)
     pack = load(study.fixed.data, default_cache(), _progress(console))
     manifest = make_folds(pack, study.fixed.folds)
-    check_study(study, pack)
+    check_study(study, pack, manifest)
     known, notes = earlier(warm_from, study.fixed.search)
     with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
         shares.share(study.fixed.resources, ray.cluster_resources())
@@ -131,7 +131,14 @@ class Session:
         self.study, self.storage, self.journal, self.trainable = study, storage, journal, trainable
         fixed = study.fixed
         self.shared = Shared(
-            pack, manifest, storage.location, fixed.seed, numerics, objectives(fixed.search), fixed.resources
+            pack,
+            manifest,
+            storage.location,
+            fixed.seed,
+            numerics,
+            objectives(fixed.search),
+            fixed.resources,
+            fixed.folds,
         )
         self.records: Sequence[dict[str, Any]] = ()
         self.reuse = [open_storage(place) for place in reuse]
@@ -146,11 +153,16 @@ class Session:
             learns=sampler.learns,
         )
         mirror = Mirror(storage, study.name, study.space, fixed.search.directions, fixed.search.objectives)
-        self.conductor = Conductor(study, sampler, race, journal, self._past, mirror=mirror)
+        self.conductor = Conductor(
+            study, sampler, race, journal, self._past, mirror=mirror, sound=self._sound
+        )
 
-    def _past(self, task: Task, configuration: Configuration) -> past.Past | None:
+    def _past(self, task: Task, configuration: Trained) -> past.Past | None:
         address = self.shared.job(task, configuration.record()).address
         return past.adopt(self.storage, self.reuse, task, address)
+
+    def _sound(self, task: Task, stage: FirstStage) -> bool:
+        return past.stored(self.storage, task, self.shared.job(task, stage.record()).address) is not None
 
     def go_back_to(self, records: Sequence[dict[str, Any]]) -> None:
         """Everything that the journal says has happened, and then the driver's return."""
@@ -208,8 +220,9 @@ class Session:
     def _give_up(self, task: Task, error: str) -> None:
         """A fold that cannot be trained leaves a result that says why."""
         job = self.shared.job(task, self.conductor.configuration_of(task).record())
+        classes = self.shared.pack.classes
         result = FoldResult(
-            task.key, task.fold, "failed", job.record, self.shared.pack.classes, job.address, error=error
+            task.key, task.fold, "failed", job.record, classes, job.address, job.stage, error=error
         )
         write_result(self.storage, task, result, {})
 

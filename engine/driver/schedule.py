@@ -95,7 +95,7 @@ class TaskScheduler(TrialScheduler):
             self._tell_end(task, end["status"], end["score"], end["values"] or (), figures=figures)
 
     def _failed(self, task: Task, signature: str, error: str) -> None:
-        retries = self.conductor.configuration_of(task).train.retries
+        retries = self.conductor.configuration_of(task).trained.train.retries
         verdict = self.faults.error(task, signature, retries)
         log.warning("%s failed (%s): %s\n%s", task.folder, verdict, signature, error)
         self._act(task, verdict, error)
@@ -114,7 +114,7 @@ class TaskScheduler(TrialScheduler):
         task = self.searcher.tasks.get(trial.trial_id)
         if task is None:
             return
-        retries = self.conductor.configuration_of(task).train.retries
+        retries = self.conductor.configuration_of(task).trained.train.retries
         verdict = self.faults.lost(task, retries)
         error = f"the worker was lost: {trial.error_file and _text(trial.error_file)}"
         log.warning("%s: %s (%s)", task.folder, error, verdict)

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.conductor import Trained
 from engine.spec import text
-from engine.spec.study import Configuration
 from engine.task import Task
 
 ENDED = {"complete": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}  # else KILLED, until it goes on
 NO_METRICS = {"epoch", "stage", "values"}
 
-ConfigurationOf = Callable[[Task], Configuration]
+ConfigurationOf = Callable[[Task], Trained]
 
 
 def metrics(row: Mapping[str, Any]) -> dict[str, float]:
@@ -128,7 +128,7 @@ class MLflow:
         run = self.client.create_run(self.experiment, tags={"sonotune": name} | tags, run_name=shown)
         return str(run.info.run_id)
 
-    def _describe(self, run: str, configuration: Configuration) -> None:
+    def _describe(self, run: str, configuration: Trained) -> None:
         from mlflow.entities import Param
 
         params = [Param(name, str(value)) for name, value in leaves(configuration.record())]

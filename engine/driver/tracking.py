@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from engine.conductor import Trained
 from engine.driver.trackers import BACKENDS
 from engine.errors import SonotuneError
-from engine.spec.study import Configuration, Tracker
+from engine.spec.study import Tracker
 from engine.storage import Storage
 from engine.task import Task
 
@@ -82,7 +83,7 @@ def start(
     trackers: tuple[Tracker, ...],
     storage: Storage,
     study: str,
-    configuration_of: Callable[[Task], Configuration],
+    configuration_of: Callable[[Task], Trained],
 ) -> Tracking:
     require(trackers, storage)
     root = (storage.local() or Path()) / FOLDER

@@ -17,10 +17,11 @@ from engine.data.cases import Pack
 from engine.manifest import Manifest
 from engine.past import FIGURES
 from engine.results import FoldResult
+from engine.spec.folds import Folds
 from engine.spec.resources import Resources
 from engine.storage import open_storage
 from engine.task import Task
-from engine.training.job import Job
+from engine.training.job import Job, make_job
 from engine.training.numerics import Numerics
 
 log = logging.getLogger("sonotune")
@@ -37,13 +38,15 @@ class Shared:
     numerics: Numerics
     objective: tuple[Mapping[str, float], ...]
     resources: Resources
+    folds: Folds
 
     def job(self, task: Task, record: Mapping[str, Any]) -> Job:
-        return Job(
+        return make_job(
             task,
             record,
             self.manifest.fold(task.fold),
-            self.pack.fingerprint,
+            self.pack,
+            self.folds,
             self.seed,
             self.numerics,
             self.objective,
@@ -81,9 +84,9 @@ class FoldTrainable(tune.Trainable):
         return {"row": row}
 
     def start(self) -> Generator[dict[str, Any], None, Any]:
-        from engine.training.fold import train_fold
+        from engine.training.run_task import train_task
 
-        return train_fold(self.shared.job(self.task, self.record), self.shared.pack, self.storage)
+        return train_task(self.shared.job(self.task, self.record), self.shared.pack, self.storage)
 
     def cleanup(self) -> None:
         if self.epochs is not None:

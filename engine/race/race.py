@@ -249,10 +249,11 @@ class Race:
     def _stage(self, stage: Task, state: State, followers: State) -> None:
         """A first stage moves, and with it the same fold of whatever needs it."""
         self.stages.move(stage, state)
+        begun = () if followers == State.WAITING else (State.FROZEN,)  # their first stage was lost since
         heat = self.heats[self._outer[stage.fold]]
         fold = heat.column[stage.fold]
         for row in self.stages.users[stage.key]:
-            if heat.state[row, fold] in (State.WAITING, State.BLOCKED):
+            if heat.state[row, fold] in (State.WAITING, State.BLOCKED, *begun):
                 heat.move(row, fold, followers)
 
     def _lost(self, task: Task) -> None:
@@ -319,7 +320,20 @@ class Race:
         return may_open
 
     def _again(self) -> Run | None:
-        return next((Run(task) for task in self.interrupted if self._needed(task)), None)
+        """What was cut off goes on first; where its first stage is lost, that one before it."""
+        for task in self.interrupted:
+            if self._needed(task):
+                first = self._first(task)
+                if first not in self.running:
+                    return Run(first)
+        return None
+
+    def _first(self, task: Task) -> Task:
+        return (
+            task
+            if self.stages.knows(task.key)
+            else self.stages.first(task.key, self.rows[task.key], task.fold)
+        )
 
     def _choose(self) -> Run | Open | None:
         may_open = self._may_open()

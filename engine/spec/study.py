@@ -17,6 +17,7 @@ from engine.spec.distribution import Scalar
 from engine.spec.folds import Folds
 from engine.spec.loss import Loss
 from engine.spec.model import Model
+from engine.spec.network import Network, TaskName
 from engine.spec.predict import Predict
 from engine.spec.preprocess import Preprocess
 from engine.spec.problems import problems_of
@@ -27,6 +28,7 @@ from engine.spec.section import Section
 from engine.spec.select import Select
 from engine.spec.space import Space
 from engine.spec.train import Train
+from engine.spec.two_stage import Segment, Stage
 
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
@@ -42,11 +44,75 @@ class Configuration(Section):
     predict: Predict = Predict()
 
     def record(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", by_alias=True)
+        record = self.model_dump(mode="json", by_alias=True)
+        if self.model.two_stage is None:
+            del record["model"]["two_stage"]  # one network is named as it was before there were two
+        return record
 
     @cached_property
     def config_id(self) -> str:
         return short_hash(self.record())
+
+    @cached_property
+    def first_stage(self) -> "FirstStage | None":
+        """What must have been trained before this can be."""
+        two = self.model.two_stage
+        if two is None:
+            return None
+        inner_folds = two.inner_folds if two.masks == "crossfit" else 0
+        return FirstStage(segment=two.segment, preprocess=self.preprocess, inner_folds=inner_folds)
+
+    @cached_property
+    def trained(self) -> "Configuration":
+        """Of the one network that a task of this configuration trains: the second of two."""
+        two = self.model.two_stage
+        return self if two is None else alone(two.classify, "classify", self.preprocess, self.predict)
+
+    @property
+    def epochs(self) -> int:
+        """After which a task of this configuration is trained."""
+        return self.trained.train.epochs
+
+
+class FirstStage(Section):
+    """All that the first of two stages depends on, so that whoever agrees in it shares it."""
+
+    stage: Literal["segment"] = "segment"
+    segment: Segment
+    preprocess: Preprocess
+    inner_folds: int
+    """0: nobody needs masks of the training cases."""
+
+    def record(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+    @cached_property
+    def key(self) -> str:
+        return short_hash(self.record())
+
+    @cached_property
+    def trained(self) -> Configuration:
+        return alone(self.segment, "segment", self.preprocess, Predict())
+
+    @property
+    def epochs(self) -> int:
+        """Of all its networks together: one per inner fold, and one for the whole training part."""
+        return (self.inner_folds + 1) * self.segment.train.epochs
+
+
+def alone(stage: Stage, task: TaskName, preprocess: Preprocess, predict: Predict) -> Configuration:
+    """A stage as a configuration of one network."""
+    fields = {name: getattr(stage, name) for name in Network.model_fields}
+    model = Model(**fields | {"tasks": stage.tasks or (task,)})
+    return Configuration(
+        model=model, loss=stage.loss, train=stage.train, augment=stage.augment,
+        preprocess=preprocess, predict=predict,
+    )  # fmt: skip
+
+
+def read_record(record: Mapping[str, Any]) -> Configuration | FirstStage:
+    """What a task trains, from its plain data."""
+    return (FirstStage if record.get("stage") == "segment" else Configuration).model_validate(record)
 
 
 class Fixed(Section):

@@ -9,11 +9,12 @@ from engine.data.load import default_cache, load
 from engine.folds import make_folds
 from engine.manifest import Manifest
 from engine.objective import objectives
+from engine.past import stored
 from engine.preflight import check_study
-from engine.spec.study import Configuration, Study
-from engine.storage import open_storage
+from engine.spec.study import Configuration, FirstStage, Study
+from engine.storage import Storage, open_storage
 from engine.task import Task
-from engine.training.job import Job
+from engine.training.job import Job, make_job
 from engine.training.numerics import Numerics, resolve
 
 
@@ -30,16 +31,18 @@ class Bench:
     def of(cls, study: Study) -> "Bench":
         pack = load(study.fixed.data, default_cache())
         manifest = make_folds(pack, study.fixed.folds)
-        check_study(study, pack)
+        check_study(study, pack, manifest)
         return cls(study, pack, manifest, resolve(study.fixed.resources))
 
-    def job(self, configuration: Configuration, fold: str) -> Job:
+    def job(self, configuration: Configuration | FirstStage, fold: str) -> Job:
         fixed = self.study.fixed
-        return Job(
-            Task(configuration.config_id, fold),
+        key = configuration.key if isinstance(configuration, FirstStage) else configuration.config_id
+        return make_job(
+            Task(key, fold),
             configuration.record(),
             self.manifest.fold(fold),
-            self.pack.fingerprint,
+            self.pack,
+            fixed.folds,
             fixed.seed,
             self.numerics,
             objectives(fixed.search),
@@ -49,8 +52,16 @@ class Bench:
 
 def train_alone(study: Study, location: str, fold: str) -> Iterator[dict[str, Any]]:
     """The first end of every dimension, or what `search.first` starts with."""
-    from engine.training.fold import train_fold
+    from engine.training.run_task import train_task
 
     bench = Bench.of(study)
     configuration = study.configuration(study.space.base(study.first[0] if study.first else {}))
-    yield from train_fold(bench.job(configuration, fold), bench.pack, open_storage(location))
+    storage = open_storage(location)
+    for part in (configuration.first_stage, configuration):
+        if part is not None and not _trained(storage, job := bench.job(part, fold)):
+            yield from train_task(job, bench.pack, storage)
+
+
+def _trained(storage: Storage, job: Job) -> bool:
+    """Only a first stage is taken as it is found: the configuration itself was asked for."""
+    return isinstance(job.spec, FirstStage) and stored(storage, job.task, job.address) is not None

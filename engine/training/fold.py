@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from engine.training import checkpoint, gallery
 from engine.training.batches import Batches
 from engine.training.evaluate import Outputs, outputs, score_cases
 from engine.training.job import Job, Parts
+from engine.training.masks import read_masks, shown_masks
 from engine.training.measure import Costs, costs_of
 from engine.training.network import Network, build_network
 from engine.training.prepared import prepared
@@ -52,13 +54,15 @@ def train_fold(job: Job, pack: Pack, storage: Storage) -> Generator[EpochRow, No
 class FoldRun:
     """The state of one fold's training between two epochs."""
 
-    def __init__(self, job: Job, pack: Pack, storage: Storage) -> None:
+    def __init__(self, job: Job, pack: Pack, storage: Storage, masks: np.ndarray | None = None) -> None:
+        """`masks` stand for those of a first stage that is not trained, for measuring."""
         torch.set_num_threads(job.numerics.threads)
         self.job, self.pack, self.storage = job, pack, storage
         self.configuration = job.configuration
         self.train = self.configuration.train
         self.parts = Parts.of(job.fold, pack)
-        self.images = prepared(pack, self.configuration.preprocess, self.parts.train)
+        self.masks = masks if masks is not None or job.two_stage is None else self._first_masks()
+        self.images = self._prepared()
         self.scale = training_scale(pack.images, self.configuration.preprocess, self.parts.train)
         self.started = time.time()
         self.epoch, self.best_epoch, self.best, self.seconds = 0, 0, -math.inf, 0.0
@@ -69,10 +73,26 @@ class FoldRun:
         self.batches = self._batches()
         self._resume()
 
+    def _first_masks(self) -> np.ndarray:
+        """Lesion probabilities of all cases, as the first stage of this fold has stored them."""
+        assert isinstance(self.job.spec, Configuration)
+        assert self.job.spec.first_stage is not None
+        return read_masks(self.storage, self.job.spec.first_stage, self.job.task.fold, self.pack)
+
+    def _prepared(self) -> np.ndarray:
+        """[N, H, W, C]; a second stage has the first one's mask as a last channel, to be moved along."""
+        images = prepared(self.pack, self.configuration.preprocess, self.parts.train)
+        if self.masks is None or self.job.two_stage is None:
+            return images
+        threshold = self.configuration.predict.threshold
+        shown = shown_masks(self.masks, self.job.two_stage, threshold, self.parts, self.pack, self.job)
+        return np.concatenate([images, shown[..., None].astype(np.float32)], axis=3)
+
     def _network(self) -> Network:
         counts = np.bincount(self.pack.labels[self.parts.train], minlength=len(self.pack.classes))
-        size, channels = self.images.shape[1], self.images.shape[3]
-        return build_network(self.configuration, channels, counts, size, self.job.numerics)
+        size, channels = self.images.shape[1], self.configuration.preprocess.channels
+        two_stage = self.job.two_stage
+        return build_network(self.configuration, channels, counts, size, self.job.numerics, two_stage)
 
     def _batches(self) -> Batches:
         return Batches(
@@ -103,7 +123,8 @@ class FoldRun:
         if improved:
             self.best, self.best_epoch, self.values = score, number, values
         self.network.schedule.end(score)
-        row: EpochRow = {"stage": "main", "epoch": number, "lr": lr, "images_per_second": images / spent}
+        stage = "main" if self.job.two_stage is None else "classify"
+        row: EpochRow = {"stage": stage, "epoch": number, "lr": lr, "images_per_second": images / spent}
         row |= {"score": score, "best": self.best, "values": values} | terms | figures
         spent = time.perf_counter() - began
         row["seconds"] = spent
@@ -126,10 +147,15 @@ class FoldRun:
         return {f"train_{name}": value for name, value in means.items()}, images
 
     def _validate(self) -> dict[str, float]:
-        found = outputs(self.network, self.images, self.parts.validation, self.pack)
+        found = self.outputs(self.parts.validation, self.pack)
         figures = fold_metrics(self._table(found, surface=False), self.pack.classes)
         losses = {f"validation_{name}_loss": value for name, value in found.losses.items()}
         return losses | {f"validation_{name}": value for name, value in figures.items()}
+
+    def outputs(self, rows: np.ndarray, pack: Pack | None = None) -> Outputs:
+        """A second stage has no masks of its own: those of the first one go with what it says."""
+        found = outputs(self.network, self.images, rows, pack)
+        return found if self.masks is None else replace(found, masks=self.masks[rows])
 
     def _values(self, row: dict[str, float]) -> list[float]:
         figures = {name.removeprefix("validation_"): value for name, value in row.items()}
@@ -161,17 +187,23 @@ class FoldRun:
 
     def finish(self) -> FoldResult:
         """The best epoch's network scores validation once more and test for the only time."""
+        self.go_to_best()
+        figures, files = self.scored(
+            {p: self.outputs(getattr(self.parts, p)) for p in ("validation", "test")}
+        )
+        return self.end("complete", figures, files)
+
+    def go_to_best(self) -> None:
         best = checkpoint.load(self.storage, self._path("best"), self.job.numerics.device)
         if best is not None:
             self.network.model.load_state_dict(best["model"])
-        tables, found = {}, {}
-        for part in ("validation", "test"):
-            found[part] = outputs(self.network, self.images, getattr(self.parts, part))
-            tables[part] = self._table(found[part], surface=True)
+
+    def scored(self, found: dict[str, Outputs]) -> tuple[dict[str, dict[str, float]], dict[str, bytes]]:
+        """The figures of each part, and the files that hold its cases."""
+        tables = {part: self._table(each, surface=True) for part, each in found.items()}
         files = {f"cases_{part}.parquet": parquet_bytes(table) for part, table in tables.items()}
         files |= gallery.files(self.network, self.pack, self.images, found["test"], tables["test"])
-        figures = {part: fold_metrics(table, self.pack.classes) for part, table in tables.items()}
-        return self.end("complete", figures, files)
+        return {part: fold_metrics(table, self.pack.classes) for part, table in tables.items()}, files
 
     def end(
         self,
@@ -180,8 +212,15 @@ class FoldRun:
         files: dict[str, bytes] | None = None,
         error: str = "",
     ) -> FoldResult:
+        result = self.result(status, figures or {}, error)
+        epochs = {"epochs.parquet": parquet_bytes(pa.Table.from_pylist(self.rows))}
+        write_result(self.storage, self.job.task, result, epochs | (files or {}))
+        self.tidy()
+        return result
+
+    def result(self, status: str, figures: dict[str, dict[str, float]], error: str = "") -> FoldResult:
         costs = costs_of(self.network, self.images) if status == "complete" else Costs()
-        result = FoldResult(
+        return FoldResult(
             key=self.job.task.key,
             fold=self.job.task.fold,
             status=status,
@@ -200,20 +239,15 @@ class FoldRun:
             started=self.started,
             warnings=warnings_of(self.configuration),
             error=error,
-            validation=(figures or {}).get("validation", {}),
-            test=(figures or {}).get("test", {}),
+            validation=figures.get("validation", {}),
+            test=figures.get("test", {}),
             parameters=costs.parameters,
             flops=costs.flops,
             latency_ms=costs.latency_ms,
             peak_memory_mb=costs.peak_memory_mb,
         )
-        epochs = pa.Table.from_pylist(self.rows)
-        everything = {"epochs.parquet": parquet_bytes(epochs)} | (files or {})
-        write_result(self.storage, self.job.task, result, everything)
-        self._tidy()
-        return result
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
         """What is kept of a finished fold's checkpoints is bounded by the spec."""
         if self.job.keep != "all":
             self.storage.delete(self._path("last"))

@@ -3,16 +3,22 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from engine.data.cases import Pack
 from engine.folds import Fold
-from engine.spec.study import Configuration, canonical
+from engine.inner import inner_parts
+from engine.spec.folds import Folds
+from engine.spec.study import Configuration, FirstStage, canonical, read_record
+from engine.spec.two_stage import TwoStage
 from engine.task import Task
 from engine.training.numerics import Numerics
 from engine.training.seeds import derive
+
+MASKS_ALONE: tuple[Mapping[str, float], ...] = ({"dice": 1.0},)  # what chooses a first stage's epoch
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,26 @@ class Job:
     numerics: Numerics
     objective: tuple[Mapping[str, float], ...]
     keep: str = "best"
+    inner: tuple[tuple[str, ...], ...] = ()  # of two stages: the held-out cases of each inner fold
+
+    @cached_property
+    def spec(self) -> Configuration | FirstStage:
+        return read_record(self.record)
 
     @property
     def configuration(self) -> Configuration:
-        return Configuration.model_validate(self.record)
+        """Of the network that is trained: of two stages, that of this task."""
+        return self.spec.trained
+
+    @property
+    def two_stage(self) -> TwoStage | None:
+        """Of a second stage."""
+        return self.spec.model.two_stage if isinstance(self.spec, Configuration) else None
+
+    @property
+    def stage(self) -> str:
+        """Of its result: `segment` is a first stage, all else has a configuration's own figures."""
+        return self.spec.stage if isinstance(self.spec, FirstStage) else "main"
 
     @property
     def own_seed(self) -> int:
@@ -45,6 +67,8 @@ class Job:
             "numerics": self.numerics.record(),
             "objective": self.objective,
         }
+        if self.inner:
+            parts["inner"] = self.inner
         return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
@@ -61,3 +85,22 @@ class Parts:
         row = {case: i for i, case in enumerate(pack.cases)}
         return cls(*(np.array([row[c] for c in part], dtype=np.int64)
                      for part in (fold.train, fold.validation, fold.test)))  # fmt: skip
+
+
+def make_job(
+    task: Task,
+    record: Mapping[str, Any],
+    fold: Fold,
+    pack: Pack,
+    folds: Folds,
+    seed: int,
+    numerics: Numerics,
+    goals: tuple[Mapping[str, float], ...],
+    keep: str,
+) -> Job:
+    """Inner folds are part of what a two-stage result depends on, so that its address knows them."""
+    spec = read_record(record)
+    stage = spec if isinstance(spec, FirstStage) else spec.first_stage
+    inner = () if stage is None else inner_parts(pack, folds, fold, stage.inner_folds)
+    wanted = MASKS_ALONE if spec is stage else goals
+    return Job(task, record, fold, pack.fingerprint, seed, numerics, wanted, keep, inner)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from engine.losses.total import Objective, Terms, build_loss
 from engine.models.contract import Prediction
 from engine.models.registry import build, traits
+from engine.models.staged import build_second
 from engine.spec.study import Configuration
+from engine.spec.two_stage import TwoStage
 from engine.training.batches import Batch
 from engine.training.numerics import Numerics, Precision
 from engine.training.optim import Schedule, build_optimizer
@@ -101,12 +103,21 @@ class Network:
 
 
 def build_network(
-    configuration: Configuration, channels: int, class_counts: np.ndarray, size: int, numerics: Numerics
+    configuration: Configuration,
+    channels: int,
+    class_counts: np.ndarray,
+    size: int,
+    numerics: Numerics,
+    two_stage: TwoStage | None = None,
 ) -> Network:
     """Built under the caller's torch seed, so that the same seed gives the same weights."""
     layout = torch.channels_last if configuration.train.channels_last else torch.contiguous_format
     spec = configuration.model
-    model = build(spec, channels, len(class_counts), size)
+    model: nn.Module
+    if two_stage is None:
+        model = build(spec, channels, len(class_counts), size)
+    else:
+        model = build_second(spec, two_stage, channels, len(class_counts), size)
     model = model.to(numerics.device).to(memory_format=layout)  # type: ignore[call-overload]
     objective = build_loss(configuration.loss, class_counts, traits(spec))
     objective = objective.to(numerics.device)

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from engine.data.cases import Pack
@@ -35,7 +36,8 @@ def measure(job: Job, pack: Pack) -> Measured:
     if job.numerics.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as scratch:
-        run = FoldRun(job, pack, LocalStorage(Path(scratch)))
+        masks = None if job.two_stage is None else pack.masks.astype(np.float32)
+        run = FoldRun(job, pack, LocalStorage(Path(scratch)), masks)
     batch = next(run.batches.epoch(1))
     run.network.model.train()
     for _ in range(2):

@@ -39,6 +39,7 @@ class TaskScheduler(TrialScheduler):
         self.give_up, self.listeners, self.spent, self.keeper = give_up, listeners, spent, keeper
         self.faults = Faults()
         self.failure: str | None = None
+        self._guarded = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune stores its tuner at the start; the journal is our state."""
@@ -122,11 +123,27 @@ class TaskScheduler(TrialScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Called in every round of Tune's loop: also the moment to close down when that was asked for."""
+        self._let_actors_start(tune_controller)
         self._reconcile(tune_controller)
         if self.searcher.closing:
             for trial_id in tuple(self.searcher.tasks):
                 tune_controller.stop_trial(tune_controller.get_trial(trial_id))
         return None
+
+    def _let_actors_start(self, tune_controller: Any) -> None:
+        """Tune gives a free warm worker to the trial that waits for a worker of its own, and throws that one
+        away while it starts; with folds shorter than a start, one slot would do all the work. Here the
+        waiting trial keeps its own, and the free worker goes to the next task."""
+        if self._guarded:
+            return
+        self._guarded = True
+        controller = tune_controller._tune_controller
+        reuse = controller._maybe_reuse_cached_actor
+
+        def unless_one_is_starting(trial: Trial) -> bool:
+            return trial not in controller._trial_to_actor and bool(reuse(trial))
+
+        controller._maybe_reuse_cached_actor = unless_one_is_starting
 
     def _reconcile(self, tune_controller: Any) -> None:
         """Trials that Tune ended without a word must not leave their task running for ever."""

@@ -48,7 +48,7 @@ class View:
     def end(self, task: Task, status: str, score: float | None) -> None:
         shown = {"complete": f"[green]{score or 0:.3f}[/]", "failed": "[red]failed[/]"}
         self.cells[task.key, task.fold] = shown.get(status, f"[yellow]{status}[/]")
-        if status == "complete" and score is not None:
+        if status == "complete" and score is not None and task.key in self.conductor.entries:
             self.scores[task.key, task.fold] = score
             self.trained += 1
         if self.live is None:

@@ -1,6 +1,6 @@
 """What it saves to train a first stage once: the same search with shared first stages and without.
 
-    python benchmarks/stage_reuse.py [--workers 1] [--epochs 2]
+    python benchmarks/stage_reuse.py [--workers 1] [--epochs 6]
 
 Twelve two-stage configurations with three distinct first stages on three folds. Without reuse every
 configuration's first stage is made a stage of its own, by a setting that training never reads, so both

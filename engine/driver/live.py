@@ -47,7 +47,7 @@ class View:
     def end(self, task: Task, status: str, score: float | None) -> None:
         shown = {"complete": f"[green]{score or 0:.3f}[/]", "failed": "[red]failed[/]"}
         self.cells[task.key, task.fold] = shown.get(status, f"[yellow]{status}[/]")
-        self.trained += status == "complete"
+        self.trained += status == "complete" and task.key in self.conductor.entries
         if self.live is None:
             value = "" if score is None else f" {score:.4f}"
             self.console.print(

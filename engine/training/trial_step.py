@@ -23,12 +23,13 @@ class Measured:
     step_seconds: float
     steps: int  # of an epoch
     validated: int  # cases, each epoch
+    first_seconds: float = 0.0  # of the first stage that this one needs, on one fold
 
     @property
     def fold_seconds(self) -> float:
         """Training steps and the validation of every epoch; loading and writing are small beside them."""
         epoch = self.steps * self.step_seconds + self.validated * self.costs.latency_ms / 1000
-        return self.configuration.train.epochs * epoch
+        return self.first_seconds + self.configuration.train.epochs * epoch
 
 
 def measure(job: Job, pack: Pack) -> Measured:

@@ -33,8 +33,8 @@ def pick(study: Study) -> Section:
         Text(study.pick.reason),
         Facts(searched(study)),
         Code("yaml", "The picked configuration", text.dump(dict(chosen.config))),
-        Code("predict", "Predict with it", f"sonotune predict {home} --config {key} --images FOLDER"),
-        Code("export", "Export it", f"sonotune export {home} --config {key}"),
+        Code("predict", "Predict with it", f"sonotune predict {home} IMAGE…"),
+        Code("export", "Export it", f"sonotune export {home} --to FOLDER"),
         boards.interval_table(study.known, study.picked, study.select.confidence),
     ]
     return Section("pick", f"The pick: {study.picked}", blocks)

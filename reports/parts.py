@@ -27,7 +27,6 @@ def pick(study: Study) -> Section:
         return Section("pick", "The pick", [Text(nothing(study))])
     chosen = study.run.by_id[study.picked]
     home = chosen.home.location if chosen.home else study.run.location
-    key = chosen.key or chosen.id
     blocks: list[Any] = [
         headlines(study),
         Text(study.pick.reason),

@@ -411,5 +411,5 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused_unopened(
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     data = write("busi", tmp_path / "data")
     (tmp_path / "cache").write_text("a file in the way")
-    with pytest.raises(SonotuneError, match="cannot write to"):
+    with pytest.raises(SonotuneError, match=r"cannot (read|write)"):
         load(data, tmp_path / "cache")

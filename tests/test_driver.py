@@ -145,6 +145,7 @@ def wait_for(folder: Path, event: str, count: int, seconds: float = 120.0) -> No
     raise AssertionError(f"no {count} {event} records within {seconds} s")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_search_that_was_cut_off_goes_on_and_trains_nothing_twice(
     one_worker: Path, tmp_path: Path, how: signal.Signals
@@ -164,6 +165,7 @@ def test_a_search_that_was_cut_off_goes_on_and_trains_nothing_twice(
     assert picked(folder) == picked(one_worker)
 
 
+@pytest.mark.faults
 def test_a_run_can_be_extended(one_worker: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     search(folder, workers=1, search={"sampler": "random", "configs": 1})
@@ -184,6 +186,7 @@ def test_a_study_edited_by_hand_is_refused_and_named_changes_are_not(
         launch.resume(str(folder), quiet())
 
 
+@pytest.mark.faults
 def test_the_sampler_learns_from_an_earlier_run(one_worker: Path, tmp_path: Path) -> None:
     study = study_of(document(1, search={"sampler": "tpe", "configs": 1}), "test")
     launch.search(study, str(tmp_path / "run"), quiet(), warm_from=[str(one_worker)])
@@ -200,6 +203,7 @@ def test_a_budget_of_hours_counts_every_stretch() -> None:
     assert spent.over() == "the budget of 0.75 hours is spent"
 
 
+@pytest.mark.faults
 def test_only_the_best_configurations_keep_their_checkpoints(one_worker: Path, tmp_path: Path) -> None:
     limits = {"workers": 1, "device": "cpu", "keep_configurations": 1}
     search(tmp_path / "run", resources=limits)

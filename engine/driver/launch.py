@@ -185,7 +185,8 @@ class Session:
             )
             try:
                 with _interruptible(searcher, console):
-                    self._fit(searcher, scheduler, share, scratch)
+                    if searcher.anything():
+                        self._fit(searcher, scheduler, share, scratch)
             finally:
                 keeper.sweep()
                 self.conductor.close()

@@ -18,7 +18,13 @@ class TaskSearcher(Searcher):
         self.conductor, self.slots = conductor, slots
         self.tasks: dict[str, Task] = {}
         self.closing = False
+        self.waiting: Task | None = None
         self.error: SonotuneError | None = None
+
+    def anything(self) -> bool:
+        """Whether there is work at all: Tune cannot end an experiment that never had a trial."""
+        self.waiting = self.conductor.next()
+        return self.waiting is not None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         if self.closing and not self.tasks:
@@ -26,7 +32,7 @@ class TaskSearcher(Searcher):
         if self.closing or len(self.tasks) >= self.slots():
             return None
         try:
-            task = self.conductor.next()
+            task, self.waiting = self.waiting or self.conductor.next(), None
         except SonotuneError as error:
             self.error, self.closing = error, True
             return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.data.load import load
-from engine.manifest import Fold
+from engine.folds.manifest import Fold
 from engine.models.registry import MODELS, find, small, traits
 from engine.objective import objectives
 from engine.results import FoldResult

@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from engine.driver import launch
-from engine.journal import read_journal
+from engine.journal.journal import read_journal
 from engine.spec.load import study_of
 from engine.spec.study import Study
 from engine.storage import LocalStorage

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from engine.data.augment import pipeline
 from engine.data.cases import Pack
 from engine.data.load import load
+from engine.folds.manifest import Fold
 from engine.losses.total import build_loss
-from engine.manifest import Fold
 from engine.models.registry import build, traits
 from engine.objective import objectives
 from engine.spec.data import Data

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
-from engine.journal import Journal
-from engine.mirror import Mirror
+from engine.journal.journal import Journal
 from engine.race.events import (
     Dropped,
     Ended,
@@ -31,8 +30,9 @@ from engine.race.events import (
 )
 from engine.race.outcome import Outcome, outcome
 from engine.race.race import Continue, Done, Freeze, Open, Race, Run, Stop, Verdict
-from engine.sampler import Past as Known
-from engine.sampler import Sampler, State
+from engine.sampler.mirror import Mirror
+from engine.sampler.sampler import Past as Known
+from engine.sampler.sampler import Sampler, State
 from engine.spec.study import Configuration, FirstStage, Study
 from engine.task import Task
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from engine import __version__
 from engine.errors import SonotuneError
-from engine.journal import Journal
-from engine.manifest import Manifest
+from engine.folds.manifest import Manifest
+from engine.journal.journal import Journal
 from engine.results import RunPaths
 from engine.spec import text
 from engine.spec.load import study_of

@@ -5,9 +5,9 @@ from functools import cache
 
 from engine.data.cases import Pack
 from engine.errors import SonotuneError, many
-from engine.inner import inner_parts
+from engine.folds.inner import inner_parts
+from engine.folds.manifest import Manifest
 from engine.losses.check import check_loss
-from engine.manifest import Manifest
 from engine.metrics.fold import figure_names
 from engine.models import registry
 from engine.objective import objectives

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import SonotuneError
-from engine.journal import read_journal
+from engine.journal.journal import read_journal
 from engine.results import FoldResult, RunPaths, damaged_files, read_result
 from engine.spec import text
 from engine.storage import Storage, open_storage

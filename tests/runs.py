@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from engine.journal import Journal
+from engine.journal.journal import Journal
 from engine.metrics.fold import fold_metrics
 from engine.results import PER_MASK, FoldResult, case_schema, parquet_bytes, write_result
 from engine.storage import open_storage

@@ -9,10 +9,10 @@ import pytest
 
 from engine.conductor import Conductor, Past
 from engine.errors import SonotuneError
-from engine.journal import Journal
+from engine.journal.journal import Journal
 from engine.race.race import Race
 from engine.race.race import Stop as Stopping
-from engine.sampler import Sampler
+from engine.sampler.sampler import Sampler
 from engine.spec.load import study_of
 from engine.spec.study import Configuration, Study
 from engine.storage import LocalStorage

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from engine.cli.data import app
 from engine.errors import SonotuneError
-from engine.manifest import Manifest
+from engine.folds.manifest import Manifest
 from tests import layouts
 from tests.layouts import some_pictures
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from engine.driver import launch
 from engine.driver.budget import Spent
 from engine.errors import SonotuneError
-from engine.journal import read_journal
+from engine.journal.journal import read_journal
 from engine.results import RunPaths, read_table
 from engine.spec.load import study_of
 from engine.spec.search import Budget

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engine.data.cases import Pack
-from engine.dealing import deal, table_of
 from engine.errors import SonotuneError
-from engine.folds import Fold, Manifest, make_folds
+from engine.folds.dealing import deal, table_of
+from engine.folds.make import Fold, Manifest, make_folds
 from engine.spec.folds import Folds
 
 CLASSES = ("benign", "malignant", "normal")

@@ -11,13 +11,13 @@ ROOT = Path(__file__).parents[1]
 
 # Neither Ray nor torch, not even lazily.
 PURE = (
-    "engine/spec", "engine/race", "engine/journal.py", "engine/records.py", "engine/segments.py",
-    "engine/results.py", "engine/storage.py", "engine/folds.py", "engine/manifest.py", "engine/sampler.py",
-    "engine/conductor.py", "engine/objective.py", "engine/task.py", "engine/metrics/fold.py", "reports",
+    "engine/spec", "engine/race", "engine/journal", "engine/lock", "engine/folds", "engine/sampler",
+    "engine/results.py", "engine/storage.py", "engine/folder.py", "engine/past.py", "engine/conductor.py",
+    "engine/objective.py", "engine/task.py", "engine/metrics/fold.py", "reports",
 )  # fmt: skip
 REPORTS_MAY_READ = (
     "engine.spec", "engine.journal", "engine.results", "engine.metrics", "engine.storage", "engine.errors",
-    "engine.task", "engine.records", "engine.manifest",
+    "engine.task", "engine.folds.manifest",
 )  # fmt: skip
 
 

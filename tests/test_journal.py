@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import SonotuneError
-from engine.journal import Journal, read_journal
-from engine.records import encode, parse, seal
-from engine.segments import segment_name
+from engine.journal.journal import Journal, read_journal
+from engine.journal.records import encode, parse, seal
+from engine.journal.segments import segment_name
 from engine.storage import LocalStorage, Storage
 
 RECORDS: list[dict[str, Any]] = [

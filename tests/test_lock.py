@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from engine import lock
 from engine.errors import SonotuneError
-from engine.holder import Holder, encode, parse
-from engine.journal import Journal, read_journal
-from engine.lease import Lease
-from engine.lock import FileLock, hold
+from engine.journal.journal import Journal, read_journal
+from engine.lock import lock
+from engine.lock.holder import Holder, encode, parse
+from engine.lock.lease import Lease
+from engine.lock.lock import FileLock, hold
 from engine.storage import LocalStorage
 
 DRIVER = """
 import sys, time
-from engine.lock import hold
+from engine.lock.lock import hold
 from engine.storage import LocalStorage
 held = hold(LocalStorage(__import__("pathlib").Path(sys.argv[1])))
 print("held", flush=True)

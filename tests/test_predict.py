@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from engine.cli.app import app
 from engine.data.phantom import generate
-from engine.ensemble import load_picked
 from engine.errors import SonotuneError
-from engine.export import export
-from engine.finding import disagreement, judge
-from engine.predict import network_input, predict, restore
+from engine.predict.ensemble import load_picked
+from engine.predict.export import export
+from engine.predict.finding import disagreement, judge
+from engine.predict.predict import network_input, predict, restore
 from engine.spec.study import Configuration
 from engine.storage import open_storage
 from engine.training import checkpoint

@@ -101,7 +101,7 @@ def test_an_unknown_metric_is_refused_with_the_known_ones(tmp_path: Path) -> Non
 
 
 def test_an_audited_configuration_that_ends_best_is_picked(tmp_path: Path) -> None:
-    from engine.journal import Journal
+    from engine.journal.journal import Journal
     from engine.storage import open_storage
 
     folder = make_run(tmp_path / "run", Plan(configs=3, quality=(0.4, 0.9, 0.5)))

@@ -12,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from engine.errors import SonotuneError
-from engine.mirror import Mirror
-from engine.sampler import Asked, Past, Sampler, fits
+from engine.sampler.mirror import Mirror
+from engine.sampler.sampler import Asked, Past, Sampler, fits
 from engine.spec.search import Search
 from engine.spec.space import Space
 from engine.storage import LocalStorage
@@ -115,8 +115,8 @@ def test_proposals_put_back_without_computing_them_lead_to_the_same_ones(
 ) -> None:
     whole = make(name, space, seed=6, startup=4)
     records = run_parallel(whole, 9 if name == "gp" else 40, values_for(whole))
-    monkeypatch.setattr("engine.sampler.COMPUTED_AGAIN", 0)
-    monkeypatch.setattr("engine.sampler.THEN_EVERY", 1000)
+    monkeypatch.setattr("engine.sampler.sampler.COMPUTED_AGAIN", 0)
+    monkeypatch.setattr("engine.sampler.sampler.THEN_EVERY", 1000)
     again = make(name, space, seed=6, startup=4)
     again.replay(records)
     assert [again.ask() for _ in range(2)] == [whole.ask() for _ in range(2)]
@@ -369,9 +369,8 @@ for name in ("tpe", "cmaes", "nsga2", "motpe"):
 
 
 def test_importing_the_sampler_imports_neither_torch_nor_ray() -> None:
-    check = (
-        "import sys, engine.sampler, engine.mirror; sys.exit(any(m in sys.modules for m in ('torch', 'ray')))"
-    )
+    modules = "engine.sampler.sampler, engine.sampler.mirror"
+    check = f"import sys, {modules}; sys.exit(any(m in sys.modules for m in ('torch', 'ray')))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.journal import read_journal
+from engine.journal.journal import read_journal
 from engine.results import read_result
 from engine.storage import open_storage
 from engine.task import Task

@@ -7,7 +7,7 @@ import pytest
 
 from engine.models.registry import MODELS
 from engine.preflight import problems_of
-from engine.sampler import Sampler
+from engine.sampler.sampler import Sampler
 from engine.spec.load import load
 from engine.spec.study import Configuration, Study
 
@@ -132,7 +132,7 @@ def test_the_first_configuration_is_the_one_that_the_paper_printed(name: str, pr
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_grid_of_an_ablation_is_counted_right(name: str) -> None:
-    from engine.designs import combinations
+    from engine.sampler.designs import combinations
 
     study = space(name)
     if study.fixed.search.sampler == "grid":

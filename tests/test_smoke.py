@@ -21,8 +21,8 @@ def test_a_smoke_profile_is_searched_reported_and_predicted_with(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from engine.driver import launch
-    from engine.ensemble import load_picked
-    from engine.predict import predict
+    from engine.predict.ensemble import load_picked
+    from engine.predict.predict import predict
     from reports.write import write
 
     monkeypatch.setenv("SONOTUNE_CACHE", str(tmp_path / "cache"))

@@ -12,8 +12,8 @@ import pytest
 
 from engine import storage as storage_module
 from engine.errors import SonotuneError
-from engine.journal import Journal, read_journal
-from engine.lease import Lease
+from engine.journal.journal import Journal, read_journal
+from engine.lock.lease import Lease
 from engine.results import FoldResult, damaged_files, read_result, write_result
 from engine.storage import LocalStorage, ObjectStorage, Storage, open_storage, persist, without_secrets
 from engine.task import Task

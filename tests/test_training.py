@@ -10,7 +10,7 @@ import torch
 
 from engine.data.cases import Pack
 from engine.data.load import load
-from engine.folds import make_folds
+from engine.folds.make import make_folds
 from engine.objective import objectives
 from engine.results import FoldResult, RunPaths, read_result, read_table
 from engine.spec.load import study_of

@@ -17,9 +17,9 @@ from engine.data.cases import Pack
 from engine.data.load import load
 from engine.driver import launch
 from engine.errors import SonotuneError
-from engine.folds import make_folds
-from engine.inner import inner_parts
-from engine.journal import Journal, read_journal
+from engine.folds.inner import inner_parts
+from engine.folds.make import make_folds
+from engine.journal.journal import Journal, read_journal
 from engine.models import registry
 from engine.models.contract import Prediction
 from engine.models.row import SEGMENT, Row
@@ -28,7 +28,7 @@ from engine.objective import objectives
 from engine.preflight import check_study, impossible
 from engine.race.race import Race
 from engine.results import FoldResult, RunPaths, damaged_files, read_result, read_table
-from engine.sampler import Sampler
+from engine.sampler.sampler import Sampler
 from engine.spec.load import study_of
 from engine.spec.study import Configuration, FirstStage, Study
 from engine.storage import LocalStorage
@@ -500,7 +500,7 @@ def started(folder: Path, key: str, reused: bool | None = None) -> dict[str, int
 
 def reported(folder: Path) -> None:
     """A report reads such a run, and what was picked predicts as one model."""
-    from engine.ensemble import load_picked
+    from engine.predict.ensemble import load_picked
     from reports.write import write
 
     write(str(folder))

@@ -9,15 +9,15 @@ import pytest
 
 from engine import folder
 from engine.conductor import Conductor
-from engine.journal import Journal, read_journal
-from engine.manifest import Fold, Manifest
-from engine.mirror import Mirror
+from engine.folds.manifest import Fold, Manifest
+from engine.journal.journal import Journal, read_journal
 from engine.race.race import Race
-from engine.sampler import Past, Sampler
+from engine.sampler.mirror import Mirror
+from engine.sampler.sampler import Past, Sampler
+from engine.sampler.warm import earlier
 from engine.spec.load import study_of
 from engine.spec.study import Study
 from engine.storage import LocalStorage
-from engine.warm import earlier
 
 FOLDS = tuple(Fold(f"r0-f{i}", ("a",), ("b",), ("c",), 0, i) for i in range(3))
 MANIFEST = Manifest(FOLDS, ("benign", "malignant"), 0)

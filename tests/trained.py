@@ -8,7 +8,7 @@ import torch
 
 from engine import folder
 from engine.data.load import load
-from engine.folds import make_folds
+from engine.folds.make import make_folds
 from engine.objective import objectives
 from engine.spec.load import study_of
 from engine.storage import open_storage

@@ -60,7 +60,7 @@ def folds(
 ) -> None:
     """Make the folds of a search space and prove that nothing leaks between their parts."""
     from engine.data.load import default_cache, load
-    from engine.folds import make_folds
+    from engine.folds.make import make_folds
     from engine.storage import LocalStorage
 
     fixed = load_study(space, profile, set_ or ()).fixed

@@ -19,8 +19,8 @@ def predict(run: RunFolder, image: Images, out: Out = Path("predictions"), as_js
     """Segment and classify images with the picked configuration's networks of all folds."""
     import torch
 
-    from engine.ensemble import load_picked
-    from engine.predict import predict as look
+    from engine.predict.ensemble import load_picked
+    from engine.predict.predict import predict as look
 
     picked = load_picked(run, "cuda" if torch.cuda.is_available() else "cpu")
     findings = look(picked, image, out)
@@ -45,8 +45,8 @@ def predict(run: RunFolder, image: Images, out: Out = Path("predictions"), as_js
 
 def export(run: RunFolder, to: To) -> None:
     """Write the picked networks as state dicts, torch.export and ONNX, with a description."""
-    from engine.ensemble import load_picked
-    from engine.export import export as write
+    from engine.predict.ensemble import load_picked
+    from engine.predict.export import export as write
 
     done = write(load_picked(run, "cpu"), to)
     for path in done.files:

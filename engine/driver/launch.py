@@ -27,22 +27,22 @@ from engine.driver.schedule import TaskScheduler
 from engine.driver.search import TaskSearcher
 from engine.driver.worker import FoldTrainable, Shared
 from engine.errors import SonotuneError
-from engine.folds import make_folds
-from engine.journal import Journal
-from engine.lock import hold
-from engine.manifest import Manifest
-from engine.mirror import Mirror
+from engine.folds.make import make_folds
+from engine.folds.manifest import Manifest
+from engine.journal.journal import Journal
+from engine.lock.lock import hold
 from engine.objective import objectives
 from engine.preflight import check_study
 from engine.race.race import Race
 from engine.results import FoldResult, RunPaths, write_result
-from engine.sampler import Sampler
+from engine.sampler.mirror import Mirror
+from engine.sampler.sampler import Sampler
+from engine.sampler.warm import earlier
 from engine.spec.resources import Resources
 from engine.spec.study import FirstStage, Study, short_hash
 from engine.storage import Storage, open_storage
 from engine.task import Task
 from engine.training.numerics import Numerics, resolve
-from engine.warm import earlier
 
 log = logging.getLogger("sonotune")
 

@@ -14,7 +14,7 @@ from typing import Any
 from ray import tune
 
 from engine.data.cases import Pack
-from engine.manifest import Manifest
+from engine.folds.manifest import Manifest
 from engine.past import FIGURES
 from engine.results import FoldResult
 from engine.spec.folds import Folds

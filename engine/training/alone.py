@@ -6,8 +6,8 @@ from typing import Any
 
 from engine.data.cases import Pack
 from engine.data.load import default_cache, load
-from engine.folds import make_folds
-from engine.manifest import Manifest
+from engine.folds.make import make_folds
+from engine.folds.manifest import Manifest
 from engine.objective import objectives
 from engine.past import stored
 from engine.preflight import check_study

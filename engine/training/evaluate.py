@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 
 from engine.data.cases import Pack
-from engine.dealing import units_of
+from engine.folds.dealing import units_of
 from engine.metrics.table import case_table
 from engine.models.contract import Prediction
 from engine.spec.folds import Folds

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from engine.data.cases import Pack
-from engine.folds import Fold
-from engine.inner import inner_parts
+from engine.folds.inner import inner_parts
+from engine.folds.make import Fold
 from engine.spec.folds import Folds
 from engine.spec.study import Configuration, FirstStage, canonical, read_record
 from engine.spec.two_stage import TwoStage

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.data.cases import Pack
-from engine.manifest import Fold
+from engine.folds.manifest import Fold
 from engine.results import FoldResult, RunPaths, parquet_bytes, write_result
 from engine.spec.study import FirstStage
 from engine.storage import Storage

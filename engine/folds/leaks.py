@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from engine.data.cases import Pack
-from engine.dealing import Table
 from engine.errors import SonotuneError
-from engine.manifest import Fold, Manifest
+from engine.folds.dealing import Table
+from engine.folds.manifest import Fold, Manifest
 
 SHOWN = 8  # ids of a finding that are printed
 UNEVEN = 1.5  # a test part so many times larger than the mean is worth a word

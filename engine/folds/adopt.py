@@ -3,10 +3,10 @@
 import csv
 from pathlib import Path
 
-from engine import leaks
 from engine.data.cases import Pack
 from engine.errors import SonotuneError
-from engine.manifest import Manifest
+from engine.folds import leaks
+from engine.folds.manifest import Manifest
 
 
 def read_manifest(path: Path, pack: Pack) -> Manifest:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from engine.designs import Grid, Sampled, random_points, sobol_points
 from engine.errors import SonotuneError
-from engine.learned import KINDS, Learned
+from engine.sampler.designs import Grid, Sampled, random_points, sobol_points
+from engine.sampler.learned import KINDS, Learned
 from engine.spec.distribution import Scalar, Uniform
 from engine.spec.search import Direction, Search
 from engine.spec.space import Space

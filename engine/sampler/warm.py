@@ -6,10 +6,10 @@ from statistics import fmean
 from typing import Any
 
 from engine.folder import existing, manifest_in, study_in
-from engine.journal import Record, read_journal
+from engine.journal.journal import Record, read_journal
 from engine.objective import objectives
 from engine.results import read_result
-from engine.sampler import Past
+from engine.sampler.sampler import Past
 from engine.spec.distribution import Scalar
 from engine.spec.search import Search
 from engine.storage import Storage

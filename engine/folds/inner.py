@@ -1,13 +1,13 @@
 """Inner folds: a fold's training cases dealt once more, so that no network masks a case it was trained on."""
 
 from engine.data.cases import Pack
-from engine.dealing import deal, table_of
 from engine.errors import SonotuneError
-from engine.folds import derive
-from engine.manifest import Fold
+from engine.folds.dealing import deal, table_of
+from engine.folds.make import derive
+from engine.folds.manifest import Fold
 from engine.spec.folds import Folds
 
-INNER = 3  # what a seed is drawn for, after those of `engine.folds`
+INNER = 3  # what a seed is drawn for, after those of `engine.folds.make`
 
 
 def inner_parts(pack: Pack, spec: Folds, fold: Fold, count: int) -> tuple[tuple[str, ...], ...]:

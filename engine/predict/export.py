@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from engine import __version__
-from engine.ensemble import Ensemble, Picked
 from engine.errors import SonotuneError
+from engine.predict.ensemble import Ensemble, Picked
 
 SCHEMA = 1
 PROGRAM, ONNX = "ensemble.pt2", "ensemble.onnx"

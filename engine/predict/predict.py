@@ -11,11 +11,11 @@ import torch
 from engine.data.decode import Broken, check_place, read_image
 from engine.data.pack import pad, resize_image
 from engine.data.preprocess import prepare
-from engine.ensemble import Picked
 from engine.errors import many
 from engine.explain import grad_cam
-from engine.finding import Finding, finding, judge, table
-from engine.overlay import overlay
+from engine.predict.ensemble import Picked
+from engine.predict.finding import Finding, finding, judge, table
+from engine.predict.overlay import overlay
 from engine.spec.data import Data
 
 NOBODY = np.zeros(0, np.int64)  # no training cases: nothing here is normalised by them

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from engine.errors import SonotuneError
-from engine.records import Record, dropped, parse
+from engine.journal.records import Record, dropped, parse
 from engine.results import RunPaths
 from engine.storage import Storage
 

@@ -9,7 +9,7 @@ import time
 from typing import Self
 
 from engine.errors import SonotuneError
-from engine.holder import Holder, encode, parse, refused
+from engine.lock.holder import Holder, encode, parse, refused
 from engine.results import RunPaths
 from engine.storage import Storage, without_secrets
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import leaks
-from engine.adopt import read_manifest, read_tests
 from engine.data.cases import Pack
-from engine.dealing import Rows, Table, deal, hold_out, table_of
 from engine.errors import SonotuneError, many
-from engine.manifest import Fold, Manifest
+from engine.folds import leaks
+from engine.folds.adopt import read_manifest, read_tests
+from engine.folds.dealing import Rows, Table, deal, hold_out, table_of
+from engine.folds.manifest import Fold, Manifest
 from engine.spec.folds import Folds
 
 __all__ = ["Fold", "Manifest", "make_folds"]

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import SonotuneError
-from engine.learned import optuna_distribution
 from engine.results import RunPaths
-from engine.sampler import State
+from engine.sampler.learned import optuna_distribution
+from engine.sampler.sampler import State
 from engine.spec.distribution import Scalar
 from engine.spec.search import Direction
 from engine.spec.space import Space

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import SonotuneError
-from engine.records import Record, dropped, encode, parse, seal
+from engine.journal.records import Record, dropped, encode, parse, seal
+from engine.journal.segments import Segments
 from engine.results import RunPaths
-from engine.segments import Segments
 from engine.storage import Storage
 
 

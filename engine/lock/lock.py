@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 
 from engine.errors import SonotuneError
-from engine.holder import Holder, encode, parse, refused
-from engine.lease import Lease, Lock
+from engine.lock.holder import Holder, encode, parse, refused
+from engine.lock.lease import Lease, Lock
 from engine.results import RunPaths
 from engine.storage import Storage
 

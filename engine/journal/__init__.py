@@ -1,0 +1,1 @@
+"""The checksummed log from which every decision can be made again."""

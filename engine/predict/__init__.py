@@ -1,0 +1,1 @@
+"""What the picked configuration's fold models say together, for people and for export."""

@@ -1,0 +1,1 @@
+"""What to try next: designs by number, Optuna behind ask and tell, both replayable."""

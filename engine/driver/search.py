@@ -13,11 +13,13 @@ from engine.task import Task
 class TaskSearcher(Searcher):
     """`suggest` gives a task only when a slot is free: what a fold should be is decided when it starts."""
 
-    def __init__(self, conductor: Conductor, slots: Callable[[], int]) -> None:
+    def __init__(self, conductor: Conductor, slots: Callable[[bool], int]) -> None:
+        """`slots` is told whether there is work for more of them."""
         super().__init__(metric="score", mode="max")
         self.conductor, self.slots = conductor, slots
         self.tasks: dict[str, Task] = {}
         self.closing = False
+        self.idle = False  # whether a slot was free and there was nothing for it
         self.waiting: Task | None = None
         self.error: SonotuneError | None = None
 
@@ -29,13 +31,14 @@ class TaskSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         if self.closing and not self.tasks:
             return Searcher.FINISHED
-        if self.closing or len(self.tasks) >= self.slots():
+        if self.closing or len(self.tasks) >= self.slots(not self.idle):
             return None
         try:
             task, self.waiting = self.waiting or self.conductor.next(), None
         except SonotuneError as error:
             self.error, self.closing = error, True
             return None
+        self.idle = task is None
         if task is not None:
             self.tasks[trial_id] = task
             record = self.conductor.configuration_of(task).record()

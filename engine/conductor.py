@@ -208,7 +208,9 @@ class Conductor:
         verdicts = {other: self.race.verdict(other) for other in self._concerned(task)}
         if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).epochs:
             del verdicts[task]  # it is trained already; only its last scoring is left
-        told = {other: verdict for other, verdict in verdicts.items() if not isinstance(verdict, Continue)}
+        told: dict[Task, Verdict] = {
+            other: verdict for other, verdict in verdicts.items() if not isinstance(verdict, Continue)
+        }
         self._decided |= bool(told)
         self._commit_soon()
         return told

@@ -192,7 +192,7 @@ def resume(place: str, options: argparse.Namespace) -> None:
     mark("first fold begins", note.stat().st_mtime - wall)
     for (what, until, used), (_, since, before) in zip(marks, [("", 0.0, 0.0), *marks], strict=False):
         print(
-            f"{what:28s} {until - since:6.2f} s, at {until:6.2f} s; the driver computed for {used - before:6.2f} s"
+            f"{what:26s}{until - since:6.2f} s, at {until:6.2f} s; the driver computed {used - before:6.2f} s"
         )
     if profile:
         pstats.Stats(profile).sort_stats("cumulative").print_stats(45)

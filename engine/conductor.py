@@ -301,6 +301,10 @@ class Conductor:
             return None
         return fmean(found.values)
 
+    def settled(self, config_id: str) -> bool:
+        """Nothing of it will be trained any more."""
+        return outcome(self.race, config_id) is not None
+
     def is_out(self, config_id: str) -> bool:
         """Dropped for good: nobody will ask for its folds again."""
         found = outcome(self.race, config_id) if config_id in self.entries else None

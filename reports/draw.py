@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Canvas
 INK, SOFT, GRID = "#1d2530", "#5d6878", "#d9dee6"
 # Okabe and Ito's colours, told apart by people who see fewer; darkened a little for text-sized marks.
 SERIES = ("#0f6cbd", "#c8500a", "#0a7d5c", "#a8498c", "#8a6d00", "#3a8fb7", "#7a5195", "#636b75")
-HEAT = ("#eef3f9", "#0f6cbd")
+PNG_DPI = 150
 TOKENS = {INK: "--ink", SOFT: "--soft", GRID: "--line"} | {c: f"--s{n}" for n, c in enumerate(SERIES)}
 
 STYLE: Any = {
@@ -25,7 +25,7 @@ STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "axes.grid": True,
     "grid.color": GRID, "grid.linewidth": 0.6, "axes.axisbelow": True, "figure.facecolor": "none",
     "axes.facecolor": "none", "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 1.6,
-    "axes.titlelocation": "left", "axes.titlecolor": INK, "savefig.transparent": True,
+    "axes.titlelocation": "left", "axes.titlecolor": INK,
     "xtick.major.width": 0.6, "ytick.major.width": 0.6, "axes.formatter.useoffset": False,
 }  # fmt: skip
 
@@ -37,6 +37,7 @@ class Figure:
     name: str
     title: str
     svg: str
+    png: bytes
     tables: tuple[str, ...]
     note: str = ""
 
@@ -66,9 +67,19 @@ def draw(
 ) -> Figure:  # fmt: skip
     with canvas(name, width, height) as sheet:
         paint(sheet)
-        sink = io.StringIO()
-        sheet.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
-    return Figure(name, title, _own_ids(sink.getvalue(), name), tables, note)
+        _lay_out(sheet)
+        svg, png = io.StringIO(), io.BytesIO()
+        sheet.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        sheet.savefig(png, format="png", facecolor="white", dpi=PNG_DPI, metadata={"Software": None})
+    return Figure(name, title, _own_ids(svg.getvalue(), name), png.getvalue(), tables, note)
+
+
+def _lay_out(sheet: Canvas) -> None:
+    """Once: by itself a figure is laid out twice for every file, which costs more than drawing it."""
+    engine = sheet.get_layout_engine()
+    if engine is not None:
+        engine.execute(sheet)
+    sheet.set_layout_engine("none")
 
 
 def _own_ids(svg: str, name: str) -> str:
@@ -76,12 +87,6 @@ def _own_ids(svg: str, name: str) -> str:
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(xlink:href=|href=)"#([^"]+)"', rf'\1"#{name}-\2"', svg)
     return re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-
-
-def heat_map() -> Any:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("sonotune", HEAT)
 
 
 def picture(data: bytes, kind: str = "png") -> str:

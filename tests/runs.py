@@ -76,8 +76,6 @@ def make_run(location: Path | str, plan: Plan | None = None) -> Path:
         short = number >= plan.configs - plan.dropped
         for fold in manifest["folds"][: 1 if short else None]:
             _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
-        for fold in manifest.get("finals", ()) if number == plan.configs // 2 else ():
-            _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
         if short:
             reason = f"P(final mean > incumbent's) = 0.0{number % 9 + 1} < 0.1"
             journal.append({"event": "dropped", "config": key, "reason": reason, "audited": False})

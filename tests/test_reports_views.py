@@ -1,5 +1,7 @@
 """Curves, the race, importance and published figures against other implementations or by hand."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,17 +134,49 @@ def test_a_planted_outlier_is_marked_and_a_hard_fold_is_not() -> None:
     assert (far[:, 0] == 4).all()
 
 
-def test_nested_folds_give_an_outer_estimate(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run", Plan(configs=3, folds=2, outer=3, cases=120))
+def nested_run(place: Path, **changes: object) -> Path:
+    return make_run(place, replace(Plan(configs=4, folds=2, outer=3, cases=120), **changes))
+
+
+def test_the_outer_estimate_rests_on_cases_that_the_choice_never_saw(tmp_path: Path) -> None:
+    """By hand from the files: choose by an outer fold's own inner folds, score its cases in the others."""
+    folder = nested_run(tmp_path / "run")
     run = load(str(folder))
-    assert len(run.folds) == 6
-    found = {row["metric"]: row for row in nested.estimates(nested.rows(run))}
-    values = [r.test["dice"] for r in run.finals]
-    assert found["dice"]["mean"] == pytest.approx(np.mean(values))
-    assert found["dice"]["outer_folds"] == 3
-    section = parts.optimism(study_of(run, Select(bootstraps=100)))
+    found = nested.rows(run, Select())
+    for number, final in enumerate(run.manifest["finals"]):
+        mine = [f for f in run.folds if f.startswith(f"o{number}-")]
+        means = {c.id: np.mean([c.folds[f].score for f in mine]) for c in run.configs}
+        best = max(means, key=lambda c: means[c])
+        seen = {case for row in run.manifest["folds"] if row["outer"] == number
+                for part in ("train", "validation", "test") for case in row[part]}  # fmt: skip
+        assert not seen & set(final["test"])
+        tables = [run.cases(best, f, "test").to_pylist() for f in run.folds if f not in mine]
+        dice = [r["dice"] for rows in tables for r in rows if r["case"] in set(final["test"])]
+        assert len(dice) == 2 * len(final["test"])
+        assert (found[number]["config_id"], found[number]["dice"]) == (best, pytest.approx(np.mean(dice)))
+
+
+def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> None:
+    run = load(str(nested_run(tmp_path / "run")))
+    study = study_of(run, Select(bootstraps=100))
+    section = parts.optimism(study)
     assert section is not None
-    assert {"outer_estimate", "outer_folds"} <= {table.name for table in section.shown}
+    shown = {table.name: table for table in section.shown}
+    assert {"optimism", "outer_estimate", "outer_folds"} <= set(shown)
+    dice = next(row for row in shown["optimism"].rows if row["metric"] == "dice")
+    assert dice["outer"] == pytest.approx(np.mean([row["dice"] for row in study.outer]))
+
+
+def test_an_outer_pick_that_others_dropped_leaves_no_outer_estimate(tmp_path: Path) -> None:
+    folder = nested_run(tmp_path / "run", quality=(0.3, 0.4, 0.5, 0.95))
+    best = load(str(folder)).configs[-1].id
+    shutil.rmtree(folder / f"results/{best}/o2-r0-f1")
+    run = load(str(folder))
+    found = nested.rows(run, Select())
+    assert [bool(row["told"]) for row in found] == [True, True, False]
+    assert found[0]["told"] == "its pick did not finish 1 of the 4 other folds"
+    assert nested.estimates(found) == []
+    assert "race.rule: none" in nested.told(run, found)
 
 
 def test_every_published_table_is_whole() -> None:
@@ -163,8 +197,6 @@ def test_every_published_table_is_whole() -> None:
 def test_published_figures_say_how_far_they_compare(
     key: str, source: str, cases: int, folds: int, marking: str, run_folder: Path
 ) -> None:
-    from dataclasses import replace
-
     names = [f"c{n}" for n in range(cases)]
     rows = [{"name": f"r0-f{f}", "repeat": 0, "test": names[f::folds]} for f in range(folds)]
     run = replace(load(str(run_folder)), study={"data": {"source": source}}, manifest={"folds": rows})

@@ -10,6 +10,8 @@ from html import escape
 from typing import Any
 
 import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
 INK, SOFT, GRID = "#1d2530", "#5d6878", "#d9dee6"
@@ -67,19 +69,27 @@ def draw(
 ) -> Figure:  # fmt: skip
     with canvas(name, width, height) as sheet:
         paint(sheet)
-        _lay_out(sheet)
-        svg, png = io.StringIO(), io.BytesIO()
-        sheet.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        sheet.savefig(png, format="png", facecolor="white", dpi=PNG_DPI, metadata={"Software": None})
-    return Figure(name, title, _own_ids(svg.getvalue(), name), png.getvalue(), tables, note)
-
-
-def _lay_out(sheet: Canvas) -> None:
-    """Once: by itself a figure is laid out twice for every file, which costs more than drawing it."""
-    engine = sheet.get_layout_engine()
-    if engine is not None:
+        engine = sheet.get_layout_engine()
+        assert engine is not None
         engine.execute(sheet)
-    sheet.set_layout_engine("none")
+        sheet.set_layout_engine("none")  # once is enough: `savefig` would lay it out again for every file
+        svg, png = _svg(sheet), _png(sheet)
+    return Figure(name, title, _own_ids(svg, name), png, tables, note)
+
+
+def _svg(sheet: Canvas) -> str:
+    sink = io.StringIO()
+    FigureCanvasSVG(sheet).print_svg(sink, metadata={"Date": None, "Creator": None})
+    return sink.getvalue()
+
+
+def _png(sheet: Canvas) -> bytes:
+    """For places that take no SVG; on white paper."""
+    sheet.set_facecolor("white")
+    sheet.set_dpi(PNG_DPI)
+    sink = io.BytesIO()
+    FigureCanvasAgg(sheet).print_png(sink, metadata={"Software": None})
+    return sink.getvalue()
 
 
 def _own_ids(svg: str, name: str) -> str:

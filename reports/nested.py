@@ -81,9 +81,10 @@ def tables(found: Sequence[Row]) -> list[Table]:
 
 def told(run: Run, found: Sequence[Row]) -> str:
     text = (
-        "Nested folds: within each outer fold a configuration was chosen by its inner folds alone, and "
-        "scored on the outer fold's cases by its networks of the other outer folds, which were not trained on them. "
-        "Neither the choice nor a network had seen a case it was scored on, so this needs no correction."
+        "Nested folds: within each outer fold a configuration was chosen by its inner folds alone. It was "
+        "scored on the outer fold's cases by its networks of the other outer folds, which were not trained "
+        "on them. Neither the choice nor a network had seen a case it was scored on, so this needs no "
+        "correction."
     )
     search = run.study.get("search")
     sampler = search.get("sampler", "tpe") if isinstance(search, Mapping) else "tpe"

@@ -153,8 +153,9 @@ class Session:
             learns=sampler.learns,
         )
         mirror = Mirror(storage, study.name, study.space, fixed.search.directions, fixed.search.objectives)
+        finals = [fold.name for fold in manifest.finals]
         self.conductor = Conductor(
-            study, sampler, race, journal, self._past, mirror=mirror, sound=self._sound
+            study, sampler, race, journal, self._past, mirror=mirror, sound=self._sound, finals=finals
         )
 
     def _past(self, task: Task, configuration: Trained) -> past.Past | None:

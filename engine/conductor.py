@@ -1,9 +1,10 @@
 """Brings sampler, race and journal together: what to train next, and what each report leads to.
 
-Every event is journaled before anything follows from it. A conductor that is given the journal of an earlier
-run goes through it first, asking and telling the sampler and applying the race's events in the same order,
-and so arrives at the same state; a journal that does not fit is an error. Pure but for the journal: no
-Ray, no clock.
+Every event is journaled before anything follows from it; events from which nothing follows (a report after
+which training simply goes on) wait up to a second, so that they are written together. A conductor that is
+given the journal of an earlier run goes through it first, asking and telling the sampler and applying the
+race's events in the same order, and so arrives at the same state; a journal that does not fit is an error.
+Pure but for the journal: no Ray, no clock.
 """
 
 import logging
@@ -87,6 +88,7 @@ class Conductor:
         self.running: dict[Task, int] = {}  # epochs reported
         self.epochs = 0
         self.done: str | None = None
+        self._decided = False  # since the last commit
 
     # -- resuming ----------------------------------------------------------------------------------
 
@@ -226,8 +228,12 @@ class Conductor:
         verdicts = {other: self._verdict(other) for other in self._concerned(task)}
         if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).epochs:
             del verdicts[task]  # it is trained already; only its last scoring is left
-        self._commit()
-        return {other: verdict for other, verdict in verdicts.items() if not isinstance(verdict, Continue)}
+        told: dict[Task, Verdict] = {
+            other: verdict for other, verdict in verdicts.items() if not isinstance(verdict, Continue)
+        }
+        self._decided |= bool(told)
+        self._commit_soon()
+        return told
 
     def _concerned(self, task: Task) -> list[Task]:
         """A freeze is for the task that has just reported; a drop or a stop ends others at once as well."""
@@ -251,7 +257,11 @@ class Conductor:
         if self.running.pop(task, None) is None:
             return
         self._record(Ended(task, status, score, tuple(values)), **extra)
-        self._commit()
+        self._commit_soon()
+
+    def flush(self) -> None:
+        """To be called now and then: what waits to be written may be all there is."""
+        self.journal.commit_soon()
 
     def stop(self, reason: str) -> None:
         """Nothing new is handed out; what runs freezes at its next report."""
@@ -280,8 +290,16 @@ class Conductor:
     def _commit(self) -> None:
         """What was decided is durable before anybody acts on it."""
         self.journal.commit()
+        self._decided = False
         if self.mirror:
             self.mirror.flush()
+
+    def _commit_soon(self) -> None:
+        """Lost in a crash, these events cost nothing: the fold's checkpoint or result is on storage."""
+        if self._decided:
+            self._commit()
+        else:
+            self.journal.commit_soon()
 
     def _record(self, event: Event, **extra: Any) -> None:
         record = to_record(event) | extra
@@ -291,6 +309,7 @@ class Conductor:
         for decision in self.race.decisions():
             self.journal.append(to_record(decision))
             self._take(decision)
+            self._decided = True
 
     def _measured(self, record: Mapping[str, Any]) -> None:
         """What constraints bound, as some fold of the configuration measured it."""

@@ -11,13 +11,18 @@ from engine.task import Task
 
 
 class TaskSearcher(Searcher):
-    """`suggest` gives a task only when a slot is free: what a fold should be is decided when it starts."""
+    """`suggest` gives a task only when a slot is free: what a fold should be is decided when it starts.
 
-    def __init__(self, conductor: Conductor, slots: Callable[[], int]) -> None:
+    Tune calls it in every round of its loop.
+    """
+
+    def __init__(self, conductor: Conductor, slots: Callable[[bool], int]) -> None:
+        """`slots` is told whether there is work for more of them."""
         super().__init__(metric="score", mode="max")
         self.conductor, self.slots = conductor, slots
         self.tasks: dict[str, Task] = {}
         self.closing = False
+        self.idle = False  # whether a slot was free and there was nothing for it
         self.waiting: Task | None = None
         self.error: SonotuneError | None = None
 
@@ -27,15 +32,20 @@ class TaskSearcher(Searcher):
         return self.waiting is not None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        if self.closing and not self.tasks:
-            return Searcher.FINISHED
-        if self.closing or len(self.tasks) >= self.slots():
-            return None
+        if self.closing:
+            return None if self.tasks else Searcher.FINISHED
         try:
-            task, self.waiting = self.waiting or self.conductor.next(), None
+            return self._suggest(trial_id)
         except SonotuneError as error:
             self.error, self.closing = error, True
             return None
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self.conductor.flush()
+        if len(self.tasks) >= self.slots(not self.idle):
+            return None
+        task, self.waiting = self.waiting or self.conductor.next(), None
+        self.idle = task is None
         if task is not None:
             self.tasks[trial_id] = task
             record = self.conductor.configuration_of(task).record()

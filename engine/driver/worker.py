@@ -39,6 +39,7 @@ class Shared:
     objective: tuple[Mapping[str, float], ...]
     resources: Resources
     folds: Folds
+    gpu: float = 0.0  # what a fold holds of one
 
     def job(self, task: Task, record: Mapping[str, Any]) -> Job:
         return make_job(
@@ -84,8 +85,10 @@ class FoldTrainable(tune.Trainable):
         return {"row": row}
 
     def start(self) -> Generator[dict[str, Any], None, Any]:
+        from engine.training.memory import hold_to
         from engine.training.run_task import train_task
 
+        hold_to(self.shared.gpu)
         return train_task(self.shared.job(self.task, self.record), self.shared.pack, self.storage)
 
     def cleanup(self) -> None:

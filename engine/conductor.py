@@ -8,11 +8,12 @@ Pure but for the journal: no Ray, no clock.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
+from engine.finals import Finals
 from engine.journal.journal import Journal
 from engine.race.events import (
     Dropped,
@@ -30,7 +31,7 @@ from engine.race.events import (
     to_record,
 )
 from engine.race.outcome import Outcome, outcome
-from engine.race.race import Continue, Done, Freeze, Open, Race, Run, Stop, Verdict
+from engine.race.race import Continue, Done, Freeze, Next, Open, Race, Run, Stop, Verdict, Wait
 from engine.sampler.mirror import Mirror
 from engine.sampler.sampler import Past as Known
 from engine.sampler.sampler import Sampler, State
@@ -77,9 +78,11 @@ class Conductor:
         cost: Callable[[Configuration], float] = lambda configuration: 0.0,
         mirror: Mirror | None = None,
         sound: Callable[[Task, FirstStage], bool] = lambda task, stage: True,
+        finals: Sequence[str] = (),
     ) -> None:
         self.study, self.sampler, self.race, self.journal = study, sampler, race, journal
         self.past, self.cost, self.mirror, self.sound = past, cost, mirror, sound
+        self.finals = Finals(finals)
         self.entries: dict[str, Entry] = {}
         self.stages: dict[str, FirstStage] = {}
         self.running: dict[Task, int] = {}  # epochs reported
@@ -117,7 +120,7 @@ class Conductor:
     def next(self) -> Task | None:
         """A task for a free worker; None when there is none now, or, `done` says why, never will be."""
         while self.done is None:
-            action = self.race.next()
+            action = self._action()
             if isinstance(action, Open):
                 self._open()
             elif isinstance(action, Run):
@@ -134,6 +137,23 @@ class Conductor:
                 break
         self._commit()
         return None
+
+    def _action(self) -> Next:
+        """The race's word; when nothing is left to race, the outer folds of a nested design."""
+        action = self.race.next()
+        if not isinstance(action, Done) or self.race.stopped is not None:
+            return action
+        task = self.finals.next(self._chains())
+        if task is not None:
+            return Run(task)
+        return Wait() if self.finals.running else action
+
+    def _chains(self) -> Iterator[list[Task]]:
+        for outer in self.finals.folds:
+            key = self.race.leader(outer)
+            if key is not None:
+                stage = _stage_key(self.entries[key].configuration)
+                yield [Task(each, outer) for each in (stage, key) if each is not None]
 
     def _open(self) -> None:
         for _ in range(MOST_REPEATS):
@@ -205,7 +225,7 @@ class Conductor:
         budget = self.study.fixed.search.budget.epochs
         if budget is not None and self.epochs >= budget:
             self.stop(f"the budget of {budget} epochs is spent")
-        verdicts = {other: self.race.verdict(other) for other in self._concerned(task)}
+        verdicts = {other: self._verdict(other) for other in self._concerned(task)}
         if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).epochs:
             del verdicts[task]  # it is trained already; only its last scoring is left
         told: dict[Task, Verdict] = {
@@ -217,8 +237,13 @@ class Conductor:
 
     def _concerned(self, task: Task) -> list[Task]:
         """A freeze is for the task that has just reported; a drop or a stop ends others at once as well."""
-        others = [t for t in self.running if t != task and isinstance(self.race.verdict(t), Stop)]
+        others = [t for t in self.running if t != task and isinstance(self._verdict(t), Stop)]
         return [task, *others]
+
+    def _verdict(self, task: Task) -> Verdict:
+        if self.finals.knows(task):
+            return Continue() if self.race.stopped is None else Freeze()
+        return self.race.verdict(task)
 
     def ended(
         self,
@@ -292,6 +317,10 @@ class Conductor:
             self.entries[record["task"]["key"]].figures = record["figures"]
 
     def _take(self, event: Event) -> None:
+        if isinstance(event, Started | Reported | Ended | Lost) and self.finals.knows(event.task):
+            return self.finals.apply(event)
+        if isinstance(event, Resumed):
+            self.finals.running.clear()
         self.race.apply(event)
         if isinstance(event, Ended | Dropped):
             self._tell_outcome(event.config if isinstance(event, Dropped) else event.task.key)
@@ -319,6 +348,10 @@ class Conductor:
         if found is None or found.state != "complete" or not found.values:
             return None
         return fmean(found.values)
+
+    def settled(self, config_id: str) -> bool:
+        """Nothing of it will be trained any more."""
+        return outcome(self.race, config_id) is not None
 
     def is_out(self, config_id: str) -> bool:
         """Dropped for good: nobody will ask for its folds again."""

@@ -3,13 +3,25 @@
 import math
 from typing import Any
 
-from reports import boards, configs, cost, importance, learning, pareto, parts, pictures, published, racing
+from reports import (
+    boards,
+    configs,
+    cost,
+    importance,
+    learning,
+    pareto,
+    parts,
+    pictures,
+    published,
+    racing,
+    timeline,
+)
 from reports import slices as slicing
 from reports.aggregate import frame
 from reports.choose import metrics_of
 from reports.diagnosis import plain_table
-from reports.load import Run
 from reports.measures import higher_is_better, label
+from reports.run import Run
 from reports.sections import Facts, Section, Text
 from reports.study import Study
 from reports.tables import Sheet, Table
@@ -84,10 +96,10 @@ def spent(study: Study) -> Section | None:
     if not found:
         return None
     blocks: list[Any] = [Text(cost.totals(found)), cost.table(found)]
-    lines = racing.timeline(study.run)
-    workers = racing.idle(lines)
+    lines = timeline.rows(study.run)
+    workers = timeline.idle(lines)
     if lines:
-        blocks.append(racing.timeline_figure(lines))
+        blocks.append(timeline.figure(lines))
     stages = cost.stage_rows(study.run)
     blocks += [Text(cost.saved(study.run)), cost.stage_table(stages)] if stages else []
     data = [plain_table("timeline", "Timeline", lines), plain_table("workers", "Workers", workers)]

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from reports.aggregate import Figures, leaderboard, summarise
-from reports.load import SPLITS, Config, Problem, Run
 from reports.measures import higher_is_better, inside, label, leading
+from reports.run import SPLITS, Config, Problem, Run
 from reports.tables import Column, Table
 
 BOARD = {"validation": ("score",), "test": ("dice", "hd95", "accuracy", "f1_macro")}

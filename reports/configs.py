@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reports.aggregate import Figures
-from reports.load import Run
+from reports.run import Run
 
 Row = dict[str, Any]
 

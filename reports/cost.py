@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reports.load import Run
+from reports.run import Run
 from reports.tables import Column, Table
 
 Row = dict[str, Any]

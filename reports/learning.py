@@ -9,8 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from engine.results import EPOCH_COLUMNS
 from reports.draw import SERIES, Canvas, Figure, draw
-from reports.load import Config, Run
 from reports.measures import label
+from reports.run import Config, Run
 from reports.tables import Column, Table
 
 SHOWN = ("dice", "iou", "hd95", "accuracy", "balanced_accuracy", "f1_macro", "auc_macro")

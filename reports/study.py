@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from engine.spec.select import Select
-from reports import optimism, pooled, resample, significance, stack
+from reports import nested, optimism, pooled, resample, significance, stack
 from reports.aggregate import Figures, figures, ranking
 from reports.choose import Pick, choose, eligible, evidence_of, metrics_of
-from reports.load import Problem, Run
 from reports.measures import higher_is_better, objective
 from reports.pooled import Statistic
+from reports.run import Problem, Run
 from reports.stack import Stack
 
 MAIN = ("dice", "iou", "accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "hd95", "dice_pooled",
@@ -67,6 +67,11 @@ class Study:
             [one for one in several if one is not None], self.statistics, self.picked, self.select.rule,
             evidence, self.select.bootstraps, self.select.seed,
         )  # fmt: skip
+
+    @cached_property
+    def outer(self) -> list[dict[str, Any]]:
+        """A row for each outer fold of a nested design."""
+        return nested.rows(self.run)
 
     @cached_property
     def intervals(self) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.storage import open_storage
-from reports.load import Config, Problem, Run
+from reports.run import Config, Problem, Run
 
 PARTS = ("train", "validation", "test")
 
@@ -28,7 +28,7 @@ def together(runs: Sequence[Run], out: str) -> Run:
         first, location=out, storage=open_storage(out), name=" and ".join(names),
         configs=tuple(_told_apart(configs)), journal=(), provenance=_provenance(runs, names),
         stages=tuple(stage for run in runs for stage in run.stages),
-        finals=(), problems=_problems(runs, names),
+        problems=_problems(runs, names),
     )  # fmt: skip
 
 

@@ -1,5 +1,8 @@
 """Curves, the race, importance and published figures against other implementations or by hand."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,17 +135,52 @@ def test_a_planted_outlier_is_marked_and_a_hard_fold_is_not() -> None:
     assert (far[:, 0] == 4).all()
 
 
-def test_nested_folds_give_an_outer_estimate(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run", Plan(configs=3, folds=2, outer=3, cases=120))
-    run = load(str(folder))
+def nested_run(place: Path, **changes: object) -> Path:
+    plan = Plan(configs=4, folds=2, outer=3, cases=120, quality=(0.3, 0.4, 0.95, 0.5), tested=2)
+    return make_run(place, replace(plan, **changes))
+
+
+def test_the_outer_estimate_is_the_mean_of_the_outer_folds_picks(tmp_path: Path) -> None:
+    run = load(str(nested_run(tmp_path / "run")))
     assert len(run.folds) == 6
-    found = {row["metric"]: row for row in nested.estimates(nested.rows(run))}
-    values = [r.test["dice"] for r in run.finals]
-    assert found["dice"]["mean"] == pytest.approx(np.mean(values))
-    assert found["dice"]["outer_folds"] == 3
-    section = parts.optimism(study_of(run, Select(bootstraps=100)))
+    found = nested.rows(run)
+    assert {row["config_id"] for row in found} == {run.configs[2].id}
+    dice = next(row for row in nested.estimates(found) if row["metric"] == "dice")
+    assert dice["mean"] == pytest.approx(np.mean([r.test["dice"] for r in run.finals]))
+    assert dice["outer_folds"] == 3
+
+
+def test_of_two_tested_on_an_outer_fold_the_pick_of_its_inner_folds_counts(tmp_path: Path) -> None:
+    folder = nested_run(tmp_path / "run")
+    run = load(str(folder))
+    worse = run.configs[0].id
+    shutil.copytree(folder / f"results/{run.configs[2].id}/o1", folder / f"results/{worse}/o1")
+    result = folder / f"results/{worse}/o1/result.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"key": worse}))
+    again = load(str(folder))
+    assert len(again.finals) == 4
+    assert {row["config_id"] for row in nested.rows(again)} == {run.configs[2].id}
+
+
+def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> None:
+    run = load(str(nested_run(tmp_path / "run")))
+    study = study_of(run, Select(bootstraps=100))
+    section = parts.optimism(study)
     assert section is not None
-    assert {"outer_estimate", "outer_folds"} <= {table.name for table in section.shown}
+    shown = {table.name: table for table in section.shown}
+    assert {"optimism", "outer_estimate", "outer_folds"} <= set(shown)
+    dice = next(row for row in shown["optimism"].rows if row["metric"] == "dice")
+    assert dice["outer"] == pytest.approx(np.mean([row["dice"] for row in study.outer]))
+
+
+def test_an_outer_fold_that_was_not_tested_leaves_no_outer_estimate(tmp_path: Path) -> None:
+    folder = nested_run(tmp_path / "run")
+    run = load(str(folder))
+    shutil.rmtree(folder / f"results/{run.configs[2].id}/o2")
+    found = nested.rows(load(str(folder)))
+    assert [row["told"] for row in found] == ["", "", "not trained yet"]
+    assert nested.estimates(found) == []
+    assert "no outer estimate yet" in nested.told(run, found)
 
 
 def test_every_published_table_is_whole() -> None:
@@ -163,8 +201,6 @@ def test_every_published_table_is_whole() -> None:
 def test_published_figures_say_how_far_they_compare(
     key: str, source: str, cases: int, folds: int, marking: str, run_folder: Path
 ) -> None:
-    from dataclasses import replace
-
     names = [f"c{n}" for n in range(cases)]
     rows = [{"name": f"r0-f{f}", "repeat": 0, "test": names[f::folds]} for f in range(folds)]
     run = replace(load(str(run_folder)), study={"data": {"source": source}}, manifest={"folds": rows})

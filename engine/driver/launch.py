@@ -166,16 +166,22 @@ class Session:
             learns=sampler.learns,
         )
         mirror = Mirror(storage, study.name, study.space, fixed.search.directions, fixed.search.objectives)
+        finals = [fold.name for fold in manifest.finals]
         self.conductor = Conductor(
-            study, sampler, race, journal, self._past, mirror=mirror, sound=self._sound
+            study, sampler, race, journal, self._past, mirror=mirror, sound=self._sound, finals=finals
         )
 
     def _past(self, task: Task, configuration: Trained) -> past.Past | None:
         address = self.shared.job(task, configuration.record()).address
-        return past.adopt(self.storage, self.reuse, task, address)
+        return past.adopt(self.storage, self.reuse, task, address, self._whole(configuration))
 
     def _sound(self, task: Task, stage: FirstStage) -> bool:
-        return past.stored(self.storage, task, self.shared.job(task, stage.record()).address) is not None
+        address = self.shared.job(task, stage.record()).address
+        return past.stored(self.storage, task, address, self._whole(stage)) is not None
+
+    def _whole(self, trained: Trained) -> bool:
+        """A first stage whose network was pruned is of no use to what may be picked: it is trained again."""
+        return isinstance(trained, FirstStage) and self.study.fixed.resources.keep != "none"
 
     def go_back_to(self, records: Sequence[dict[str, Any]]) -> None:
         """Everything that the journal says has happened, and then the driver's return."""

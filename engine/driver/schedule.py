@@ -89,11 +89,12 @@ class TaskScheduler(TrialScheduler):
             tune_controller.stop_trial(tune_controller.get_trial(trial_id))
 
     def _ended(self, task: Task, end: dict[str, Any]) -> None:
-        if end["status"] == "failed":
+        if "signature" in end:
             self._failed(task, end["signature"], end["error"])
         else:
-            figures = {name: end[name] for name in FIGURES}
-            self._tell_end(task, end["status"], end["score"], end["values"] or (), figures=figures)
+            extra = {"figures": {name: end[name] for name in FIGURES}}
+            extra |= {"note": end["note"]} if "note" in end else {}
+            self._tell_end(task, end["status"], end["score"], end["values"] or (), **extra)
 
     def _failed(self, task: Task, signature: str, error: str) -> None:
         retries = self.conductor.configuration_of(task).trained.train.retries

@@ -101,7 +101,8 @@ def ended(result: FoldResult) -> dict[str, Any]:
     """Not marked `done`, or Tune would stop the trial without asking the scheduler."""
     figures = {name: getattr(result, name) for name in FIGURES}
     values = None if result.score is None else list(result.values)
-    return {"end": {"status": result.status, "score": result.score, "values": values, **figures}}
+    why = {"note": result.error} if result.error else {}
+    return {"end": {"status": result.status, "score": result.score, "values": values, **figures, **why}}
 
 
 def failed(error: Exception) -> dict[str, Any]:

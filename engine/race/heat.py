@@ -130,6 +130,10 @@ class Heat:
         """Is any of this configuration's folds still worth a worker?"""
         return not self.out[row] or bool(self.audited[row])
 
+    def trained(self, row: int) -> bool:
+        """Has every fold had its last epoch? Then nothing is left that a drop could save."""
+        return bool(((self.state[row] == State.COMPLETE) | (self.reached[row] >= self.epochs[row])).all())
+
     def alive(self) -> np.ndarray:
         """Rows that are neither out nor complete."""
         rows = ~self.out[: self.count]

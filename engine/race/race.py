@@ -287,6 +287,8 @@ class Race:
         if heat.out[row] or (self.configs[row], outer) in decided:
             return
         broken = bool((heat.state[row] == State.FAILED).any())
+        if heat.trained(row) and not broken:
+            return
         draw = np.random.default_rng([self.seed, row, 1]).random()
         audited = (row in self.firsts or draw < self.settings.audit) and not broken
         self._pending.append(Dropped(self.configs[row], reason, audited, outer))

@@ -16,8 +16,7 @@ class TaskSearcher(Searcher):
     Tune calls it in every round of its loop.
     """
 
-    def __init__(self, conductor: Conductor, slots: Callable[[bool], int]) -> None:
-        """`slots` is told whether there is work for more of them."""
+    def __init__(self, conductor: Conductor, slots: Callable[[], int]) -> None:
         super().__init__(metric="score", mode="max")
         self.conductor, self.slots = conductor, slots
         self.tasks: dict[str, Task] = {}
@@ -42,7 +41,7 @@ class TaskSearcher(Searcher):
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         self.conductor.flush()
-        if len(self.tasks) >= self.slots(not self.idle):
+        if len(self.tasks) >= self.slots():
             return None
         task, self.waiting = self.waiting or self.conductor.next(), None
         self.idle = task is None

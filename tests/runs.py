@@ -73,7 +73,7 @@ def make_run(location: Path | str, plan: Plan | None = None) -> Path:
         journal.append(
             {"event": "asked", "number": number, "params": {"loss.lambda": config["loss"]["lambda"]}}
         )
-        journal.append({"event": "opened", "config": key, "epochs": plan.epochs, "cost": 1.0})
+        journal.append({"event": "opened", "config": key, "epochs": plan.epochs})
         short = number >= plan.configs - plan.dropped
         for fold in manifest["folds"][: 1 if short else None]:
             _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)

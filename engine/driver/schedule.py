@@ -15,8 +15,8 @@ from engine.driver.search import TaskSearcher
 from engine.driver.tracking import Listener
 from engine.past import FIGURES
 from engine.race.events import Status
-from engine.race.race import Freeze
-from engine.race.race import Verdict as RaceVerdict
+from engine.race.protocol import Freeze
+from engine.race.protocol import Verdict as RaceVerdict
 from engine.task import Task
 
 log = logging.getLogger("sonotune")

@@ -5,6 +5,7 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.results import RunPaths
+from engine.spec.distribution import Uniform
 from engine.spec.load import study_of
 
 
@@ -22,6 +23,16 @@ def config_of(record: Mapping[str, Any]) -> str:
 def fold_of(record: Mapping[str, Any]) -> str:
     task = record.get("task")
     return str(task.get("fold", "")) if isinstance(task, Mapping) else ""
+
+
+def uniform(study: Mapping[str, Any]) -> frozenset[str]:
+    """The parameters that the search drew uniformly, as far as the study can be read."""
+    try:
+        space = study_of(study, RunPaths.study).space
+    except (SonotuneError, KeyError, TypeError, ValueError):
+        return frozenset()
+    kinds = {d.name: d.distribution for d in space.dimensions}
+    return frozenset(name for name, kind in kinds.items() if isinstance(kind, Uniform) and not kind.log)
 
 
 def configurations(

@@ -69,7 +69,7 @@ def _estimate(metric: str, found: Sequence[Row]) -> Row:
 
 def tables(found: Sequence[Row]) -> list[Table]:
     shown = leading({key for row in found for key in row})
-    each = (Column("outer", "Outer fold", "text"), Column("config_id", "Its pick", "id"),
+    each = (Column("outer", "Outer fold", "word"), Column("config_id", "Its pick", "id"),
             Column("cases", "Cases", "count"), *(Column(m, label(m)) for m in shown),
             Column("told", "Not estimated since", "text"))  # fmt: skip
     mean = (Column("label", "Metric", "text"), Column("mean", "Outer estimate", spread="std"),

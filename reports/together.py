@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.storage import open_storage
+from reports.measures import objective
 from reports.run import Config, Problem, Run
 
 PARTS = ("train", "validation", "test")
@@ -44,6 +45,8 @@ def mismatch(first: Run, other: Run) -> str | None:
         for part in PARTS:
             if mine.get(fold, {}).get(part) != theirs.get(fold, {}).get(part):
                 return f"fold {fold} has other {part} cases in each"
+    if objective(first.study) != objective(other.study):
+        return "their scores are of different objectives (search.objective)"
     prints = [run.provenance.get("data") for run in (first, other)]
     if all(prints) and prints[0] != prints[1]:
         return "they were trained on other data (the fingerprints differ)"

@@ -135,8 +135,9 @@ def origin(study: Study) -> Section:
     rows.append(("cases per fold (train, validation, test)", _sizes(study.run)))
     rows.append(("objective", _objective(study)))
     rows += [(f"note {n}", str(note)) for n, note in enumerate(study.run.manifest.get("notes") or (), 1)]
-    spec = Code("study", "The study, as it was searched", text.dump(dict(study.run.study)))
-    return Section("provenance", "Provenance", [Facts(rows), spec])
+    spec = [Code("study", "The study, as it was searched", text.dump(dict(study.run.study)))]
+    several = len({config.run for config in study.run.configs}) > 1  # each of them has its own study
+    return Section("provenance", "Provenance", [Facts(rows), *([] if several else spec)])
 
 
 def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:

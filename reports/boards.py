@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reports.aggregate import Figures, leaderboard, summarise
-from reports.measures import higher_is_better, inside, label, leading
+from reports.measures import both, higher_is_better, inside, label, leading
 from reports.run import SPLITS, Config, Problem, Run
 from reports.tables import Column, Table
 
@@ -144,14 +144,13 @@ def interval_table(known: Figures, config: str, confidence: float, name: str = "
     """The pick's figures with their error and interval, raw beside refined."""
     rows = []
     at = known.configs.index(config)
-    for metric in leading(known.metrics):
-        for full in (metric, f"refined_{metric}"):
-            for split in SPLITS:
-                if full in known.at and np.isfinite(known.values[split][at, :, known.at[full]]).any():
-                    values = known.values[split][at, :, known.at[full]]
-                    part = summarise(values, known.ratio[split], confidence)
-                    rows.append({"metric": full, "label": label(full), "split": split}
-                                | {key: float(value) for key, value in part.items()})  # fmt: skip
+    for full in both(leading(known.metrics), known.metrics):
+        for split in SPLITS:
+            values = known.values[split][at, :, known.at[full]]
+            if np.isfinite(values).any():
+                part = summarise(values, known.ratio[split], confidence)
+                rows.append({"metric": full, "label": label(full), "split": split}
+                            | {key: float(value) for key, value in part.items()})  # fmt: skip
     columns = (Column("label", "Metric", "text"), Column("split", "Part", "word"),
                Column("mean", "Mean", spread="std"), Column("se_corrected", "Error of the mean"),
                Column("low", f"{confidence:.0%} from"), Column("high", "to"), Column("min", "Lowest fold"),

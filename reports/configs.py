@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reports.aggregate import Figures
-from reports.events import uniform
+from reports.events import drawn_by_log
 from reports.run import Run
 
 Row = dict[str, Any]
@@ -59,13 +59,14 @@ def is_number(values: Sequence[Any]) -> bool:
 
 
 def logarithmic(run: Run, rows: Sequence[Row]) -> frozenset[str]:
-    """Parameters drawn on logarithmic axes: spread over more than one and a half decades, and not drawn
-    uniformly by the search, as λ from 0 to 1 is."""
+    """Parameters shown on logarithmic axes: as the search drew them; others when they spread widely."""
     known = {name: [row[name] for row in rows if row[name] is not None] for name in parameters(rows)}
-    return frozenset(name for name, values in known.items() if _is_spread(values)) - uniform(run.study)
+    drawn = drawn_by_log(run.study)
+    return frozenset(name for name, values in known.items() if drawn.get(name, is_wide(values)))
 
 
-def _is_spread(values: Sequence[Any]) -> bool:
+def is_wide(values: Sequence[Any]) -> bool:
+    """Over more than one and a half decades."""
     return is_number(values) and min(values) > 0 and max(values) / min(values) > 30
 
 

@@ -25,14 +25,13 @@ def fold_of(record: Mapping[str, Any]) -> str:
     return str(task.get("fold", "")) if isinstance(task, Mapping) else ""
 
 
-def uniform(study: Mapping[str, Any]) -> frozenset[str]:
-    """The parameters that the search drew uniformly, as far as the study can be read."""
+def drawn_by_log(study: Mapping[str, Any]) -> dict[str, bool]:
+    """Of the parameters drawn from an interval, as far as the study can be read: was that on a log scale?"""
     try:
         space = study_of(study, RunPaths.study).space
     except (SonotuneError, KeyError, TypeError, ValueError):
-        return frozenset()
-    kinds = {d.name: d.distribution for d in space.dimensions}
-    return frozenset(name for name, kind in kinds.items() if isinstance(kind, Uniform) and not kind.log)
+        return {}
+    return {d.name: d.distribution.log for d in space.dimensions if isinstance(d.distribution, Uniform)}
 
 
 def configurations(

@@ -31,6 +31,12 @@ def label(metric: str) -> str:
     return f"{shown}, refined" if plain != metric else shown
 
 
+def both(metrics: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Each metric followed by that of refined predictions, where it is known."""
+    have = set(known)
+    return [name for metric in metrics for name in (metric, f"refined_{metric}") if name in have]
+
+
 WORDS = ("score", "accuracy", "balanced_accuracy", "pixel_accuracy", "incoherent", "precision", "sensitivity",
          "specificity")  # fmt: skip
 

@@ -17,7 +17,7 @@ from engine.metrics.fold import fold_metrics
 from engine.spec.select import Select
 from reports.aggregate import deviation, figures
 from reports.choose import choose, eligible
-from reports.measures import label, leading
+from reports.measures import both, label, leading
 from reports.run import Run, fold_rows
 from reports.tables import Column, Table
 
@@ -58,7 +58,8 @@ def estimates(found: Sequence[Row]) -> list[Row]:
     """Mean and spread over outer folds; without one of them the mean would be another quantity."""
     if any(row["told"] for row in found):
         return []
-    return [_estimate(metric, found) for metric in leading({key for row in found for key in row})]
+    known = {key for row in found for key in row}
+    return [_estimate(metric, found) for metric in both(leading(known), known)]
 
 
 def _estimate(metric: str, found: Sequence[Row]) -> Row:

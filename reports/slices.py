@@ -125,7 +125,7 @@ def contour_figure(
         filled = axis.contourf(to_x, to_y, surface, levels=9, cmap="Blues", alpha=0.55)
         axis.scatter(x, y, c=SOFT, s=12, linewidths=0)
         mine = [n for n, row in enumerate(rows) if row["config_id"] == pick]
-        axis.scatter(x[mine], y[mine], c=SERIES[1], s=46, marker="D", linewidths=0)
+        axis.scatter(x[mine], y[mine], c=SERIES[1], s=46, marker="D", linewidths=0, clip_on=False, zorder=5)
         axis.set(xscale="log" if first in logs else "linear", yscale="log" if second in logs else "linear")
         for side in (axis.xaxis, axis.yaxis):
             side.set_minor_formatter(NullFormatter())

@@ -162,7 +162,8 @@ def _fold(
     task = Task(key, fold["name"])
     started = 1.7e9 + number * 60 + 20 * fold["fold"]
     result = FoldResult(
-        key=key, fold=fold["name"], status="complete", config=config, classes=plan.classes, address="0" * 16,
+        key=key, fold=fold["name"], status="complete", config=config, classes=plan.classes,
+        address=f"{plan.name} {plan.configs} {task.folder}",
         best_epoch=plan.epochs, epochs=plan.epochs, score=score, validation=figures["validation"],
         test=figures["test"], train_cases=len(fold["train"]), test_cases=len(fold["test"]),
         seconds=18.0, parameters=width * 9000, flops=width * 4_000_000, latency_ms=width / 4,

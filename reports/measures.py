@@ -52,6 +52,12 @@ def leading(known: Iterable[str]) -> list[str]:
     return [metric for metric in LEADING if metric in have]
 
 
+def refines(config: Mapping[str, Any]) -> bool:
+    """Of a configuration or a study: are refined predictions what is scored?"""
+    predict = config.get("predict")
+    return isinstance(predict, Mapping) and predict.get("refine") is True
+
+
 def objective(study: Mapping[str, Any]) -> list[dict[str, float]]:
     """What the search maximised, oriented so that more is better: one weighted sum of metrics, or several."""
     search = study.get("search")

@@ -70,6 +70,7 @@ class FoldResult:
     peak_memory_mb: float = 0.0
     numerics: Mapping[str, Any] = field(default_factory=dict)
     worker: str = ""
+    hardware: str = ""  # the processor or the GPU that trained it
     started: float = 0.0  # seconds since the epoch
     warnings: Sequence[str] = ()
     error: str = ""

@@ -29,7 +29,7 @@ from engine.training.batches import Batches
 from engine.training.evaluate import Outputs, outputs, score_cases
 from engine.training.job import Job, Parts
 from engine.training.masks import blindness, read_masks, shown_masks
-from engine.training.measure import Costs, costs_of
+from engine.training.measure import Costs, costs_of, hardware
 from engine.training.network import Network, build_network
 from engine.training.prepared import prepared
 from engine.training.seeds import derive
@@ -251,6 +251,7 @@ class FoldRun:
             flops=costs.flops,
             latency_ms=costs.latency_ms,
             peak_memory_mb=costs.peak_memory_mb,
+            hardware=hardware(self.network.device),
         )
 
     def tidy(self) -> None:

@@ -46,11 +46,8 @@ class TaskScheduler(TrialScheduler):
         self.faults, self.pauses, self.watch = faults, Pauses(), Watch()
         self.failure: str | None = None
         self._closed_gaps = False
-        searcher.diet, searcher.before_each, searcher.when_idle = (
-            faults.diet,
-            self._take_up,
-            self._take_up_alone,
-        )
+        searcher.diet = faults.diet
+        searcher.before_each, searcher.when_idle = self._take_up, self._take_up_alone
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune stores its tuner at the start; the journal is our state."""

@@ -30,10 +30,10 @@ def _survive_every_loss(manager: Any) -> None:
     a worker ended by Ray's memory monitor, a lost object, a node that is no more."""
     handle = manager._actor_task_failed
 
-    def as_a_lost_actor(tracked: Any, exception: Exception) -> None:
+    def as_a_lost_actor(tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
             exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
-        handle(tracked, exception)
+        handle(tracked_actor_task, exception)
 
     manager._actor_task_failed = as_a_lost_actor
 

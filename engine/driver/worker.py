@@ -5,8 +5,8 @@ thread has to unwind before the next fold may begin. The imports of torch and of
 once per worker; the packed data is a view into the node's object store.
 
 A worker that is told to go (SIGTERM: a spot machine's notice, a drained node) finishes the epoch in hand,
-whose checkpoint is then stored and whose report is heard, and goes; an idle one goes at once. Where the notice
-is too short for that, the checkpoint of the epoch before serves.
+whose checkpoint is then stored and whose report is heard, and goes; an idle one goes at once. Where the
+notice is too short for that, the checkpoint of the epoch before serves.
 """
 
 import gc

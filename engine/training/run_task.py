@@ -18,8 +18,8 @@ log = logging.getLogger("sonotune")
 def train_task(job: Job, pack: Pack, storage: Storage) -> Generator[dict[str, Any], None, FoldResult]:
     """Yields the row of each epoch trained now; returns the result, which has been written by then.
 
-    A fold that has lost its best epoch's network is trained again from its start: scored with another one, its
-    figures would not be those of the epoch that they name.
+    A fold that has lost its best epoch's network is trained again from its start: scored with another one,
+    its figures would not be those of the epoch that they name.
     """
     try:
         return (yield from _train(job, pack, storage))

@@ -286,9 +286,11 @@ class Conductor:
         self._commit()
 
     def close(self) -> None:
-        self.journal.close()
-        if self.mirror:
-            self.mirror.close()
+        try:
+            self.journal.close()
+        finally:
+            if self.mirror:
+                self.mirror.close()
 
     # -- the one way in ----------------------------------------------------------------------------
 

@@ -191,9 +191,7 @@ def resume(place: str, options: argparse.Namespace) -> None:
         launch.resume(place, Console(file=nowhere))
     mark("first fold begins", note.stat().st_mtime - wall)
     for (what, until, used), (_, since, before) in zip(marks, [("", 0.0, 0.0), *marks], strict=False):
-        print(
-            f"{what:26s}{until - since:6.2f} s, at {until:6.2f} s; the driver computed {used - before:6.2f} s"
-        )
+        print(f"{what:28s} {until - since:6.2f} s, at {until:6.2f} s; driver {used - before:6.2f} s CPU")
     if profile:
         pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
 

@@ -150,9 +150,7 @@ class Server:
 
 def simulate(options: argparse.Namespace) -> None:
     print(f"{options.seconds:g}-second folds of {EPOCHS} epochs, rule {options.rule}")
-    print(
-        f"Tune {options.tune_ms:g} ms per event, {options.put_ms:g} ms per fold for a commit on an object store"
-    )
+    print(f"Tune {options.tune_ms:g} ms per event, {options.put_ms:g} ms per fold for a commit")
     print(f"{'slots':>6s} {'events/s':>9s} {'ours ms/event':>14s} {'driver busy':>12s} {'utilisation':>12s}")
     for count in options.counts:
         server, utilisation, lasted = simulated(count, options)

@@ -31,7 +31,8 @@ from engine.race.events import (
     to_record,
 )
 from engine.race.outcome import Outcome, outcome
-from engine.race.race import Continue, Done, Freeze, Next, Open, Race, Run, Stop, Verdict, Wait
+from engine.race.protocol import Continue, Done, Freeze, Next, Open, Run, Stop, Verdict, Wait
+from engine.race.race import Race
 from engine.sampler.mirror import Mirror
 from engine.sampler.sampler import Past as Known
 from engine.sampler.sampler import Sampler, State
@@ -75,13 +76,12 @@ class Conductor:
         race: Race,
         journal: Journal,
         past: Callable[[Task, Trained], Past | None] = lambda task, configuration: None,
-        cost: Callable[[Configuration], float] = lambda configuration: 0.0,
         mirror: Mirror | None = None,
         sound: Callable[[Task, FirstStage], bool] = lambda task, stage: True,
         finals: Sequence[str] = (),
     ) -> None:
         self.study, self.sampler, self.race, self.journal = study, sampler, race, journal
-        self.past, self.cost, self.mirror, self.sound = past, cost, mirror, sound
+        self.past, self.mirror, self.sound = past, mirror, sound
         self.finals = Finals(finals)
         self.entries: dict[str, Entry] = {}
         self.stages: dict[str, FirstStage] = {}
@@ -103,8 +103,8 @@ class Conductor:
             elif record["event"] in RACE_EVENTS:
                 self._measured(record)
                 self._take(from_record({k: v for k, v in record.items() if k not in EXTRAS}))
-        for decision in self.race.decisions():
-            self._record(decision)
+        if (decision := self.race.decision()) is not None:
+            self._record(decision)  # and with it all that follow
 
     def _replay_ask(self, record: Mapping[str, Any]) -> None:
         asked = self.sampler.ask_again(record["params"])
@@ -166,9 +166,8 @@ class Conductor:
             if fresh:
                 entry = self.entries[config_id]
                 wanted = asked.number < len(self.study.first)
-                cost = self.cost(entry.configuration)
                 epochs = entry.configuration.trained.train.epochs
-                self._record(Opened(config_id, epochs, cost, _stage_key(entry.configuration), wanted))
+                self._record(Opened(config_id, epochs, _stage_key(entry.configuration), wanted))
                 return
         self._record(Limited(len(self.entries)))
 
@@ -204,7 +203,7 @@ class Conductor:
         self._record(Started(task), reused=True)
         for epoch, (score, values) in enumerate(found.epochs, 1):
             self._record(Reported(task, epoch, score, values, self._stage_of(task)), reused=True)
-        end = Ended(task, found.status, found.score, found.values)
+        end = Ended(task, found.status, found.score, found.values, self._cost(found.figures))
         self._record(end, reused=True, figures=dict(found.figures))
         return True
 
@@ -260,12 +259,18 @@ class Conductor:
         """`extra` is journaled beside the event and read by no decision of the race."""
         if self.running.pop(task, None) is None:
             return
-        self._record(Ended(task, status, score, tuple(values)), **extra)
+        cost = self._cost(extra.get("figures", {}))
+        self._record(Ended(task, status, score, tuple(values), cost), **extra)
         self._commit_soon()
 
     def flush(self) -> None:
         """To be called now and then: what waits to be written may be all there is."""
         self.journal.commit_soon()
+
+    def _cost(self, figures: Mapping[str, float]) -> float | None:
+        """What `select.rule` keeps small, if it does; seconds are too noisy to drop anything for."""
+        select = self.study.fixed.select
+        return figures.get(select.cost) if select.rule == "one_se" else None
 
     def stop(self, reason: str) -> None:
         """Nothing new is handed out; what runs freezes at its next report."""
@@ -285,9 +290,11 @@ class Conductor:
         self._commit()
 
     def close(self) -> None:
-        self.journal.close()
-        if self.mirror:
-            self.mirror.close()
+        try:
+            self.journal.close()
+        finally:
+            if self.mirror:
+                self.mirror.close()
 
     # -- the one way in ----------------------------------------------------------------------------
 
@@ -310,7 +317,7 @@ class Conductor:
         self.journal.append(record)
         self._measured(record)
         self._take(event)
-        for decision in self.race.decisions():
+        while (decision := self.race.decision()) is not None:
             self.journal.append(to_record(decision))
             self._take(decision)
             self._decided = self._dropped = True

@@ -42,9 +42,8 @@ def pick(study: Study) -> Section:
 def searched(study: Study) -> list[tuple[str, str]]:
     """The values of the pick that differ between configurations: the search's answer in short."""
     leaves = {config.id: configs.flat(config.config) for config in study.run.configs}
-    return [
-        (name, str(leaves[study.picked].get(name, "–"))) for name in configs.varying(list(leaves.values()))
-    ]
+    mine = leaves[study.picked]
+    return [(name, configs.short(mine.get(name, "–"))) for name in configs.varying(list(leaves.values()))]
 
 
 def nothing(study: Study) -> str:

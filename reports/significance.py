@@ -130,9 +130,9 @@ def table(rows: Sequence[Row]) -> Table:
     shown = [row | {"label": label(row["metric"]), "favours": _favours(row)} for row in rows]
     columns = (
         Column("other", "Against", "id"),
-        Column("role", "Which is", "text"),
-        Column("label", "Figure", "text"),
-        Column("test", "Test", "text"),
+        Column("role", "Which is", "word"),
+        Column("label", "Figure", "word"),
+        Column("test", "Test", "word"),
         Column("difference", "Pick − other", digits=4),
         Column("low", "from", digits=4),
         Column("high", "to", digits=4),
@@ -161,6 +161,10 @@ def cautions(known: Figures, rows: Sequence[Row], grouped: bool, confidence: flo
         "The pick was chosen for being best, so its comparison with the runners-up is a test after "
         "selection: its p-values are too small. The bias-corrected figures above are the honest ones."
     ]
+    found.append(
+        "Wilcoxon's and McNemar's tests compare the networks as they were trained: how another training or "
+        "another split would change them shows over folds only, in the corrected t-test."
+    )
     if 2 <= n < 10:
         unit = corrected_error(np.array(1.0), np.array(n), ratio)
         need = float(stats.t.ppf(1 - alpha / 2, n - 1) * unit)

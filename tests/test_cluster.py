@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
+from jsonschema import ValidationError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -21,7 +22,12 @@ def launcher(text: str | None = None) -> dict[str, Any]:
 
 
 def test_rays_launcher_accepts_the_cluster_file() -> None:
-    validate_config(prepare_config(launcher()))
+    config = prepare_config(launcher())
+    validate_config(config)
+    assert config["head_node_type"] in config["available_node_types"]
+    broken = {name: value for name, value in config.items() if name != "available_node_types"}
+    with pytest.raises(ValidationError):
+        validate_config(broken | {"unheard_of": 1})
 
 
 @pytest.mark.parametrize("provider", ["gcp", "local"])

@@ -10,8 +10,8 @@ import pytest
 from engine.conductor import Conductor, Past
 from engine.errors import SonotuneError
 from engine.journal.journal import Journal
+from engine.race.protocol import Stop as Stopping
 from engine.race.race import Race
-from engine.race.race import Stop as Stopping
 from engine.sampler.sampler import Sampler
 from engine.spec.load import study_of
 from engine.spec.study import Configuration, Study
@@ -175,7 +175,12 @@ def test_a_small_grid_ends_when_it_is_exhausted(tmp_path: Path) -> None:
 
 
 def test_a_proposal_seen_before_is_not_trained_again(tmp_path: Path) -> None:
-    document = {"study": "few", "model": {"width": {"choice": [4, 8]}}, "train": {"epochs": 1}}
+    document = {
+        "study": "few",
+        "model": {"width": {"choice": [4, 8]}},
+        "train": {"epochs": 1},
+        "race": {"rule": "none"},
+    }
     spec = study_of(document | {"search": {"sampler": "random", "configs": 50}}, "test")
     one = conductor(tmp_path, spec)
     assert len(list(play(one))) == 2 * len(FOLDS)

@@ -104,7 +104,7 @@ def test_importance_finds_the_parameter_that_matters() -> None:
     rows = [{"config_id": str(n), "lr": float(10 ** rng.uniform(-4, -1)), "noise": float(rng.random()),
              "score_mean": 0.0, "score_std": 0.01} for n in range(60)]  # fmt: skip
     rows = [row | {"score_mean": -abs(np.log10(float(row["lr"])) + 2.5)} for row in rows]
-    found = importance.importance(rows)
+    found = importance.importance(rows, {"lr"})
     assert found[0]["parameter"] == "lr"
     assert found[0]["importance"] > 0.8
 

@@ -22,12 +22,15 @@ from engine.driver import tracking
 from engine.driver.budget import Spent
 from engine.driver.cluster import check_address, connected
 from engine.driver.disk import Keeper
+from engine.driver.faults import Faults
 from engine.driver.growth import Demand, Slots, await_room, nodes
 from engine.driver.live import View
+from engine.driver.mend import damaged
 from engine.driver.packing import ALONE, Packed, packed_in
 from engine.driver.packing import pack as pack_gpus
 from engine.driver.schedule import TaskScheduler
 from engine.driver.search import TaskSearcher
+from engine.driver.store import check_room
 from engine.driver.worker import FoldTrainable, Shared
 from engine.errors import SonotuneError
 from engine.folds.make import make_folds
@@ -36,6 +39,7 @@ from engine.journal.journal import Journal
 from engine.lock.lock import hold
 from engine.objective import objectives
 from engine.preflight import check_study
+from engine.race.events import Lost
 from engine.race.race import Race
 from engine.results import FoldResult, RunPaths, write_result
 from engine.sampler.mirror import Mirror
@@ -81,6 +85,7 @@ def search(
     with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
         resources = study.fixed.resources
         share = await_room(lambda nodes: shares.share(resources, nodes), resources, bool(address), console)
+        check_room(pack, ray.nodes())
         numerics = _numerics(resources, share)
         packed = pack_gpus(Bench(study, pack, manifest, numerics), share, nodes())
         head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), short_hash(study.document))
@@ -111,11 +116,19 @@ def resume(
         head = folder.head_of(journal)
         folder.check_head(head, pack.fingerprint, manifest)
         with _ray(study, address) as scratch:
+            check_room(pack, ray.nodes())
             packed = packed_in(journal.records)
             numerics = Numerics.of(head.numerics)
             session = Session(study, pack, manifest, numerics, storage, journal, packed=packed)
             session.go_back_to(journal.records)
             return session.run(console, scratch, bool(address))
+
+
+class RunLog(logging.FileHandler):
+    """A disk without room for the log fills no screen with tracebacks: what counts is in the journal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
 
 
 class Silent(TrialProgressCallback):  # type: ignore[misc]
@@ -154,6 +167,7 @@ class Session:
             fixed.folds,
         )
         self.records: Sequence[dict[str, Any]] = ()
+        self.faults = Faults()
         self.reuse = [open_storage(place) for place in reuse]
         sampler = Sampler(fixed.search, study.space, fixed.seed, first=study.first)
         race = Race(
@@ -172,6 +186,10 @@ class Session:
         )
 
     def _past(self, task: Task, configuration: Trained) -> past.Past | None:
+        """What two folds of a configuration have met is not tried on the others."""
+        if error := self.faults.broken.get(task.key):
+            self._give_up(task, error)
+            return past.Past((), "failed", None, ())
         address = self.shared.job(task, configuration.record()).address
         return past.adopt(self.storage, self.reuse, task, address, self._whole(configuration))
 
@@ -188,6 +206,13 @@ class Session:
         self.conductor.replay(records)
         self.conductor.resumed()
         self.records = records
+        for task in damaged(self.conductor, records, self._trained):
+            log.warning("the result of %s is damaged or gone; it is trained again", task.folder)
+            self.conductor.lost(Lost(task))
+
+    def _trained(self, task: Task) -> bool:
+        job = self.shared.job(task, self.conductor.configuration_of(task).record())
+        return past.stored(self.storage, task, job.address) is not None
 
     def run(self, console: Console, scratch: Path, grows: bool = False) -> Outcome:
         """`grows`: whether nodes may come and go."""
@@ -202,7 +227,7 @@ class Session:
             slots.more = lambda: not searcher.idle
             spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)
             scheduler = TaskScheduler(
-                self.conductor, searcher, self._give_up, (view, trackers), spent, keeper
+                self.conductor, searcher, self._give_up, (view, trackers), spent, keeper, self.faults
             )
             try:
                 with _interruptible(searcher, console):
@@ -291,7 +316,7 @@ def _interruptible(searcher: TaskSearcher, console: Console) -> Iterator[None]:
 def _logging(storage: Storage) -> Iterator[None]:
     """`run.log` keeps what the screen does not show."""
     place = storage.local()
-    handler = logging.FileHandler(place / RunPaths.log, delay=True) if place else logging.NullHandler()
+    handler = RunLog(place / RunPaths.log, delay=True) if place else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

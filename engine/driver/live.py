@@ -76,20 +76,24 @@ class View:
 
     def means(self) -> np.ndarray:
         """Over all folds, of each configuration in the order in which they came; NaN of incomplete ones."""
-        heats = self.conductor.race.heats.values()
+        heats = self.conductor.race.field.heats.values()
         sums = [heat.means[: heat.count, 0] * len(heat.folds) for heat in heats]
         return np.asarray(np.sum(sums, axis=0) / len(self.folds))
 
     def headline(self) -> str:
         means, best = self.means(), "no configuration complete yet"
         if not np.isnan(means).all():
-            best = f"best {np.nanmax(means):.4f} ({self.conductor.race.configs[int(np.nanargmax(means))]})"
+            best = (
+                f"best {np.nanmax(means):.4f} ({self.conductor.race.field.configs[int(np.nanargmax(means))]})"
+            )
         spent = time.monotonic() - self.began
         return f"{self.trained} fold{'s' * (self.trained != 1)} in {spent:.0f} s · {best}{self._left(spent)}"
 
     def _left(self, spent: float) -> str:
         total = self.conductor.study.fixed.search.configs * len(self.folds)
-        known = sum(int((heat.state == State.COMPLETE).sum()) for heat in self.conductor.race.heats.values())
+        known = sum(
+            int((heat.state == State.COMPLETE).sum()) for heat in self.conductor.race.field.heats.values()
+        )
         if not self.trained or known >= total:
             return ""
         return f" · at most {(total - known) * spent / self.trained / 60:.1f} min left"
@@ -113,5 +117,9 @@ class View:
         """What runs, then the best; the rest is in the report."""
         running = list(dict.fromkeys(task.key for task in self.conductor.running))
         best_first = np.argsort(-np.nan_to_num(self.means(), nan=-np.inf), kind="stable")
-        rest = [key for key in map(self.conductor.race.configs.__getitem__, best_first) if key not in running]
+        rest = [
+            key
+            for key in map(self.conductor.race.field.configs.__getitem__, best_first)
+            if key not in running
+        ]
         return (running + rest)[:ROWS]

@@ -29,7 +29,8 @@ class Fold:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All folds of a study. `finals` are the outer folds of a nested design: there the pick is tested."""
+    """All folds of a study. `finals` are the outer folds of a nested design: their test parts hold the cases
+    on which a choice made inside is scored. Nothing is trained on them."""
 
     folds: tuple[Fold, ...]
     classes: tuple[str, ...]

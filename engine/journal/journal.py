@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, StorageError
 from engine.journal.records import Record, dropped, encode, parse, seal
 from engine.journal.segments import Segments
 from engine.results import RunPaths
-from engine.storage import Storage
+from engine.storage import PASSING, Storage, persist
 
 GROUPED = 1.0  # seconds for which a record that nothing follows from may wait for others
 
@@ -62,8 +62,10 @@ class Journal:
             self.commit()
 
     def close(self) -> None:
-        self.commit()
-        self._sink.close()
+        try:
+            self.commit()
+        finally:
+            self._sink.close()
 
     def __enter__(self) -> "Journal":
         return self
@@ -110,6 +112,11 @@ class _File:
         return found
 
     def add(self, data: bytes, first: int, last: int) -> None:
+        """What may pass is tried again: written anew, as a sync that failed may have lost the pages."""
+        persist(lambda: self._add(data), f"write the journal {self.path}")
+        self._size += len(data)
+
+    def _add(self, data: bytes) -> None:
         try:
             self._cut_back()
             os.lseek(self._file, self._size, os.SEEK_SET)
@@ -117,8 +124,9 @@ class _File:
             os.fsync(self._file)
         except OSError as error:
             self._try_cutting_back()
+            if error.errno in PASSING:
+                raise
             raise self._refused(error) from error
-        self._size += len(data)
 
     def close(self) -> None:
         if self._file >= 0:
@@ -144,8 +152,8 @@ class _File:
         except OSError:
             return
 
-    def _refused(self, error: OSError) -> SonotuneError:
-        return SonotuneError(
+    def _refused(self, error: OSError) -> StorageError:
+        return StorageError(
             f"cannot write the journal {self.path}: {error.strerror or error}; nothing of it is lost: make "
             "room or give the rights, then run `sonotune resume`"
         )

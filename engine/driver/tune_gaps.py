@@ -11,6 +11,7 @@ def close_gaps(controller: Any) -> None:
     """`controller` is Tune's own, of one experiment."""
     _let_actors_start(controller)
     _survive_every_loss(controller._actor_manager)
+    _find_trials_at_once(controller)
 
 
 def _let_actors_start(controller: Any) -> None:
@@ -36,6 +37,19 @@ def _survive_every_loss(manager: Any) -> None:
         handle(tracked_actor_task, exception)
 
     manager._actor_task_failed = as_a_lost_actor
+
+
+def _find_trials_at_once(controller: Any) -> None:
+    """Tune looks through all trials there ever were for each one that is asked for, and in each of its rounds
+    every running fold is: after thousands of folds that alone would keep the driver busy."""
+    trials = {trial.trial_id: trial for trial in controller._trials}
+    add = controller.add_trial
+
+    def noted(trial: Trial) -> None:
+        trials[trial.trial_id] = trial
+        add(trial)
+
+    controller.add_trial, controller.get_trial = noted, trials.get
 
 
 def kill_worker(trial: Trial) -> bool:

@@ -90,6 +90,10 @@ def test_every_figure_names_csv_files_that_exist(page: Path) -> None:
     links = re.findall(r'href="((?:tables|figures)/[^"]+)"', page.read_text())
     assert len(links) > 20
     assert all((page.parent / link).is_file() for link in links)
+    drawn = {path.stem for path in (page.parent / "figures").glob("*.svg")}
+    pictures = {path.stem: path.read_bytes() for path in (page.parent / "figures").glob("*.png")}
+    assert set(pictures) == drawn
+    assert all(data.startswith(b"\x89PNG") for data in pictures.values())
 
 
 def test_the_page_fetches_nothing_and_stays_small(page: Path) -> None:

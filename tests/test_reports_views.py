@@ -12,10 +12,22 @@ from statsmodels.stats.proportion import proportion_confint
 
 from engine.errors import SonotuneError
 from engine.spec.select import Select
-from reports import boards, configs, diagnosis, importance, learning, nested, parts, published, racing, stack
+from reports import (
+    boards,
+    configs,
+    diagnosis,
+    importance,
+    learning,
+    nested,
+    parts,
+    pooled,
+    published,
+    racing,
+    stack,
+)
 from reports.aggregate import Figures, figures
 from reports.load import load
-from reports.study import study_of
+from reports.study import score_statistic, study_of
 from reports.together import together
 from tests.runs import Plan, make_run
 
@@ -81,21 +93,27 @@ def test_intervals_of_shares_are_those_of_statsmodels(hits: int, n: int) -> None
     assert diagnosis.wilson(hits, n) == pytest.approx(proportion_confint(hits, n, method="wilson"))
 
 
-def test_the_race_counts_what_was_spent_and_saved(run_folder: Path) -> None:
-    run = load(str(run_folder))
-    begun, dropped = racing.cells(run), racing.drops(run)
-    saved = racing.savings(run, begun, dropped, None)
-    assert saved["epochs_planned"] == 9 * 3 * 6
-    assert saved["epochs_spent"] == (7 * 3 + 2) * 6
-    assert saved["dropped"] == 2
-    assert [row["after_epochs"] for row in dropped] == [6, 6]
+def test_axes_are_as_the_search_drew_them(run_folder: Path) -> None:
+    lr = {"loguniform": [1e-4, 1e-3]}
+    study = {"study": "s", "loss": {"lambda": {"uniform": [0, 1]}}, "train": {"lr": lr}}
+    run = replace(load(str(run_folder)), study=study)
+    rows = [{"config_id": str(n), "loss.lambda": v, "train.lr": v / 1e3, "loss.gamma": v}
+            for n, v in enumerate((0.01, 0.5, 0.9))]  # fmt: skip
+    assert configs.logarithmic(run, rows) == {"train.lr", "loss.gamma"}
 
 
-def test_a_wrong_drop_is_one_that_would_have_been_picked(run_folder: Path) -> None:
+def test_a_configuration_that_refines_is_scored_on_refined_predictions(run_folder: Path) -> None:
     run = load(str(run_folder))
-    drops = [{"config_id": c.id, "audited": True} for c in run.complete[:3]]
-    assert racing.savings(run, [], drops, run.complete[0].id)["wrong"] == 1
-    assert racing.savings(run, [], drops, run.complete[5].id)["wrong"] == 0
+    first = run.complete[0].id
+    entries = [replace(c, config={"predict": {"refine": c.id == first}}) for c in run.configs]
+    run = replace(run, configs=tuple(entries), study={"search": {"objective": "dice"}})
+    rows = stack.read(run, "test")
+    score = score_statistic(run)
+    assert score is not None
+    found = pooled.figures(rows, score)
+    names = ["refined_dice" if config == first else "dice" for config in rows.configs]
+    wanted = [rows.columns[name][n].mean() for n, name in enumerate(names)]
+    assert found == pytest.approx(wanted)
 
 
 def test_importance_finds_the_parameter_that_matters() -> None:
@@ -223,6 +241,9 @@ def test_runs_on_other_folds_are_refused_with_the_reason(tmp_path: Path) -> None
     runs = [load(str(make_run(tmp_path / str(s), Plan(configs=2, seed=s)))) for s in (0, 1)]
     with pytest.raises(SonotuneError, match=r"fold r0-f0 has other train cases"):
         together(runs, str(tmp_path / "out"))
+    goal = replace(runs[0], study={"search": {"objective": "hd95"}})
+    with pytest.raises(SonotuneError, match=r"different objectives \(search\.objective\)"):
+        together([runs[0], goal], str(tmp_path / "out"))
     other = load(str(make_run(tmp_path / "k", Plan(configs=2, folds=4))))
     with pytest.raises(SonotuneError, match="r0-f3"):
         together([runs[0], other], str(tmp_path / "out"))

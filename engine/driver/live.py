@@ -13,7 +13,6 @@ from engine.conductor import Conductor
 from engine.task import Task
 
 ROWS = 15
-PLAIN_EVERY = 10.0  # seconds between plain lines that nothing caused
 
 
 class View:

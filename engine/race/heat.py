@@ -22,7 +22,6 @@ class State(IntEnum):
     FAILED = 6  # or diverged
 
 
-AVAILABLE = (State.WAITING, State.FROZEN)
 Levels = Callable[[int], np.ndarray]
 
 

@@ -31,7 +31,8 @@ def load(location: str) -> Run:
     provenance = _read(storage, RunPaths.provenance, _mapping, problems)
     journal = tuple(_journal(storage, problems))
     results = _results(storage, problems)
-    main = [r for r in results if r.stage == "main"]
+    outer = {str(row.get("name")) for row in manifest.get("finals") or () if isinstance(row, dict)}
+    main = [r for r in results if r.stage == "main" and r.fold not in outer]
     folds = _fold_names(manifest, main, problems)
     return Run(
         location=str(location),
@@ -45,6 +46,7 @@ def load(location: str) -> Run:
         classes=tuple(main[0].classes) if main else (),
         configs=_configs(main, folds, journal, study),
         stages=tuple(r for r in results if r.stage != "main"),
+        finals=tuple(r for r in results if r.stage == "main" and r.fold in outer),
         problems=tuple(problems),
     )
 
@@ -89,8 +91,14 @@ def _readable(storage: Storage) -> Iterable[Mapping[str, Any]]:
                 record = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and kind_of(record):
+            if isinstance(record, dict) and kind_of(record) and _counts(record):
                 yield record
+
+
+def _counts(record: Mapping[str, Any]) -> bool:
+    """Whether what must be numbers is numbers: without its checksums a journal may hold anything."""
+    given = [record[name] for name in ("epoch", "epochs", "clock", "held") if record.get(name) is not None]
+    return all(isinstance(value, int | float) for value in given)
 
 
 def _journal_files(storage: Storage) -> list[str]:

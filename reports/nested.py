@@ -1,57 +1,50 @@
 """Nested folds: what the whole procedure, choosing included, reaches on cases that it never saw.
 
-Within each outer fold the study's rule chooses by that outer fold's inner folds alone, none of which holds a
-case of its test part. The choice is then scored on exactly those cases, by its networks of the *other* outer
-folds: there each case is tested by networks that were not trained on it. So neither the choice nor any
-network that is scored has seen a case it is scored on, and no network needs to be trained for it.
+When the race is over, the best mean over an outer fold's inner folds is trained on all that the outer fold
+does not test (`engine/finals.py`) and tested there once. A search that was extended may have picked anew and
+tested both: what counts is the pick of the inner folds as they are now.
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from engine.metrics.fold import fold_metrics
-from engine.spec.select import Select
-from reports.aggregate import deviation, figures
-from reports.choose import choose, eligible
+from engine.results import FoldResult
+from reports.aggregate import deviation
 from reports.measures import both, label, leading
-from reports.run import Run, fold_rows
+from reports.run import Run
 from reports.tables import Column, Table
 
 Row = dict[str, Any]
 LEARNERS = ("tpe", "gp", "cmaes", "nsga2", "motpe")
 
 
-def rows(run: Run, select: Select) -> list[Row]:
-    """A row for each outer fold: its own pick, and that pick's figures on the outer fold's test part."""
+def rows(run: Run) -> list[Row]:
+    """A row for each outer fold: its pick, and that pick's figures on the outer fold's test part."""
     finals = [row for row in run.manifest.get("finals") or () if isinstance(row, Mapping)]
-    folds = {row["name"]: row.get("outer") for row in fold_rows(run.manifest)}
-    return [_row(run, select, final, folds) for final in finals]
+    return [_row(run, str(final.get("name")), len(final.get("test") or ())) for final in finals]
 
 
-def _row(run: Run, select: Select, final: Mapping[str, Any], folds: Mapping[str, Any]) -> Row:
-    outer, held = final.get("outer"), frozenset(final.get("test") or ())
-    row: Row = {"outer": str(final.get("name")), "config_id": None, "cases": len(held), "told": ""}
-    inner = [name for name, where in folds.items() if where == outer]
-    pick = choose(run, eligible(run, figures(run, inner)), select) if inner else None
-    if pick is None:
-        return row | {"told": "no configuration has all of its inner folds"}
-    row["config_id"] = pick.config_id
-    others = [name for name, where in folds.items() if where != outer]
-    open_folds = [name for name in others if name not in run.by_id[pick.config_id].folds]
-    if open_folds:
-        return row | {"told": f"its pick did not finish {len(open_folds)} of the {len(others)} other folds"}
-    return row | fold_metrics(_held(run, pick.config_id, others, held), run.classes)
+def _row(run: Run, name: str, cases: int) -> Row:
+    row: Row = {"outer": name, "config_id": None, "cases": cases, "told": ""}
+    tested = [result for result in run.finals if result.fold == name]
+    if not tested:
+        return row | {"told": "not trained yet"}
+    final = max(tested, key=lambda result: inner_mean(run, result))
+    row["config_id"] = final.key
+    return row | (
+        dict(final.test) if final.status == "complete" else {"told": f"its training {final.status}"}
+    )
 
 
-def _held(run: Run, config: str, folds: Sequence[str], cases: frozenset[str]) -> pa.Table:
-    """The test rows of these cases: each case once per repeat of every other outer fold."""
-    wanted = pa.array(sorted(cases), pa.string())
-    parts = [run.cases(config, fold, "test") for fold in folds]
-    return pa.concat_tables([part.filter(pc.is_in(part["case"], value_set=wanted)) for part in parts])
+def inner_mean(run: Run, final: FoldResult) -> float:
+    """What this pick reached on the inner folds of its outer fold."""
+    folds = run.by_id[final.key].folds if final.key in run.by_id else {}
+    inner = [result.score for name, result in folds.items() if name.startswith(f"{final.fold}-")]
+    scores = [score for score in inner if score is not None]
+    return fmean(scores) if scores else -np.inf
 
 
 def estimates(found: Sequence[Row]) -> list[Row]:
@@ -80,13 +73,16 @@ def tables(found: Sequence[Row]) -> list[Table]:
     return [*drawn, Table("outer_folds", "Outer folds", each, found, wide=True)]
 
 
-def told(run: Run, found: Sequence[Row]) -> str:
+def told(run: Run, found: Sequence[Row], rule: str) -> str:
     text = (
-        "Nested folds: within each outer fold a configuration was chosen by its inner folds alone. It was "
-        "scored on the outer fold's cases by its networks of the other outer folds, which were not trained "
-        "on them. Neither the choice nor a network had seen a case it was scored on, so this needs no "
-        "correction."
+        "Nested folds: within each outer fold the configuration with the best mean score over its inner "
+        "folds was chosen, trained on all that the outer fold does not test, and tested there once. Neither "
+        "the choice nor the network had seen a case it was tested on, so this needs no correction."
     )
+    if rule != "best_mean":
+        text += (
+            f" That is so whatever select.rule is: here {rule} picks above, and its estimate would differ."
+        )
     search = run.study.get("search")
     sampler = search.get("sampler", "tpe") if isinstance(search, Mapping) else "tpe"
     if sampler in LEARNERS:
@@ -95,8 +91,5 @@ def told(run: Run, found: Sequence[Row]) -> str:
             "outer folds. With random, grid or qmc nothing has."
         )
     if any(row["told"] for row in found):
-        text += (
-            " There is no outer estimate here, because not every outer fold's pick was finished in the others"
-            " (see the table). With race.rule: none all are."
-        )
+        text += " There is no outer estimate yet, because an outer fold has not been tested (see the table)."
     return text

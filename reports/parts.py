@@ -89,7 +89,7 @@ def optimism(study: Study) -> Section | None:
     elif study.pick and len(study.fit.configs) > 1:
         blocks.append(Text(UNCORRECTED))
     if study.outer:
-        blocks += [Text(nested.told(study.run, study.outer)), *nested.tables(study.outer)]
+        blocks += [Text(nested.told(study.run, study.outer, study.select.rule)), *nested.tables(study.outer)]
     return Section("optimism", "What choosing costs", blocks) if blocks else None
 
 

@@ -21,8 +21,10 @@ def cells(run: Run) -> list[Row]:
     found: dict[tuple[str, str], Row] = {}
     whole = {config_of(r): int(r.get("epochs", 0)) for r in run.journal if kind_of(r) == "opened"}
     for record in run.journal:
-        if kind_of(record) in ("started", "reported", "ended") and record.get("stage", "main") == "main":
-            key = (config_of(record), fold_of(record))
+        key = (config_of(record), fold_of(record))
+        if (
+            kind_of(record) in ("started", "reported", "ended") and key[1] in run.folds
+        ):  # outer folds do not race
             _take(found.setdefault(key, _cell(*key)), record)
     for config in run.configs:
         for fold, result in config.folds.items():

@@ -57,6 +57,7 @@ class Run:
     classes: tuple[str, ...]
     configs: tuple[Config, ...]
     stages: tuple[FoldResult, ...]  # first stages that configurations share
+    finals: tuple[FoldResult, ...] = ()  # outer folds of a nested design, each trained by its own pick
     problems: tuple[Problem, ...] = field(default=())
 
     @cached_property

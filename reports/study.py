@@ -71,7 +71,7 @@ class Study:
     @cached_property
     def outer(self) -> list[dict[str, Any]]:
         """A row for each outer fold of a nested design."""
-        return nested.rows(self.run, self.select)
+        return nested.rows(self.run)
 
     @cached_property
     def intervals(self) -> list[dict[str, Any]]:

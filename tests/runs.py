@@ -45,6 +45,7 @@ class Plan:
     noise: float = 0.25
     dropped: int = 0  # how many of the last configurations stop after their first fold
     outer: int = 0  # nested: outer folds
+    tested: int = 0  # which configuration is trained on them
     task: str = "both"  # or segment
     search: Mapping[str, Any] = field(default_factory=dict)
     select: Mapping[str, Any] = field(default_factory=dict)
@@ -72,9 +73,11 @@ def make_run(location: Path | str, plan: Plan | None = None) -> Path:
         journal.append(
             {"event": "asked", "number": number, "params": {"loss.lambda": config["loss"]["lambda"]}}
         )
-        journal.append({"event": "opened", "config": key, "epochs": plan.epochs, "cost": 1.0})
+        journal.append({"event": "opened", "config": key, "epochs": plan.epochs})
         short = number >= plan.configs - plan.dropped
         for fold in manifest["folds"][: 1 if short else None]:
+            _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
+        for fold in manifest.get("finals", ()) if number == plan.tested else ():
             _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
         if short:
             reason = f"P(final mean > incumbent's) = 0.0{number % 9 + 1} < 0.1"

@@ -174,6 +174,17 @@ def test_a_run_folder_without_any_of_these_files_gets_a_report(small: Path, tmp_
     assert "folds.json" in text
 
 
+def test_a_journal_of_somebody_else_does_not_stop_a_report(small: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small, tmp_path / "run")
+    task = {"key": load(str(folder)).configs[0].id, "fold": "r0-f0"}
+    ended = {"event": "ended", "task": task, "held": "long", "clock": []}
+    others = [{"event": "reported", "epoch": {}}, {"event": "dropped", "config": 7}, {"event": ["odd"]}, [1]]
+    lines = [ended, *others]
+    (folder / "journal.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    write(str(folder))
+    assert "journal.jsonl" in (folder / "report/tables/missing.csv").read_text()
+
+
 def test_a_foreign_result_is_listed(small: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(small, tmp_path / "run")
     (folder / "results/foreign/r0-f0").mkdir(parents=True)

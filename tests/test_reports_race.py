@@ -78,3 +78,10 @@ def test_a_frozen_fold_of_a_dropped_configuration_shows_how_far_it_came(run_fold
     row = next(row for row in racing.cells(run) if row["fold"] == "r0-f1" and row["config_id"] == dropped)
     assert (row["epochs"], row["planned"], row["stretches"], racing.outcome(run, row)) == (2, 8, 2, "dropped")
     assert [(d["at_epoch"], d["after_epochs"]) for d in racing.drops(run)] == [(2, 2)]
+
+
+def test_training_on_outer_folds_is_no_part_of_the_race(tmp_path: Path) -> None:
+    run = load(str(make_run(tmp_path / "run", Plan(configs=2, folds=2, outer=2, cases=80))))
+    final = {"event": "started", "task": {"key": run.complete[0].id, "fold": "o0"}}
+    assert racing.cells(replace(run, journal=(*run.journal, final))) == racing.cells(run)
+    assert {row["fold"] for row in racing.cells(run)} == set(run.folds)

@@ -1,5 +1,6 @@
 """Curves, the race, importance and published figures against other implementations or by hand."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -153,25 +154,30 @@ def test_a_planted_outlier_is_marked_and_a_hard_fold_is_not() -> None:
 
 
 def nested_run(place: Path, **changes: object) -> Path:
-    return make_run(place, replace(Plan(configs=4, folds=2, outer=3, cases=120), **changes))
+    plan = Plan(configs=4, folds=2, outer=3, cases=120, quality=(0.3, 0.4, 0.95, 0.5), tested=2)
+    return make_run(place, replace(plan, **changes))
 
 
-def test_the_outer_estimate_rests_on_cases_that_the_choice_never_saw(tmp_path: Path) -> None:
-    """By hand from the files: choose by an outer fold's own inner folds, score its cases in the others."""
+def test_the_outer_estimate_is_the_mean_of_the_outer_folds_picks(tmp_path: Path) -> None:
+    run = load(str(nested_run(tmp_path / "run")))
+    assert len(run.folds) == 6
+    found = nested.rows(run)
+    assert {row["config_id"] for row in found} == {run.configs[2].id}
+    dice = next(row for row in nested.estimates(found) if row["metric"] == "dice")
+    assert dice["mean"] == pytest.approx(np.mean([r.test["dice"] for r in run.finals]))
+    assert dice["outer_folds"] == 3
+
+
+def test_of_two_tested_on_an_outer_fold_the_pick_of_its_inner_folds_counts(tmp_path: Path) -> None:
     folder = nested_run(tmp_path / "run")
     run = load(str(folder))
-    found = nested.rows(run, Select())
-    for number, final in enumerate(run.manifest["finals"]):
-        mine = [f for f in run.folds if f.startswith(f"o{number}-")]
-        means = {c.id: np.mean([c.folds[f].score for f in mine]) for c in run.configs}
-        best = max(means, key=lambda c: means[c])
-        seen = {case for row in run.manifest["folds"] if row["outer"] == number
-                for part in ("train", "validation", "test") for case in row[part]}  # fmt: skip
-        assert not seen & set(final["test"])
-        tables = [run.cases(best, f, "test").to_pylist() for f in run.folds if f not in mine]
-        dice = [r["dice"] for rows in tables for r in rows if r["case"] in set(final["test"])]
-        assert len(dice) == 2 * len(final["test"])
-        assert (found[number]["config_id"], found[number]["dice"]) == (best, pytest.approx(np.mean(dice)))
+    worse = run.configs[0].id
+    shutil.copytree(folder / f"results/{run.configs[2].id}/o1", folder / f"results/{worse}/o1")
+    result = folder / f"results/{worse}/o1/result.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"key": worse}))
+    again = load(str(folder))
+    assert len(again.finals) == 4
+    assert {row["config_id"] for row in nested.rows(again)} == {run.configs[2].id}
 
 
 def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> None:
@@ -185,16 +191,15 @@ def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> N
     assert dice["outer"] == pytest.approx(np.mean([row["dice"] for row in study.outer]))
 
 
-def test_an_outer_pick_that_others_dropped_leaves_no_outer_estimate(tmp_path: Path) -> None:
-    folder = nested_run(tmp_path / "run", quality=(0.3, 0.4, 0.5, 0.95))
-    best = load(str(folder)).configs[-1].id
-    shutil.rmtree(folder / f"results/{best}/o2-r0-f1")
+def test_an_outer_fold_that_was_not_tested_leaves_no_outer_estimate(tmp_path: Path) -> None:
+    folder = nested_run(tmp_path / "run")
     run = load(str(folder))
-    found = nested.rows(run, Select())
-    assert [bool(row["told"]) for row in found] == [True, True, False]
-    assert found[0]["told"] == "its pick did not finish 1 of the 4 other folds"
+    shutil.rmtree(folder / f"results/{run.configs[2].id}/o2")
+    found = nested.rows(load(str(folder)))
+    assert [row["told"] for row in found] == ["", "", "not trained yet"]
     assert nested.estimates(found) == []
-    assert "race.rule: none" in nested.told(run, found)
+    assert "no outer estimate yet" in nested.told(run, found, "best_mean")
+    assert "here one_se picks above" in nested.told(run, found, "one_se")
 
 
 def test_every_published_table_is_whole() -> None:

@@ -3,15 +3,14 @@
 import logging
 import os
 import re
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import ray
 
+from engine.driver.scratch import scratch
 from engine.errors import SonotuneError
 
 PACKAGES = ("engine", "reports")
@@ -41,16 +40,16 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
     """Yields a scratch folder that is gone afterwards. `workers` and `gpus` size a Ray of our own."""
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     logging.getLogger("ray").setLevel(logging.ERROR)
-    scratch = Path(tempfile.mkdtemp(prefix="sonotune-"))
-    try:
-        _join(address) if address else _start(scratch, workers, gpus)
-        yield scratch
-    finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its tracebacks of lost workers are in run.log
+    with scratch() as folder:
+        try:
+            _join(address) if address else _start(folder, workers, gpus)
+            yield folder
+        finally:
+            ray.shutdown()
 
 
-def _start(scratch: Path, workers: int | None, gpus: int | None) -> None:
+def _start(folder: Path, workers: int | None, gpus: int | None) -> None:
     """`address="local"` never attaches to somebody else's Ray. Sockets need a short path, hence /tmp."""
     ray.init(
         address="local",
@@ -60,7 +59,7 @@ def _start(scratch: Path, workers: int | None, gpus: int | None) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
         configure_logging=False,
-        _temp_dir=str(scratch),
+        _temp_dir=str(folder),
     )
 
 

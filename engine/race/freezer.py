@@ -97,7 +97,8 @@ class Freezer(Believer):
         if key not in self._steps:
             self._steps[key] = best_step(self.forecast.beliefs, pattern, heat.level_epochs(row))
         wanted = pattern[self._steps[key]]
-        free = [k for k in heat.order(row) if heat.state[row, k] <= State.FROZEN]
+        states, last = heat.state[row].tolist(), int(State.FROZEN)
+        free = [k for k in heat.order(row) if states[k] <= last]
         return next((k for k in free if depth[k] == wanted), heat.next_fold(row))
 
     def freezes(self, row: int, fold: int) -> bool:

@@ -4,6 +4,7 @@ Knows nothing of Ray: whoever runs it pulls one epoch after the other and may st
 checkpoint of every epoch it yielded lies on storage by then, so that stopping loses nothing.
 """
 
+import json
 import math
 import os
 import socket
@@ -25,9 +26,9 @@ from engine.spec.study import Configuration
 from engine.storage import Storage
 from engine.training import checkpoint, gallery
 from engine.training.batches import Batches
-from engine.training.evaluate import Outputs, outputs, score_cases
+from engine.training.evaluate import EVALUATION_BATCH, Outputs, outputs, score_cases
 from engine.training.job import Job, Parts
-from engine.training.masks import read_masks, shown_masks
+from engine.training.masks import blindness, read_masks, shown_masks
 from engine.training.measure import Costs, costs_of, hardware
 from engine.training.network import Network, build_network
 from engine.training.prepared import prepared
@@ -40,9 +41,15 @@ class Diverged(Exception):
     """A loss was not finite; the fold ends here and the study goes on."""
 
 
+class BestLost(Exception):
+    """The best epoch's network is damaged, gone, or that of another epoch than the last checkpoint says."""
+
+
 def train_fold(job: Job, pack: Pack, storage: Storage) -> Generator[EpochRow, None, FoldResult]:
     """Yields the row of each epoch trained now; returns the result, which has been written by then."""
     run = FoldRun(job, pack, storage)
+    if run.blind:
+        return run.end("failed", error=run.blind)
     try:
         while run.epoch < run.train.epochs:
             yield run.next_epoch()
@@ -58,15 +65,17 @@ class FoldRun:
         """`masks` stand for those of a first stage that is not trained, for measuring."""
         torch.set_num_threads(job.numerics.threads)
         self.job, self.pack, self.storage = job, pack, storage
-        self.configuration = job.configuration
+        self.configuration = in_parts(job.configuration, job.parts)
         self.train = self.configuration.train
         self.parts = Parts.of(job.fold, pack)
         self.masks = masks if masks is not None or job.two_stage is None else self._first_masks()
+        self.blind = ""
         self.images = self._prepared()
         self.scale = training_scale(pack.images, self.configuration.preprocess, self.parts.train)
         self.started = time.time()
         self.epoch, self.best_epoch, self.best, self.seconds = 0, 0, -math.inf, 0.0
         self.values: list[float] = []
+        self.micro_batches = self.train.micro_batches
         self.rows: list[EpochRow] = []
         torch.manual_seed(job.own_seed)
         self.network = self._network()
@@ -85,7 +94,8 @@ class FoldRun:
         if self.masks is None or self.job.two_stage is None:
             return images
         threshold = self.configuration.predict.threshold
-        shown = shown_masks(self.masks, self.job.two_stage, threshold, self.parts, self.pack, self.job)
+        shown = shown_masks(self.masks, self.job.two_stage, threshold, self.parts, self.pack)
+        self.blind = blindness(shown, threshold, self.parts, self.job.task)
         return np.concatenate([images, shown[..., None].astype(np.float32)], axis=3)
 
     def _network(self) -> Network:
@@ -154,7 +164,7 @@ class FoldRun:
 
     def outputs(self, rows: np.ndarray, pack: Pack | None = None) -> Outputs:
         """A second stage has no masks of its own: those of the first one go with what it says."""
-        found = outputs(self.network, self.images, rows, pack)
+        found = outputs(self.network, self.images, rows, pack, max(1, EVALUATION_BATCH // self.job.parts))
         return found if self.masks is None else replace(found, masks=self.masks[rows])
 
     def _values(self, row: dict[str, float]) -> list[float]:
@@ -168,22 +178,24 @@ class FoldRun:
         return f"{RunPaths.checkpoint(self.job.task)}/{name}.pt"
 
     def _save(self, improved: bool) -> None:
-        """The best before the last: whoever resumes from the last finds the best it speaks of."""
+        """The best before the last: whoever resumes from the last finds the best it speaks of. The rows go
+        in as one text, as torch would take thousands of numbers one by one."""
         if improved:
             state = {"model": self.network.model.state_dict(), "epoch": self.epoch, "scale": self.scale}
             checkpoint.save(self.storage, self._path("best"), state)
         progress = {name: getattr(self, name) for name in PROGRESS} | {"address": self.job.address}
-        checkpoint.save(
-            self.storage, self._path("last"), {"network": self.network.state_dict(), "progress": progress}
-        )
+        state = {"network": self.network.state_dict(), "progress": json.dumps(progress)}
+        checkpoint.save(self.storage, self._path("last"), state)
 
     def _resume(self) -> None:
         state = checkpoint.load(self.storage, self._path("last"), self.job.numerics.device)
-        if state is None or state["progress"].pop("address") != self.job.address:
+        progress = {} if state is None else json.loads(state["progress"])
+        if state is None or progress.pop("address") != self.job.address:
             return
         self.network.load_state_dict(state["network"])
-        for name, value in state["progress"].items():
+        for name, value in progress.items():
             setattr(self, name, value)
+        self.micro_batches = max(self.micro_batches, self.train.micro_batches)
 
     def finish(self) -> FoldResult:
         """The best epoch's network scores validation once more and test for the only time."""
@@ -194,9 +206,13 @@ class FoldRun:
         return self.end("complete", figures, files)
 
     def go_to_best(self) -> None:
+        """Without the network that the score speaks of there is no result; see `run_task.py`."""
+        if self.best_epoch == 0:  # no epoch had a score
+            return
         best = checkpoint.load(self.storage, self._path("best"), self.job.numerics.device)
-        if best is not None:
-            self.network.model.load_state_dict(best["model"])
+        if best is None or best["epoch"] != self.best_epoch:
+            raise BestLost(f"the checkpoint of {self.job.task.folder}'s best epoch {self.best_epoch} is lost")
+        self.network.model.load_state_dict(best["model"])
 
     def scored(self, found: dict[str, Outputs]) -> tuple[dict[str, dict[str, float]], dict[str, bytes]]:
         """The figures of each part, and the files that hold its cases."""
@@ -237,7 +253,8 @@ class FoldRun:
             numerics=self.job.numerics.record(),
             worker=f"{socket.gethostname()}:{os.getpid()}",
             started=self.started,
-            warnings=warnings_of(self.configuration),
+            warnings=warnings_of(self.configuration) + self._split_warnings(),
+            micro_batches=self.micro_batches,
             error=error,
             validation=figures.get("validation", {}),
             test=figures.get("test", {}),
@@ -248,6 +265,12 @@ class FoldRun:
             hardware=hardware(self.network.device),
         )
 
+    def _split_warnings(self) -> list[str]:
+        asked = self.job.configuration.train.micro_batches
+        if self.micro_batches <= asked:
+            return []
+        return [f"memory ran out: batches went through in {self.micro_batches} parts, not in {asked}"]
+
     def tidy(self) -> None:
         """What is kept of a finished fold's checkpoints is bounded by the spec."""
         if self.job.keep != "all":
@@ -256,7 +279,14 @@ class FoldRun:
             self.storage.delete(self._path("best"))
 
 
-PROGRESS = ("epoch", "best_epoch", "best", "values", "seconds", "rows")
+PROGRESS = ("epoch", "best_epoch", "best", "values", "seconds", "rows", "micro_batches")
+
+
+def in_parts(configuration: Configuration, parts: int) -> Configuration:
+    """The same optimizer steps from more, smaller parts of each batch."""
+    train = configuration.train
+    more = {"micro_batches": min(train.batch, train.micro_batches * parts)} if parts > 1 else {}
+    return configuration.model_copy(update={"train": train.model_copy(update=more)})
 
 
 def warnings_of(configuration: Configuration) -> list[str]:

@@ -22,9 +22,8 @@ def cells(run: Run) -> list[Row]:
     whole = {config_of(r): int(r.get("epochs", 0)) for r in run.journal if kind_of(r) == "opened"}
     for record in run.journal:
         key = (config_of(record), fold_of(record))
-        if (
-            kind_of(record) in ("started", "reported", "ended") and key[1] in run.folds
-        ):  # outer folds do not race
+        raced = key[1] in run.folds  # outer folds are trained after the race
+        if raced and kind_of(record) in ("started", "reported", "ended"):
             _take(found.setdefault(key, _cell(*key)), record)
     for config in run.configs:
         for fold, result in config.folds.items():

@@ -1,6 +1,7 @@
 """The sections of a report about the pick: what it is, what choosing cost, how it compares and classifies."""
 
 import math
+import shlex
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def pick(study: Study) -> Section:
     if study.pick is None:
         return Section("pick", "The pick", [Text(nothing(study))])
     chosen = study.run.by_id[study.picked]
-    home = chosen.home.location if chosen.home else study.run.location
+    home = shlex.quote(chosen.home.location if chosen.home else study.run.location)
     blocks: list[Any] = [
         headlines(study),
         Text(study.pick.reason),

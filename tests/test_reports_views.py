@@ -1,6 +1,7 @@
 """Curves, the race, importance and published figures against other implementations or by hand."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from reports import (
 )
 from reports.aggregate import Figures, figures
 from reports.load import load
+from reports.sections import Code
 from reports.study import score_statistic, study_of
 from reports.together import together
 from tests.runs import Plan, make_run
@@ -200,6 +202,14 @@ def test_an_outer_fold_that_was_not_tested_leaves_no_outer_estimate(tmp_path: Pa
     assert nested.estimates(found) == []
     assert "no outer estimate yet" in nested.told(run, found, "best_mean")
     assert "here one_se picks above" in nested.told(run, found, "one_se")
+
+
+def test_a_copied_command_names_the_run_and_does_nothing_else(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "my run; echo hurt $(id)", Plan(configs=2, cases=60, epochs=2))
+    section = parts.pick(study_of(load(str(folder)), Select(bootstraps=100)))
+    commands = [shlex.split(b.text) for b in section.blocks if isinstance(b, Code) and b.name != "yaml"]
+    wanted = [["sonotune", name, str(folder)] for name in ("predict", "export")]
+    assert [command[:3] for command in commands] == wanted
 
 
 def test_every_published_table_is_whole() -> None:

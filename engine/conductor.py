@@ -89,6 +89,7 @@ class Conductor:
         self.epochs = 0
         self.done: str | None = None
         self._decided = False  # since the last commit
+        self._dropped = False  # since the running tasks were last asked for
 
     # -- resuming ----------------------------------------------------------------------------------
 
@@ -236,6 +237,9 @@ class Conductor:
 
     def _concerned(self, task: Task) -> list[Task]:
         """A freeze is for the task that has just reported; a drop or a stop ends others at once as well."""
+        if not self._dropped:  # only a drop changes what is said of others, of whom there may be thousands
+            return [task]
+        self._dropped = False
         others = [t for t in self.running if t != task and isinstance(self._verdict(t), Stop)]
         return [task, *others]
 
@@ -316,7 +320,7 @@ class Conductor:
         while (decision := self.race.decision()) is not None:
             self.journal.append(to_record(decision))
             self._take(decision)
-            self._decided = True
+            self._decided = self._dropped = True
 
     def _measured(self, record: Mapping[str, Any]) -> None:
         """What constraints bound, as some fold of the configuration measured it."""

@@ -61,14 +61,14 @@ class Slots:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.resources, self.share, self.demand, self.look, self.now = resources, share, demand, look, now
+        self.more: Callable[[], bool] = lambda: True  # whether there is work for further slots
         self.looked, self.count = now(), shares.slots(resources, share, look())
 
-    def __call__(self, more: bool = True) -> int:
-        """`more`: whether there is work for further slots."""
+    def __call__(self) -> int:
         if self.now() - self.looked >= LOOK_EVERY:
             self.count = shares.slots(self.resources, self.share, self.look())
             if self.demand is not None:
-                self.demand.want(shares.short_of(self.resources, self.count) if more else 0)
+                self.demand.want(shares.short_of(self.resources, self.count) if self.more() else 0)
             self.looked = self.now()
         return self.count
 

@@ -224,6 +224,7 @@ class Session:
         log.info("%d side by side, each with %s; %s", slots(), share.request(), self.shared.numerics.record())
         with View(self.conductor, names, slots, console) as view, self._tracking() as trackers:
             searcher = TaskSearcher(self.conductor, slots)
+            slots.more = lambda: not searcher.idle
             spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)
             scheduler = TaskScheduler(
                 self.conductor, searcher, self._give_up, (view, trackers), spent, keeper, self.faults

@@ -130,7 +130,7 @@ class TaskScheduler(TrialScheduler):
             self._tell_end(task, "interrupted")
             self._close(StorageError(end["message"]))
         elif end["kind"] == "memory":
-            self._act(task, self.faults.memory(task, self.searcher.slots(False) > 1), end["error"])
+            self._act(task, self.faults.memory(task, self.searcher.slots() > 1), end["error"])
         else:
             verdict = self.faults.error(task, end["signature"], self._retries(task), end["error"])
             self._act(task, verdict, end["error"])
@@ -177,7 +177,7 @@ class TaskScheduler(TrialScheduler):
         error = f"the worker was lost: {trial.error_file and _text(trial.error_file)}"
         log.warning("%s: %s", task.folder, error)
         if kind_of(RuntimeError(error)) == "memory":
-            verdict = self.faults.memory(task, self.searcher.slots(False) > 1)
+            verdict = self.faults.memory(task, self.searcher.slots() > 1)
         else:
             verdict = self.faults.lost(task, self._retries(task), self.conductor.running.get(task, 0) > 0)
         self._act(task, verdict, error)

@@ -17,8 +17,7 @@ class TaskSearcher(Searcher):
     Tune calls it in every round of its loop.
     """
 
-    def __init__(self, conductor: Conductor, slots: Callable[[bool], int]) -> None:
-        """`slots` is told whether there is work for more of them."""
+    def __init__(self, conductor: Conductor, slots: Callable[[], int]) -> None:
         super().__init__(metric="score", mode="max")
         self.conductor, self.slots = conductor, slots
         self.tasks: dict[str, Task] = {}
@@ -60,7 +59,7 @@ class TaskSearcher(Searcher):
     def _most(self) -> int:
         """A fold that is to be alone has nobody beside it."""
         alone = any(self.diet(task).alone for task in self.tasks.values())
-        return 1 if alone else self.slots(not self.idle)
+        return 1 if alone else self.slots()
 
     def _next(self) -> Task | None:
         task, self.waiting = self.waiting or self.conductor.next(), None

@@ -231,6 +231,7 @@ def test_what_a_finished_fold_measured_is_its_cost_where_the_pick_prefers_cheap_
     task = one.next()
     assert task is not None
     one.ended(task, "complete", 0.5, [0.5], figures={"parameters": 123.0, "flops": 7.0})
+    one.journal.commit()
     (record,) = [r for r in journal(tmp_path) if r["event"] == "ended"]
     assert record["cost"] == known
     again = conductor(tmp_path, spec)

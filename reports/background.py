@@ -95,7 +95,7 @@ def spent(study: Study) -> Section | None:
     found = cost.rows(study.run)
     if not found:
         return None
-    blocks: list[Any] = [Text(cost.totals(found)), cost.table(found)]
+    blocks: list[Any] = [Text(cost.totals(study.run)), cost.table(found)]
     lines = timeline.rows(study.run)
     workers = timeline.idle(lines)
     if lines:

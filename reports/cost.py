@@ -3,6 +3,7 @@
 from typing import Any
 
 from reports.run import Run
+from reports.shape import stages_of
 from reports.tables import Column, Table
 
 Row = dict[str, Any]
@@ -27,11 +28,12 @@ def _device(results: list[Any]) -> str:
     return ", ".join(sorted({str(r.numerics.get("device", "?")) for r in results}))
 
 
-def totals(found: list[Row]) -> str:
-    """Hours by kind of device, over everything that ended."""
+def totals(run: Run) -> str:
+    """Hours by kind of device, over everything that ended, shared first stages included."""
     hours: dict[str, float] = {}
-    for row in found:
-        hours[row["device"]] = hours.get(row["device"], 0.0) + row["seconds"] / 3600
+    for result in (*(r for config in run.configs for r in config.folds.values()), *run.stages):
+        device = _device([result])
+        hours[device] = hours.get(device, 0.0) + result.seconds / 3600
     parts = [f"{value:.2f} {'CPU' if name == 'cpu' else 'GPU' if name.startswith('cuda') else name}-hours"
              for name, value in hours.items()]  # fmt: skip
     return f"All finished folds together took {' and '.join(parts)}." if parts else "Nothing has ended yet."
@@ -55,8 +57,7 @@ def stage_rows(run: Run) -> list[Row]:
 
 def saved(run: Run) -> str:
     """What sharing was worth: without it, every second stage would have trained its first one."""
-    staged = {r["config"] for r in run.journal if r.get("event") == "opened" and r.get("prerequisite")}
-    served = sum(len(config.folds) for config in run.configs if config.id in staged)
+    served = sum(len(config.folds) for config in run.configs if stages_of(config.config))
     trained = sum(result.status == "complete" for result in run.stages)
     return (
         f"{trained} trainings of first stages served {served} folds of second stages: "

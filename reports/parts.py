@@ -12,6 +12,7 @@ from reports.aggregate import ranking
 from reports.boards import better
 from reports.measures import higher_is_better, inside, label
 from reports.sections import Code, Facts, Headline, Headlines, Section, Text
+from reports.shape import settings
 from reports.study import Study
 from reports.tables import Column, Table
 
@@ -42,9 +43,11 @@ def pick(study: Study) -> Section:
 
 def searched(study: Study) -> list[tuple[str, str]]:
     """The values of the pick that differ between configurations: the search's answer in short."""
-    leaves = {config.id: configs.flat(config.config) for config in study.run.configs}
-    mine = leaves[study.picked]
-    return [(name, configs.short(mine.get(name, "–"))) for name in configs.varying(list(leaves.values()))]
+    leaves = {config.id: configs.flat(settings(config.config)) for config in study.run.configs}
+    own = leaves[study.picked]
+    return [
+        (name, configs.short(own[name])) for name in configs.varying(list(leaves.values())) if name in own
+    ]
 
 
 def nothing(study: Study) -> str:

@@ -9,6 +9,7 @@ from scipy import stats
 from reports.draw import GRID, INK, SERIES, SOFT, Canvas, Figure, draw
 from reports.events import config_of, fold_of, kind_of
 from reports.run import Run
+from reports.shape import planned
 from reports.tables import Column, Table
 
 Row = dict[str, Any]
@@ -45,11 +46,6 @@ def _take(row: Row, record: Mapping[str, Any]) -> None:
         row["score"] = record.get("score")
     else:
         row["status"] = str(record.get("status", "ended"))
-
-
-def planned(config: Mapping[str, Any]) -> int:
-    train = config.get("train")
-    return int(train.get("epochs", 0)) if isinstance(train, Mapping) else 0
 
 
 def drops(run: Run) -> list[Row]:

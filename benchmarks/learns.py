@@ -101,12 +101,9 @@ def learn(name: str, epochs: int, size: int, lr: float) -> Learned:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
         done = []
-        for key, part in (
-            (spec.first_stage and spec.first_stage.key, spec.first_stage),
-            (spec.config_id, spec),
-        ):
+        for part in (spec.first_stage, spec):
             if part is not None:
-                task = Task(key, fold.name)
+                task = Task(part.config_id if part is spec else part.key, fold.name)
                 job = make_job(task, part.record(), fold, pack, Folds(), 0, numerics, goals, "best")
                 done.append(trained(train_task(job, pack, open_storage(place))))
     return _learned(name, done, time.perf_counter() - began)
@@ -124,12 +121,12 @@ def trained(run: Generator[Row, None, FoldResult]) -> tuple[FoldResult, list[Row
 def _learned(name: str, done: list[tuple[FoldResult, list[Row]]], seconds: float) -> Learned:
     """Of two stages the masks' epochs are those of the segmenter of the whole training part, the last one."""
     masks = [row for row in done[0][1] if row.get("network") == done[0][1][-1].get("network")]
-    test = done[-1][0].test
+    last = done[-1][0]
     return Learned(
         name,
-        sum(result.parameters for result, _ in done),
-        test["dice"],
-        test["accuracy"],
+        last.parameters,
+        last.test["dice"],
+        last.test["accuracy"],
         rose(masks, "dice"),
         rose(done[-1][1], "accuracy"),
         seconds,

@@ -1,7 +1,7 @@
 """The tables that every report has: leaderboard, fold by fold, per class, what is missing."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from reports.aggregate import Figures, leaderboard, summarise
 from reports.measures import both, higher_is_better, inside, label, leading
 from reports.run import SPLITS, Config, Problem, Run
+from reports.shape import model_of
 from reports.tables import Column, Table
 
 BOARD = {"validation": ("score",), "test": ("dice", "hd95", "accuracy", "f1_macro")}
@@ -45,20 +46,6 @@ def _named(config: Config) -> dict[str, Any]:
 
 def refined(known: Figures) -> list[str]:
     return [m for m in known.metrics if m in ("refined_dice", "refined_accuracy", "refined_f1_macro")]
-
-
-def model_of(config: Mapping[str, Any]) -> str:
-    """The name of the model, wherever the spec keeps it: `model.name`, or the one branch of `model`."""
-    model = config.get("model")
-    if isinstance(model, str):
-        return model
-    if isinstance(model, Mapping):
-        named = model.get("name") or model.get("system")
-        if isinstance(named, str):
-            return named
-        if len(model) == 1:
-            return str(next(iter(model)))
-    return "–"
 
 
 def fold_table(run: Run, known: Figures) -> Table:

@@ -10,6 +10,7 @@ import numpy as np
 from reports.aggregate import Figures
 from reports.events import drawn_by_log
 from reports.run import Run
+from reports.shape import settings
 
 Row = dict[str, Any]
 
@@ -29,7 +30,7 @@ def _scalar(value: Any) -> Any:
 
 def frame(run: Run, known: Figures) -> list[Row]:
     """One row for each complete configuration: what varies, and its scores on every fold."""
-    leaves = {config: flat(run.by_id[config].config) for config in known.configs}
+    leaves = {config: flat(settings(run.by_id[config].config)) for config in known.configs}
     names = varying(list(leaves.values()))
     rows = []
     for c, config in enumerate(known.configs):
@@ -42,8 +43,12 @@ def frame(run: Run, known: Figures) -> list[Row]:
 
 
 def varying(leaves: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = list(dict.fromkeys(name for one in leaves for name in one))
-    return [name for name in names if len({repr(one.get(name)) for one in leaves}) > 1]
+    """What differs between the configurations that have it: a branch's own settings are all alike in it."""
+    values: dict[str, set[str]] = {}
+    for one in leaves:
+        for name, value in one.items():
+            values.setdefault(name, set()).add(repr(value))
+    return [name for name, found in values.items() if len(found) > 1]
 
 
 def parameters(rows: Sequence[Row]) -> list[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from reports.events import config_of
 from reports.run import Run
+from reports.shape import stages_of
 from reports.tables import Column, Table
 
 Row = dict[str, Any]
@@ -58,8 +59,7 @@ def stage_rows(run: Run) -> list[Row]:
 
 def saved(run: Run) -> str:
     """What sharing was worth: without it, every second stage would have trained its first one."""
-    staged = {r["config"] for r in run.journal if r.get("event") == "opened" and r.get("prerequisite")}
-    served = sum(len(config.folds) for config in run.configs if config.id in staged)
+    served = sum(len(config.folds) for config in run.configs if stages_of(config.config))
     trained = sum(result.status == "complete" for result in run.stages)
     return (
         f"{trained} trainings of first stages served {served} folds of second stages: "

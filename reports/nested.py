@@ -73,12 +73,16 @@ def tables(found: Sequence[Row]) -> list[Table]:
     return [*drawn, Table("outer_folds", "Outer folds", each, found, wide=True)]
 
 
-def told(run: Run, found: Sequence[Row]) -> str:
+def told(run: Run, found: Sequence[Row], rule: str) -> str:
     text = (
         "Nested folds: within each outer fold the configuration with the best mean score over its inner "
         "folds was chosen, trained on all that the outer fold does not test, and tested there once. Neither "
         "the choice nor the network had seen a case it was tested on, so this needs no correction."
     )
+    if rule != "best_mean":
+        text += (
+            f" That is so whatever select.rule is: here {rule} picks above, and its estimate would differ."
+        )
     search = run.study.get("search")
     sampler = search.get("sampler", "tpe") if isinstance(search, Mapping) else "tpe"
     if sampler in LEARNERS:

@@ -11,9 +11,10 @@ import numpy as np
 from engine.errors import SonotuneError
 from engine.spec import text
 from reports.aggregate import Figures, ranking
-from reports.boards import better, model_of
+from reports.boards import better
 from reports.measures import label
 from reports.run import Run
+from reports.shape import models_of
 from reports.tables import Column, Table
 
 SAME = "same data and folds"
@@ -101,9 +102,9 @@ def per_repeat(run: Run) -> int:
 
 
 def best_of(run: Run, known: Figures, model: str | None) -> str | None:
-    """Our configuration of that model with the best validation score."""
+    """Our configuration of that model, be it one of two stages, with the best validation score."""
     ranks = ranking(known)
-    own = [c for c in known.configs if model_of(run.by_id[c].config) == model]
+    own = [c for c in known.configs if model in models_of(run.by_id[c].config)]
     return min(own, key=lambda c: ranks[c]) if own else None
 
 
@@ -161,6 +162,6 @@ DISTANCES = ("hd95", "asd")
 
 def relevant(run: Run, known: Figures) -> list[Printed]:
     """Tables with a model of this run, or of its data; all others only fill the page."""
-    models = {model_of(run.by_id[c].config) for c in known.configs}
+    models = {name for c in known.configs for name in models_of(run.by_id[c].config)}
     return [table for table in published().values()
             if mark(table, run) != NOT or models & {row.get("model") for row in table.rows}]  # fmt: skip

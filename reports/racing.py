@@ -9,6 +9,7 @@ from scipy import stats
 from reports.draw import GRID, INK, SERIES, SOFT, Canvas, Figure, draw
 from reports.events import config_of, fold_of, kind_of
 from reports.run import Run
+from reports.shape import planned
 from reports.tables import Column, Table
 
 Row = dict[str, Any]
@@ -21,8 +22,9 @@ def cells(run: Run) -> list[Row]:
     found: dict[tuple[str, str], Row] = {}
     whole = {config_of(r): int(r.get("epochs", 0)) for r in run.journal if kind_of(r) == "opened"}
     for record in run.journal:
-        if kind_of(record) in ("started", "reported", "ended") and record.get("stage", "main") == "main":
-            key = (config_of(record), fold_of(record))
+        key = (config_of(record), fold_of(record))
+        raced = key[1] in run.folds  # outer folds are trained after the race
+        if raced and kind_of(record) in ("started", "reported", "ended"):
             _take(found.setdefault(key, _cell(*key)), record)
     for config in run.configs:
         for fold, result in config.folds.items():
@@ -44,11 +46,6 @@ def _take(row: Row, record: Mapping[str, Any]) -> None:
         row["score"] = record.get("score")
     else:
         row["status"] = str(record.get("status", "ended"))
-
-
-def planned(config: Mapping[str, Any]) -> int:
-    train = config.get("train")
-    return int(train.get("epochs", 0)) if isinstance(train, Mapping) else 0
 
 
 def drops(run: Run) -> list[Row]:

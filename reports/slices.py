@@ -67,15 +67,7 @@ def parallel_figure(
     def paint(sheet: Canvas) -> None:
         axis = sheet.subplots()
         columns = [unit([row[name] for row in rows], name in logs) for name in shown]
-        scores = np.array([row["score_mean"] for row in rows])
-        columns.append(unit(scores.tolist(), False))
-        order = np.argsort(scores)
-        for n in order:
-            mine = rows[n]["config_id"] == pick
-            share = columns[-1][n]
-            axis.plot(range(len(columns)), [column[n] for column in columns], zorder=5 if mine else 2,
-                      color=SERIES[1] if mine else SERIES[0], alpha=1 if mine else 0.08 + 0.5 * share**2,
-                      linewidth=2.2 if mine else 1)  # fmt: skip
+        _lines(axis, rows, columns, pick)
         _axes(axis, rows, [*shown, "score_mean"])
 
     return draw(
@@ -87,6 +79,17 @@ def parallel_figure(
         3.4,
         "A line is a complete configuration, the stronger the better; the pick is orange.",
     )
+
+
+def _lines(axis: Any, rows: Sequence[Row], columns: Sequence[np.ndarray], pick: str | None) -> None:
+    """The score is the last axis; the best configurations lie on top and stand out."""
+    scores = np.array([row["score_mean"] for row in rows])
+    heights = np.stack([*columns, unit(scores.tolist(), False)])  # [axes, rows]
+    for n in np.argsort(scores):
+        mine, share = rows[n]["config_id"] == pick, heights[-1, n]
+        axis.plot(range(len(heights)), heights[:, n], zorder=5 if mine else 2,
+                  color=SERIES[1] if mine else SERIES[0], alpha=1 if mine else 0.08 + 0.5 * share**2,
+                  linewidth=2.2 if mine else 1)  # fmt: skip
 
 
 def _axes(axis: Any, rows: Sequence[Row], names: Sequence[str]) -> None:

@@ -220,3 +220,21 @@ def test_what_the_user_asked_for_first_is_finished_however_bad_it_is(tmp_path: P
     list(play(one))
     worst = next(iter(one.entries))
     assert one.race.mean(worst) == min(m for m in outcomes(one).values() if m is not None)
+
+
+@pytest.mark.parametrize(("rule", "known"), [("one_se", 123.0), ("best_mean", None)])
+def test_what_a_finished_fold_measured_is_its_cost_where_the_pick_prefers_cheap_ones(
+    tmp_path: Path, rule: str, known: float | None
+) -> None:
+    spec = study_of(study().document | {"select": {"rule": rule, "cost": "parameters"}}, "test")
+    one = conductor(tmp_path, spec)
+    task = one.next()
+    assert task is not None
+    one.ended(task, "complete", 0.5, [0.5], figures={"parameters": 123.0, "flops": 7.0})
+    one.journal.commit()
+    (record,) = [r for r in journal(tmp_path) if r["event"] == "ended"]
+    assert record["cost"] == known
+    again = conductor(tmp_path, spec)
+    again.replay(again.journal.records)
+    cost = again.race.field.heats[None].cost[0]
+    assert cost == known or (known is None and cost != cost)

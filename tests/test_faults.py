@@ -136,19 +136,21 @@ def test_a_driver_killed_again_and_again_and_torn_files_change_nothing(
 ) -> None:
     folder, space = tmp_path / "run", tmp_path / "space.yaml"
     space.write_text(dump(document()))
-    _killed_after(folder, "search", str(space), "--run", str(folder), reports=5)
+    left = _killed_after(folder, "search", str(space), "--run", str(folder), reports=5)
     _flip(next(folder.glob("checkpoints/*/*/last.pt")))
-    _killed_after(folder, "resume", str(folder), reports=14)
+    left += _killed_after(folder, "resume", str(folder), reports=14)
     with (folder / RunPaths.journal).open("ab") as journal:
         journal.write(b'{"n":99,"event":"rep')
-    _flip(next(folder.glob("results/*/*/result.json"), space))
+    _flip(next(folder.glob("results/*/*/result.json")))
     assert faulty.driver(folder, "resume", str(folder)).wait(240) == 0
     assert "cut short and is dropped" in (tmp_path / "out.log").read_text()
     check_like(folder, undisturbed)
+    assert len(left) > 6
+    faulty.wait_until(lambda: not faulty.alive(left), 120)
 
 
-def _killed_after(folder: Path, *words: str, reports: int) -> None:
-    """Without any of its processes surviving it."""
+def _killed_after(folder: Path, *words: str, reports: int) -> list[faulty.Process]:
+    """The processes that the driver had."""
     process = faulty.driver(folder, *words)
     faulty.wait_until(
         lambda: (folder / RunPaths.journal).exists() and len(tasks(folder, "reported")) >= reports
@@ -156,8 +158,7 @@ def _killed_after(folder: Path, *words: str, reports: int) -> None:
     below = faulty.offspring(process.pid)
     process.kill()
     process.wait()
-    assert len(below) > 3
-    faulty.wait_until(lambda: not faulty.alive(below), 60)
+    return below
 
 
 def _flip(path: Path) -> None:
@@ -174,7 +175,11 @@ def confined(mebibytes: int) -> type[FoldTrainable]:
         """May take so much more than what it holds when it is ready to train."""
 
         def start(self) -> Any:
+            import albumentations  # noqa: F401
             import torch
+
+            import engine.models.multitask
+            import engine.training.run_task  # noqa: F401
 
             torch.nn.Conv2d(1, 1, 3)(torch.zeros(1, 1, 8, 8)).sum().backward()
             held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -194,7 +199,7 @@ HUNGRY: dict[str, Any] = {
 
 @pytest.mark.faults
 def test_a_fold_that_exhausts_memory_goes_on_with_half_of_each_batch(tmp_path: Path) -> None:
-    search(tmp_path / "run", confined(480), **HUNGRY)
+    search(tmp_path / "run", confined(320), **HUNGRY)
     check_ends(tmp_path / "run")
     for task in tasks(tmp_path / "run", "ended", status="complete"):
         result = read_result(LocalStorage(tmp_path / "run"), task)
@@ -205,14 +210,14 @@ def test_a_fold_that_exhausts_memory_goes_on_with_half_of_each_batch(tmp_path: P
 
 @pytest.mark.faults
 def test_a_fold_that_never_fits_is_tried_alone_and_then_reported(tmp_path: Path) -> None:
-    search(tmp_path / "run", confined(60), **HUNGRY)
+    search(tmp_path / "run", confined(150), **HUNGRY)
     started = Counter(tasks(tmp_path / "run", "started"))
     assert set(started.values()) == {3}  # as it is, in halves, alone
     for task in started:
         result = read_result(LocalStorage(tmp_path / "run"), task)
         assert result is not None
         assert result.status == "failed"
-        assert "allocate" in result.error.lower() or "memory" in result.error.lower()
+        assert "allocate" in result.error.lower() or "primitive" in result.error
     check_ends(tmp_path / "run")
 
 

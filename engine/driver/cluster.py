@@ -50,7 +50,9 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
 
 
 def _start(folder: Path, workers: int | None, gpus: int | None) -> None:
-    """`address="local"` never attaches to somebody else's Ray. Sockets need a short path, hence /tmp."""
+    """`address="local"` never attaches to somebody else's Ray. Sockets need a short path, hence /tmp. Where
+    the driver is killed, Ray's helpers look that long for what died with it, then go too."""
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
     ray.init(
         address="local",
         num_cpus=workers,

@@ -29,8 +29,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All folds of a study. `finals` are the outer folds of a nested design: their test parts hold the cases
-    on which a choice made inside is scored. Nothing is trained on them."""
+    """All folds of a study. `finals` are the outer folds of a nested design: there a choice is tested."""
 
     folds: tuple[Fold, ...]
     classes: tuple[str, ...]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.race.shape import Shape, shape_of
+from engine.race.shape import Shape, lifted, shape_of
 
 PRIOR_FOLDS = 3.0  # what "folds do not differ" counts for
 
@@ -76,6 +76,7 @@ class Beliefs:
         known = np.arange(self.levels) < depth[:, :, None]
         if not self.learned:
             self._begin(curves, known)
+        curves = lifted(curves - self.effects, known) + self.effects
         shape = shape_of(np.where(known, curves - self.effects, 0), known)
         counts, member = self._counts(depth)
         for _ in range(rounds if self.learned else 4 * rounds):

@@ -22,7 +22,6 @@ class State(IntEnum):
     FAILED = 6  # or diverged
 
 
-AVAILABLE = (State.WAITING, State.FROZEN)
 Levels = Callable[[int], np.ndarray]
 
 
@@ -53,6 +52,7 @@ class Heat:
         self.done = np.zeros(size, dtype=bool)
         self.out = np.zeros(size, dtype=bool)
         self.audited = np.zeros(size, dtype=bool)
+        self.begun = np.zeros(size, dtype=bool)
         self.ready = np.zeros(size, dtype=bool)  # has a fold that could be handed out
 
     def _grow(self) -> None:
@@ -115,6 +115,7 @@ class Heat:
 
     def move(self, row: int, fold: int, state: State) -> None:
         self.started += state == State.RUNNING
+        self.begun[row] |= state == State.RUNNING
         self.state[row, fold] = state
         self._refresh(row)
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIGS = 6.0  # what the prior counts for
+REACH = 2.0  # how far below the median a score counts, in deviations of the better half
+FEWEST = 5  # scores of a level before their spread is known
 SHARED = 0.7  # share of a score's variance that is the configuration's
 SHARED_CORRELATION = 0.7
 OWN_CORRELATION = 0.2
@@ -41,6 +43,21 @@ def shape_of(residual: np.ndarray, known: np.ndarray) -> Shape:
         SHARED * scale * SHARED_CORRELATION**lag + nugget,
         (1 - SHARED) * scale * OWN_CORRELATION**lag + nugget,
     )
+
+
+def lifted(residual: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Residuals with those that lie far below brought up to a bound.
+
+    A configuration that diverged is out, whatever its score; how far it fell must not widen what is
+    believed of those that did not.
+    """
+    bounds = np.full(residual.shape[2], -np.inf)
+    for level in np.flatnonzero(known.sum((0, 1)) >= FEWEST):
+        scores = residual[:, :, level][known[:, :, level]]
+        middle = np.median(scores)
+        upper = scores[scores >= middle] - middle
+        bounds[level] = middle - REACH * np.sqrt((upper**2).mean())
+    return np.maximum(residual, bounds)
 
 
 def _variances(residual: np.ndarray, known: np.ndarray) -> np.ndarray:

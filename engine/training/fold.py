@@ -21,9 +21,10 @@ from engine import objective
 from engine.data.cases import Pack
 from engine.data.preprocess import training_scale
 from engine.metrics.fold import fold_metrics
-from engine.results import FoldResult, RunPaths, parquet_bytes, write_result
+from engine.results import FoldResult, RunPaths, parquet_bytes, read_result, write_result
 from engine.spec.study import Configuration
 from engine.storage import Storage
+from engine.task import Task
 from engine.training import checkpoint, gallery
 from engine.training.batches import Batches
 from engine.training.evaluate import EVALUATION_BATCH, Outputs, outputs, score_cases
@@ -84,9 +85,8 @@ class FoldRun:
 
     def _first_masks(self) -> np.ndarray:
         """Lesion probabilities of all cases, as the first stage of this fold has stored them."""
-        assert isinstance(self.job.spec, Configuration)
-        assert self.job.spec.first_stage is not None
-        return read_masks(self.storage, self.job.spec.first_stage, self.job.task.fold, self.pack)
+        assert self.job.first_stage is not None
+        return read_masks(self.storage, self.job.first_stage, self.job.task.fold, self.pack)
 
     def _prepared(self) -> np.ndarray:
         """[N, H, W, C]; a second stage has the first one's mask as a last channel, to be moved along."""
@@ -235,7 +235,7 @@ class FoldRun:
         return result
 
     def result(self, status: str, figures: dict[str, dict[str, float]], error: str = "") -> FoldResult:
-        costs = costs_of(self.network, self.images) if status == "complete" else Costs()
+        costs = self._costs() if status == "complete" else Costs()
         return FoldResult(
             key=self.job.task.key,
             fold=self.job.task.fold,
@@ -270,6 +270,13 @@ class FoldRun:
         if self.micro_batches <= asked:
             return []
         return [f"memory ran out: batches went through in {self.micro_batches} parts, not in {asked}"]
+
+    def _costs(self) -> Costs:
+        """Of two stages both: it takes the two to say anything of an image."""
+        own = costs_of(self.network, self.images)
+        stage = self.job.first_stage
+        first = None if stage is None else read_result(self.storage, Task(stage.key, self.job.task.fold))
+        return own if first is None else own.beside(first)
 
     def tidy(self) -> None:
         """What is kept of a finished fold's checkpoints is bounded by the spec."""

@@ -49,6 +49,11 @@ class Job:
         return self.spec.model.two_stage if isinstance(self.spec, Configuration) else None
 
     @property
+    def first_stage(self) -> FirstStage | None:
+        """What this task builds on."""
+        return self.spec.first_stage if isinstance(self.spec, Configuration) else None
+
+    @property
     def stage(self) -> str:
         """Of its result: `segment` is a first stage, all else has a configuration's own figures."""
         return self.spec.stage if isinstance(self.spec, FirstStage) else "main"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from engine.results import FoldResult
 from engine.training.network import Network
 
 LATENCY_RUNS = 5
@@ -23,6 +24,15 @@ class Costs:
     flops: int = 0  # of one image, forward
     latency_ms: float = 0.0
     peak_memory_mb: float = 0.0
+
+    def beside(self, first: FoldResult) -> "Costs":
+        """Of this network and of the one before it, one after the other."""
+        return Costs(
+            self.parameters + first.parameters,
+            self.flops + first.flops,
+            self.latency_ms + first.latency_ms,
+            max(self.peak_memory_mb, first.peak_memory_mb),
+        )
 
 
 def costs_of(network: Network, images: np.ndarray) -> Costs:

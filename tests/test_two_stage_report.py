@@ -1,0 +1,111 @@
+"""A two-stage run beside a multi-task run on the same folds: one page, both shapes, the same rules."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from engine.results import read_result
+from engine.storage import LocalStorage
+from engine.task import Task
+from reports import published
+from reports.aggregate import figures
+from reports.command import page
+from reports.load import load
+from reports.racing import cells
+from reports.shape import model_of, models_of, planned
+from tests.trained import finished_run
+
+torch.set_num_threads(1)
+NETWORK = {"name": "unet_mtl", "width": 4, "depth": 2}
+SEGMENT = NETWORK | {"loss": {"segmentation": "dice_ce"}, "train": {"epochs": 2, "batch": 8, "lr": 1e-2}}
+CLASSIFY = NETWORK | {"train": {"epochs": 3, "batch": 8, "lr": 1e-3}}
+SHAPES: dict[str, dict[str, Any]] = {
+    "multi-task": {"model": NETWORK, "train": {"epochs": 2, "batch": 8}},
+    "two-stage": {
+        "model": {"two_stage": {"segment": SEGMENT, "classify": CLASSIFY, "inner_folds": 2}},
+        "predict": {"threshold": 0.4},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    common = {"data": {"source": "phantom", "count": 30, "size": 32}, "folds": {"k": 2}}
+    one, two = (
+        finished_run(tmp_path_factory.mktemp(name), {"study": name} | common | shape)
+        for name, shape in SHAPES.items()
+    )
+    return one, two
+
+
+@pytest.fixture(scope="module")
+def report(runs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("beside")
+    page([str(run) for run in runs], None, str(out), Console(quiet=True))
+    return out / "report"
+
+
+def test_both_shapes_stand_on_one_leaderboard_under_the_names_of_their_networks(report: Path) -> None:
+    summary = json.loads((report / "summary.json").read_text())
+    assert [c["status"] for c in summary["configs"]] == ["complete", "complete"]
+    lines = (report / "tables/leaderboard.csv").read_text().splitlines()
+    model = lines[0].split(",").index("model")
+    assert {line.split(",")[model] for line in lines[1:]} == {"unet_mtl", "unet_mtl → unet_mtl"}
+
+
+def test_a_branchs_own_settings_are_not_listed_where_they_do_not_vary(report: Path) -> None:
+    text = (report / "report.md").read_text()
+    facts = [line for line in text.splitlines() if line.startswith("- model.")]
+    assert any(line.startswith("- model.name: unet") for line in facts)
+    assert not [line for line in text.splitlines() if line.startswith("- ") and line.endswith(": –")]
+    assert not [line for line in facts if ".augment." in line]
+
+
+def test_the_page_says_how_many_trainings_of_first_stages_were_saved(report: Path) -> None:
+    told = "2 trainings of first stages served 2 folds of second stages: 0 trainings were saved."
+    assert told in (report / "index.html").read_text()
+
+
+def test_what_a_pair_costs_is_what_both_its_networks_cost(runs: tuple[Path, Path]) -> None:
+    run = load(str(runs[1]))
+    (config,) = run.configs
+    for fold, result in config.folds.items():
+        (first,) = (stage for stage in run.stages if stage.fold == fold)
+        assert result.parameters > first.parameters > 0
+        assert result.flops > first.flops > 0
+        assert result.latency_ms > first.latency_ms > 0
+        again = read_result(LocalStorage(runs[1]), Task(config.id, fold))
+        assert again is not None
+        assert again.parameters == result.parameters
+
+
+def test_the_race_plans_the_epochs_of_the_second_stage(runs: tuple[Path, Path]) -> None:
+    assert {row["planned"] for row in cells(load(str(runs[1])))} == {3}
+    assert {row["planned"] for row in cells(load(str(runs[0])))} == {2}
+
+
+@pytest.mark.parametrize(
+    ("config", "models", "epochs"),
+    [({"model": {"name": "acsnet"}, "train": {"epochs": 7}}, ("acsnet",), 7),
+     ({"model": {"mtl_oca": {}}}, ("mtl_oca",), 0),
+     ({"model": {"name": "unet_mtl", "two_stage": {"segment": {"name": "u2net"},
+                                                   "classify": {"name": "alexnet", "train": {"epochs": 5}}}},
+       "train": {"epochs": 100}}, ("u2net", "alexnet"), 5)],
+)  # fmt: skip
+def test_a_record_of_either_shape_names_its_networks(
+    config: dict[str, Any], models: tuple[str, ...], epochs: int
+) -> None:
+    assert models_of(config) == models
+    assert model_of(config) == " → ".join(models)
+    assert planned(config) == epochs
+
+
+def test_a_printed_row_finds_the_pair_that_has_its_network(runs: tuple[Path, Path]) -> None:
+    run = load(str(runs[1]))
+    known = figures(run)
+    assert published.best_of(run, known, "unet_mtl") == run.configs[0].id
+    assert published.best_of(run, known, "alexnet") is None

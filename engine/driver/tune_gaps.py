@@ -1,10 +1,14 @@
 """Where Ray Tune 2.60 does not do what a search of many short folds on machines that come and go needs."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial
+
+PATIENCE = 5.0  # seconds that a trial waits for a place for its own worker while a warm one is free
 
 
 def close_gaps(controller: Any) -> None:
@@ -13,14 +17,21 @@ def close_gaps(controller: Any) -> None:
     _survive_every_loss(controller._actor_manager)
 
 
-def _let_actors_start(controller: Any) -> None:
+def _let_actors_start(controller: Any, now: Callable[[], float] = time.monotonic) -> None:
     """Tune gives a free warm worker to the trial that waits for a worker of its own, and throws that one
     away while it starts; with folds shorter than a start, one slot would do all the work. Here the
-    waiting trial keeps its own, and the free worker goes to the next task."""
+    waiting trial keeps its own, and the free worker goes to the next task; but not for ever, as the node
+    that had room for it may be gone. Tune pickles this: plain values only."""
     reuse = controller._maybe_reuse_cached_actor
+    since: dict[str, float] = {}
 
     def unless_one_is_starting(trial: Trial) -> bool:
-        return trial not in controller._trial_to_actor and bool(reuse(trial))
+        own = controller._trial_to_actor.get(trial)
+        if own is not None:
+            waited = now() - since.setdefault(trial.trial_id, now())
+            if waited < PATIENCE or controller._actor_manager.is_actor_started(own):
+                return False
+        return bool(reuse(trial))
 
     controller._maybe_reuse_cached_actor = unless_one_is_starting
 

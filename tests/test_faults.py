@@ -268,7 +268,7 @@ def poisoned(flag: str) -> type[FoldTrainable]:
 
 @pytest.mark.faults
 def test_a_loss_that_is_not_finite_fails_its_configuration_and_no_other(tmp_path: Path) -> None:
-    search(tmp_path / "run", poisoned(str(tmp_path / "flag")), race={"rule": "reserve"})
+    search(tmp_path / "run", poisoned(str(tmp_path / "flag")))
     bad = (tmp_path / "flag").read_text()
     found = {c["config_id"]: c for c in faulty.summary(tmp_path / "run")["configs"]}
     assert found[bad]["status"] == "diverged"

@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 
+REMEMBERED = 50  # trials that Tune keeps
 PATIENCE = 5.0  # seconds that a trial waits for a place for its own worker while a warm one is free
 
 
@@ -47,6 +48,21 @@ def _survive_every_loss(manager: Any) -> None:
         handle(tracked_actor_task, exception)
 
     manager._actor_task_failed = as_a_lost_actor
+
+
+def forget_finished(controller: Any) -> None:
+    """Tune keeps every trial with all that it ever reported, and looks through all of them in each round. The
+    last few stay, for whatever it still has to do with them."""
+    if len(controller._trials) < 2 * REMEMBERED:
+        return
+    over = [trial for trial in controller._trials[:-REMEMBERED] if trial.is_finished()]
+    gone = {trial for trial in over if trial not in controller._trial_to_actor}
+    controller._trials = [trial for trial in controller._trials if trial not in gone]
+    for kept in (controller._stopped_trials, controller._failed_trials, controller._live_trials):
+        kept -= gone
+    controller._trials_to_cache -= gone
+    for trial in gone:
+        controller._trial_metadata.pop(trial.trial_id, None)
 
 
 def kill_worker(trial: Trial) -> bool:

@@ -12,8 +12,11 @@ from engine.task import Task
 FIGURES = ("latency_ms", "parameters", "flops")  # what `search.constraints` can bound
 
 
-def stored(storage: Storage, task: Task, address: str) -> FoldResult | None:
-    """A sound, finished result of exactly this address; anything else counts as not trained."""
+def stored(storage: Storage, task: Task, address: str, network: bool = False) -> FoldResult | None:
+    """A sound, finished result of exactly this address, with its `network` where that is asked for; anything
+    else counts as not trained."""
+    if network and not storage.exists(f"{RunPaths.checkpoint(task)}/best.pt"):
+        return None
     try:
         result = read_result(storage, task)
     except SonotuneError:
@@ -24,18 +27,20 @@ def stored(storage: Storage, task: Task, address: str) -> FoldResult | None:
 
 
 def past_of(storage: Storage, task: Task, result: FoldResult) -> Past:
-    table = read_table(storage, f"{RunPaths.result(task)}/epochs.parquet")
-    scores, values = table["score"].to_pylist(), table["values"].to_pylist()
-    epochs = [(score, tuple(each)) for score, each in zip(scores, values, strict=True)]
+    """A fold that diverged in its first epoch has a table without rows, and so without columns."""
+    rows = read_table(storage, f"{RunPaths.result(task)}/epochs.parquet").to_pylist()
+    epochs = [(row["score"], tuple(row["values"])) for row in rows]
     status: Status = "diverged" if result.status == "diverged" else "complete"
     figures = {name: float(getattr(result, name)) for name in FIGURES}
     return Past(epochs, status, result.score, tuple(result.values), figures)
 
 
-def adopt(here: Storage, others: Sequence[Storage], task: Task, address: str) -> Past | None:
+def adopt(
+    here: Storage, others: Sequence[Storage], task: Task, address: str, network: bool = False
+) -> Past | None:
     """A result of another run is copied, so that this run folder stays whole by itself."""
     for storage in (here, *others):
-        result = stored(storage, task, address)
+        result = stored(storage, task, address, network)
         if result is None:
             continue
         if storage is not here:

@@ -25,6 +25,7 @@ def check_study(study: Study, pack: Pack, manifest: Manifest | None = None) -> N
     """Every corner of the space must be buildable on this data, and its inner folds fit these folds."""
     problems = list(dict.fromkeys(problems_of(study, pack.images.shape[1], pack.classes)))
     problems += [] if manifest is None else list(_scarce(study, pack, manifest))
+    problems += [] if problems else list(_unfit_weights(study, pack))
     if problems:
         raise many(f"study {study.name}", problems)
 
@@ -50,6 +51,29 @@ def _scarce(study: Study, pack: Pack, manifest: Manifest) -> Iterator[str]:
                 inner_parts(pack, study.fixed.folds, fold, count)
         except SonotuneError as error:
             yield str(error)
+
+
+def _unfit_weights(study: Study, pack: Pack) -> Iterator[str]:
+    """Files of another architecture, found by filling each network that starts from a file once."""
+    seen: set[Model] = set()
+    for params in study.space.probes():
+        for stage, model in _networks(study.configuration(params)):
+            if model.weights in ("none", "imagenet") or model in seen:
+                continue
+            seen.add(model)
+            try:
+                registry.build(model, 1, len(pack.classes), pack.images.shape[1])
+            except SonotuneError as error:
+                yield f"{stage}.{error}"
+
+
+def _networks(configuration: Configuration) -> Iterator[tuple[str, Model]]:
+    first = configuration.first_stage
+    if first is None:
+        yield "model", configuration.model
+    else:
+        yield "model.two_stage.segment", first.trained.model
+        yield "model.two_stage.classify", configuration.trained.model
 
 
 def impossible(configuration: Configuration, size: int, classes: int) -> Iterator[str]:

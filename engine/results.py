@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from engine.storage import Storage
 from engine.task import Task
 
 RESULT_SCHEMA = 1
+WRITERS = 8
 
 # Columns of an epoch's row that are always there; `train_*` and `validation_*` columns follow.
 EPOCH_COLUMNS = ("stage", "epoch", "lr", "seconds", "images_per_second", "score", "best")
@@ -69,6 +71,7 @@ class FoldResult:
     micro_batches: int = 1  # parts of each batch; more than asked for where memory ran out
     numerics: Mapping[str, Any] = field(default_factory=dict)
     worker: str = ""
+    hardware: str = ""  # the processor or the GPU that trained it
     started: float = 0.0  # seconds since the epoch
     warnings: Sequence[str] = ()
     error: str = ""
@@ -115,10 +118,11 @@ def digest(data: bytes) -> str:
 
 
 def write_result(storage: Storage, task: Task, result: FoldResult, files: Mapping[str, bytes]) -> None:
-    """The files first, `result.json` with their checksums last."""
+    """The files first, side by side since each waits for its disk or store; `result.json` with their
+    checksums last."""
     folder = RunPaths.result(task)
-    for name, data in files.items():
-        storage.write(f"{folder}/{name}", data)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(lambda name: storage.write(f"{folder}/{name}", files[name]), files))
     record = asdict(result) | {"files": {name: digest(data) for name, data in sorted(files.items())}}
     body = json.dumps(record, sort_keys=True, allow_nan=True)
     envelope = {"sha256": digest(body.encode()), "result": json.loads(body)}

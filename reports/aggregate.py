@@ -10,7 +10,7 @@ import pyarrow as pa
 from scipy import stats
 
 from engine.results import FoldResult
-from reports.load import SPLITS, Run
+from reports.run import SPLITS, Run
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,14 @@ class Figures:
         return replace(self, configs=tuple(configs), values={s: v[at] for s, v in self.values.items()})
 
 
-def figures(run: Run) -> Figures:
-    configs = tuple(config.id for config in run.complete)
-    rows = [[config.folds[fold] for fold in run.folds] for config in run.complete]
+def figures(run: Run, among: Sequence[str] | None = None) -> Figures:
+    """Of the configurations that have all of these folds: all of the run's, unless others are given."""
+    folds = run.folds if among is None else tuple(among)
+    entries = run.complete if among is None else [c for c in run.configs if c.folds.keys() >= set(folds)]
+    rows = [[config.folds[fold] for fold in folds] for config in entries]
     names = sorted({m for row in rows for r in row for m in (*r.validation, *r.test)} | {"score"})
-    values = {split: _cube(rows, split, names, len(run.folds)) for split in SPLITS}
-    return Figures(configs, run.folds, tuple(names), values, ratios(run))
+    values = {split: _cube(rows, split, names, len(folds)) for split in SPLITS}
+    return Figures(tuple(c.id for c in entries), folds, tuple(names), values, ratios(run))
 
 
 def _cube(rows: Sequence[Sequence[FoldResult]], split: str, names: Sequence[str], folds: int) -> np.ndarray:
@@ -80,7 +82,7 @@ def summarise(values: np.ndarray, ratio: float, confidence: float) -> dict[str, 
     n = np.isfinite(values).sum(axis=-1)
     whole = n == values.shape[-1]
     mean = np.where(whole, values.mean(axis=-1), np.nan)
-    std = _std(values)
+    std = deviation(values)
     error = corrected_error(std, n, ratio)
     with np.errstate(invalid="ignore"):
         reach = stats.t.ppf((1 + confidence) / 2, np.maximum(n - 1, 1)) * error
@@ -91,7 +93,8 @@ def summarise(values: np.ndarray, ratio: float, confidence: float) -> dict[str, 
     }  # fmt: skip
 
 
-def _std(values: np.ndarray) -> np.ndarray:
+def deviation(values: np.ndarray) -> np.ndarray:
+    """Over the last axis, ddof 1; of one value it is undefined."""
     if values.shape[-1] < 2:
         return np.full(values.shape[:-1], np.nan)
     return np.asarray(values.std(axis=-1, ddof=1))
@@ -153,7 +156,7 @@ def _board_row(
         for metric in metrics:
             values = None if place is None else known.values[split][place, :, known.at[metric]]
             row[f"{split}_{metric}_mean"] = _finite(values.mean()) if values is not None else None
-            row[f"{split}_{metric}_std"] = _finite(_std(values)) if values is not None else None
+            row[f"{split}_{metric}_std"] = _finite(deviation(values)) if values is not None else None
     return row
 
 

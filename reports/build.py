@@ -7,7 +7,7 @@ from typing import Any
 from engine.errors import SonotuneError
 from engine.spec.select import Select
 from reports import background, parts
-from reports.load import Run
+from reports.run import Run
 from reports.sections import Section
 from reports.study import Study, study_of
 from reports.tables import Sheet, Table

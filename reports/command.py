@@ -11,7 +11,8 @@ from reports import published
 from reports.aggregate import figures
 from reports.build import select_of
 from reports.console import grid
-from reports.load import Run, load
+from reports.load import load
+from reports.run import Run
 from reports.together import together
 from reports.watch import watch
 from reports.write import write_run

@@ -10,12 +10,16 @@ from html import escape
 from typing import Any
 
 import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK, SOFT, GRID = "#1d2530", "#5d6878", "#d9dee6"
 # Okabe and Ito's colours, told apart by people who see fewer; darkened a little for text-sized marks.
 SERIES = ("#0f6cbd", "#c8500a", "#0a7d5c", "#a8498c", "#8a6d00", "#3a8fb7", "#7a5195", "#636b75")
-HEAT = ("#eef3f9", "#0f6cbd")
+PNG_DPI = 150
+MARGIN = 0.12  # inches: browsers set the labels in a font of their own, which may be wider
 TOKENS = {INK: "--ink", SOFT: "--soft", GRID: "--line"} | {c: f"--s{n}" for n, c in enumerate(SERIES)}
 
 STYLE: Any = {
@@ -25,7 +29,7 @@ STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "axes.grid": True,
     "grid.color": GRID, "grid.linewidth": 0.6, "axes.axisbelow": True, "figure.facecolor": "none",
     "axes.facecolor": "none", "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 1.6,
-    "axes.titlelocation": "left", "axes.titlecolor": INK, "savefig.transparent": True,
+    "axes.titlelocation": "left", "axes.titlecolor": INK,
     "xtick.major.width": 0.6, "ytick.major.width": 0.6, "axes.formatter.useoffset": False,
 }  # fmt: skip
 
@@ -37,6 +41,7 @@ class Figure:
     name: str
     title: str
     svg: str
+    png: bytes
     tables: tuple[str, ...]
     note: str = ""
 
@@ -57,7 +62,7 @@ class Figure:
 def canvas(name: str, width: float = 6.4, height: float = 3.2) -> Iterator[Canvas]:
     """Without pyplot: nothing global, nothing to close, safe in threads."""
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
-        yield Canvas(figsize=(width, height), layout="constrained")
+        yield Canvas(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=MARGIN))
 
 
 def draw(
@@ -66,9 +71,27 @@ def draw(
 ) -> Figure:  # fmt: skip
     with canvas(name, width, height) as sheet:
         paint(sheet)
-        sink = io.StringIO()
-        sheet.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
-    return Figure(name, title, _own_ids(sink.getvalue(), name), tables, note)
+        engine = sheet.get_layout_engine()
+        assert engine is not None
+        engine.execute(sheet)
+        sheet.set_layout_engine("none")  # once is enough: `savefig` would lay it out again for every file
+        svg, png = _svg(sheet), _png(sheet)
+    return Figure(name, title, _own_ids(svg, name), png, tables, note)
+
+
+def _svg(sheet: Canvas) -> str:
+    sink = io.StringIO()
+    FigureCanvasSVG(sheet).print_svg(sink, metadata={"Date": None, "Creator": None})
+    return sink.getvalue()
+
+
+def _png(sheet: Canvas) -> bytes:
+    """For places that take no SVG; on white paper."""
+    sheet.set_facecolor("white")
+    sheet.set_dpi(PNG_DPI)
+    sink = io.BytesIO()
+    FigureCanvasAgg(sheet).print_png(sink, metadata={"Software": None})
+    return sink.getvalue()
 
 
 def _own_ids(svg: str, name: str) -> str:
@@ -76,12 +99,6 @@ def _own_ids(svg: str, name: str) -> str:
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(xlink:href=|href=)"#([^"]+)"', rf'\1"#{name}-\2"', svg)
     return re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-
-
-def heat_map() -> Any:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("sonotune", HEAT)
 
 
 def picture(data: bytes, kind: str = "png") -> str:

@@ -1,14 +1,9 @@
-"""A run folder as plain tables. What cannot be read is listed beside what can, never guessed."""
+"""Reads a run folder. What cannot be read is listed beside what can, never guessed."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine.errors import SonotuneError
 from engine.journal.journal import read_journal
@@ -17,100 +12,9 @@ from engine.spec import text
 from engine.storage import Storage, open_storage
 from engine.task import Task
 from reports.events import config_of, configurations, kind_of
+from reports.run import Config, Problem, Run, fold_rows
 
 READERS = 4
-SPLITS = ("validation", "test")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something of the run folder that the report does without."""
-
-    where: str
-    what: str
-
-
-@dataclass(frozen=True)
-class Config:
-    """One configuration and how far it came. `folds` are its finished folds, by fold name."""
-
-    id: str
-    config: Mapping[str, Any]
-    status: str  # complete | dropped | failed | diverged | partial
-    folds: Mapping[str, FoldResult]
-    reason: str = ""
-    home: Storage | None = None  # another run's storage, where several runs lie side by side
-    key: str = ""  # its folder there, where the id had to be told apart
-    run: str = ""
-
-    @property
-    def complete(self) -> bool:
-        return self.status == "complete"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run folder says. `configs` are in the order in which they were begun."""
-
-    location: str
-    storage: Storage
-    name: str
-    study: Mapping[str, Any]
-    manifest: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-    journal: tuple[Mapping[str, Any], ...]
-    folds: tuple[str, ...]
-    classes: tuple[str, ...]
-    configs: tuple[Config, ...]
-    stages: tuple[FoldResult, ...]  # first stages that configurations share
-    finals: tuple[FoldResult, ...]  # outer folds of a nested design: the pick of each, trained anew
-    problems: tuple[Problem, ...] = field(default=())
-
-    @cached_property
-    def by_id(self) -> dict[str, Config]:
-        return {config.id: config for config in self.configs}
-
-    @cached_property
-    def complete(self) -> tuple[Config, ...]:
-        return tuple(config for config in self.configs if config.complete)
-
-    def find(self, name: str) -> Config:
-        """A configuration by its id, by an unambiguous start of it, or the word `first`."""
-        if name == "first" and self.configs:
-            return self.configs[0]
-        if name in self.by_id:
-            return self.by_id[name]
-        found = [config for config in self.configs if config.id.startswith(name)]
-        if len(found) != 1:
-            known = ", ".join(c.id for c in self.configs[:12]) or "none"
-            raise SonotuneError(f"{self.name} has {len(found)} configurations named {name!r}; it has {known}")
-        return found[0]
-
-    def cases(self, config: str, fold: str, split: str, columns: Sequence[str] | None = None) -> pa.Table:
-        return self._table(config, fold, f"cases_{split}.parquet", columns)
-
-    def epochs(self, config: str, fold: str) -> pa.Table:
-        return self._table(config, fold, "epochs.parquet", None)
-
-    def place(self, config: str, fold: str) -> tuple[Storage, str]:
-        """The storage and the folder of a fold's result."""
-        entry = self.by_id[config]
-        return entry.home or self.storage, RunPaths.result(Task(entry.key or config, fold))
-
-    def _table(self, config: str, fold: str, name: str, columns: Sequence[str] | None) -> pa.Table:
-        storage, folder = self.place(config, fold)
-        data = storage.read(f"{folder}/{name}")
-        return pq.read_table(
-            pa.BufferReader(data), columns=list(columns) if columns else None, use_threads=False
-        )
-
-    def sizes(self) -> dict[str, dict[str, int]]:
-        """How many cases each part of each fold has, as far as the manifest says."""
-        rows = _fold_rows(self.manifest)
-        return {
-            row["name"]: {part: len(row.get(part) or ()) for part in ("train", "validation", "test")}
-            for row in rows
-        }
 
 
 def load(location: str) -> Run:
@@ -187,8 +91,14 @@ def _readable(storage: Storage) -> Iterable[Mapping[str, Any]]:
                 record = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and kind_of(record):
+            if isinstance(record, dict) and kind_of(record) and _counts(record):
                 yield record
+
+
+def _counts(record: Mapping[str, Any]) -> bool:
+    """Whether what must be numbers is numbers: without its checksums a journal may hold anything."""
+    given = [record[name] for name in ("epoch", "epochs", "clock", "held") if record.get(name) is not None]
+    return all(isinstance(value, int | float) for value in given)
 
 
 def _journal_files(storage: Storage) -> list[str]:
@@ -218,15 +128,10 @@ def _sound(storage: Storage, task: Task) -> FoldResult | Problem | None:
     return Problem(RunPaths.result(task), f"{', '.join(bad)} missing or damaged") if bad else result
 
 
-def _fold_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = manifest.get("folds")
-    return [r for r in rows if isinstance(r, dict) and "name" in r] if isinstance(rows, list) else []
-
-
 def _fold_names(
     manifest: Mapping[str, Any], results: Sequence[FoldResult], problems: list[Problem]
 ) -> tuple[str, ...]:
-    named = tuple(str(row["name"]) for row in _fold_rows(manifest))
+    named = tuple(str(row["name"]) for row in fold_rows(manifest))
     if named:
         return named
     seen = tuple(sorted({r.fold for r in results}))

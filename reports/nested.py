@@ -1,43 +1,95 @@
-"""Nested folds: each outer fold's pick, trained anew without that fold and tested on it alone."""
+"""Nested folds: what the whole procedure, choosing included, reaches on cases that it never saw.
 
-from collections.abc import Sequence
+When the race is over, the best mean over an outer fold's inner folds is trained on all that the outer fold
+does not test (`engine/finals.py`) and tested there once. A search that was extended may have picked anew and
+tested both: what counts is the pick of the inner folds as they are now.
+"""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from reports.load import Run
-from reports.measures import label, leading
+from engine.results import FoldResult
+from reports.aggregate import deviation
+from reports.measures import both, label, leading
+from reports.run import Run
 from reports.tables import Column, Table
 
 Row = dict[str, Any]
+LEARNERS = ("tpe", "gp", "cmaes", "nsga2", "motpe")
 
 
 def rows(run: Run) -> list[Row]:
-    """One row for each outer fold that was tested."""
-    return [{"outer": r.fold, "config_id": r.key, "status": r.status} | dict(r.test)
-            for r in sorted(run.finals, key=lambda r: r.fold)]  # fmt: skip
+    """A row for each outer fold: its pick, and that pick's figures on the outer fold's test part."""
+    finals = [row for row in run.manifest.get("finals") or () if isinstance(row, Mapping)]
+    return [_row(run, str(final.get("name")), len(final.get("test") or ())) for final in finals]
+
+
+def _row(run: Run, name: str, cases: int) -> Row:
+    row: Row = {"outer": name, "config_id": None, "cases": cases, "told": ""}
+    tested = [result for result in run.finals if result.fold == name]
+    if not tested:
+        return row | {"told": "not trained yet"}
+    final = max(tested, key=lambda result: inner_mean(run, result))
+    row["config_id"] = final.key
+    return row | (
+        dict(final.test) if final.status == "complete" else {"told": f"its training {final.status}"}
+    )
+
+
+def inner_mean(run: Run, final: FoldResult) -> float:
+    """What this pick reached on the inner folds of its outer fold."""
+    folds = run.by_id[final.key].folds if final.key in run.by_id else {}
+    inner = [result.score for name, result in folds.items() if name.startswith(f"{final.fold}-")]
+    scores = [score for score in inner if score is not None]
+    return fmean(scores) if scores else -np.inf
 
 
 def estimates(found: Sequence[Row]) -> list[Row]:
-    """Mean and spread over outer folds: what the whole procedure, choosing included, reaches on new cases."""
-    done = [row for row in found if row["status"] == "complete"]
-    names = leading({key for row in done for key in row})
-    return [_estimate(metric, [row.get(metric) for row in done]) for metric in names]
+    """Mean and spread over outer folds; without one of them the mean would be another quantity."""
+    if any(row["told"] for row in found):
+        return []
+    known = {key for row in found for key in row}
+    return [_estimate(metric, found) for metric in both(leading(known), known)]
 
 
-def _estimate(metric: str, given: Sequence[float | None]) -> Row:
-    values = np.array([np.nan if v is None else v for v in given], dtype=float)
-    std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return {"metric": metric, "label": label(metric), "mean": float(values.mean()), "std": std,
-            "outer_folds": len(values)}  # fmt: skip
+def _estimate(metric: str, found: Sequence[Row]) -> Row:
+    values = np.array([row.get(metric, np.nan) for row in found], dtype=float)
+    return {"metric": metric, "label": label(metric), "mean": float(values.mean()),
+            "std": float(deviation(values)), "outer_folds": len(values)}  # fmt: skip
 
 
-def tables(run: Run) -> list[Table]:
-    found = rows(run)
+def tables(found: Sequence[Row]) -> list[Table]:
     shown = leading({key for row in found for key in row})
-    each = (Column("outer", "Outer fold", "text"), Column("config_id", "Its pick", "id"),
-            *(Column(m, label(m)) for m in shown))  # fmt: skip
+    each = (Column("outer", "Outer fold", "word"), Column("config_id", "Its pick", "id"),
+            Column("cases", "Cases", "count"), *(Column(m, label(m)) for m in shown),
+            Column("told", "Not estimated since", "text"))  # fmt: skip
     mean = (Column("label", "Metric", "text"), Column("mean", "Outer estimate", spread="std"),
             Column("outer_folds", "Outer folds", "count"))  # fmt: skip
-    return [Table("outer_estimate", "Outer estimate", mean, estimates(found)),
-            Table("outer_folds", "Outer folds", each, found, wide=True)]  # fmt: skip
+    whole = estimates(found)
+    drawn = [Table("outer_estimate", "Outer estimate", mean, whole)] if whole else []
+    return [*drawn, Table("outer_folds", "Outer folds", each, found, wide=True)]
+
+
+def told(run: Run, found: Sequence[Row], rule: str) -> str:
+    text = (
+        "Nested folds: within each outer fold the configuration with the best mean score over its inner "
+        "folds was chosen, trained on all that the outer fold does not test, and tested there once. Neither "
+        "the choice nor the network had seen a case it was tested on, so this needs no correction."
+    )
+    if rule != "best_mean":
+        text += (
+            f" That is so whatever select.rule is: here {rule} picks above, and its estimate would differ."
+        )
+    search = run.study.get("search")
+    sampler = search.get("sampler", "tpe") if isinstance(search, Mapping) else "tpe"
+    if sampler in LEARNERS:
+        text += (
+            f" One thing has seen them: the sampler ({sampler}) proposed configurations after hearing of all "
+            "outer folds. With random, grid or qmc nothing has."
+        )
+    if any(row["told"] for row in found):
+        text += " There is no outer estimate yet, because an outer fold has not been tested (see the table)."
+    return text

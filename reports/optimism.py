@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from reports import pooled
-from reports.choose import RULES, Evidence
 from reports.pooled import Statistic
 from reports.resample import CHUNK, draws, percentiles
+from reports.rules import RULES, Evidence
 from reports.stack import Stack
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from reports.aggregate import Figures
-from reports.choose import front
 from reports.draw import SERIES, SOFT, Canvas, Figure, draw
 from reports.measures import label
+from reports.rules import front
 
 Row = dict[str, Any]
 

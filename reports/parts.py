@@ -1,6 +1,7 @@
 """The sections of a report about the pick: what it is, what choosing cost, how it compares and classifies."""
 
 import math
+import shlex
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def pick(study: Study) -> Section:
     if study.pick is None:
         return Section("pick", "The pick", [Text(nothing(study))])
     chosen = study.run.by_id[study.picked]
-    home = chosen.home.location if chosen.home else study.run.location
+    home = shlex.quote(chosen.home.location if chosen.home else study.run.location)
     blocks: list[Any] = [
         headlines(study),
         Text(study.pick.reason),
@@ -42,9 +43,8 @@ def pick(study: Study) -> Section:
 def searched(study: Study) -> list[tuple[str, str]]:
     """The values of the pick that differ between configurations: the search's answer in short."""
     leaves = {config.id: configs.flat(config.config) for config in study.run.configs}
-    return [
-        (name, str(leaves[study.picked].get(name, "–"))) for name in configs.varying(list(leaves.values()))
-    ]
+    mine = leaves[study.picked]
+    return [(name, configs.short(mine.get(name, "–"))) for name in configs.varying(list(leaves.values()))]
 
 
 def nothing(study: Study) -> str:
@@ -89,10 +89,8 @@ def optimism(study: Study) -> Section | None:
         blocks += [Text(_how(study, row)), optimism_table(study)]
     elif study.pick and len(study.fit.configs) > 1:
         blocks.append(Text(UNCORRECTED))
-    if study.run.finals:
-        blocks += [Text("Nested folds: within each outer fold a configuration was chosen and trained anew; "
-                        "the outer fold had no part in that. This estimate needs no correction."),
-                   *nested.tables(study.run)]  # fmt: skip
+    if study.outer:
+        blocks += [Text(nested.told(study.run, study.outer, study.select.rule)), *nested.tables(study.outer)]
     return Section("optimism", "What choosing costs", blocks) if blocks else None
 
 
@@ -112,13 +110,21 @@ def _how(study: Study, row: dict[str, Any]) -> str:
 
 
 def optimism_table(study: Study) -> Table:
-    rows = [row | {"label": label(row["metric"])} for row in study.optimism]
+    outer = {row["metric"]: row for row in nested.estimates(study.outer)} if study.outer else {}
+    rows = [
+        row | {"label": label(row["metric"])} | _outer(outer.get(row["metric"])) for row in study.optimism
+    ]
     share = f"{study.select.confidence:.0%}"
-    columns = (Column("label", "Metric", "text"), Column("validation", "Validation, selected"),
+    columns = [Column("label", "Metric", "text"), Column("validation", "Validation, selected"),
                Column("selected", "Test, selected"), Column("corrected", "Bias-corrected"),
                Column("low", f"{share} from"), Column("high", "to"),
-               Column("optimism", "Selected − corrected", digits=4))  # fmt: skip
-    return Table("optimism", "Selected and bias-corrected figures", columns, rows)
+               Column("optimism", "Selected − corrected", digits=4)]  # fmt: skip
+    columns += [Column("outer", "Outer estimate", spread="outer_std")] if outer else []
+    return Table("optimism", "Selected and bias-corrected figures", tuple(columns), rows)
+
+
+def _outer(row: dict[str, Any] | None) -> dict[str, Any]:
+    return {"outer": row["mean"], "outer_std": row["std"]} if row else {}
 
 
 def intervals(study: Study) -> Table:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from reports.draw import picture
-from reports.load import Config, Run
+from reports.run import Config, Run
 from reports.sections import Gallery, Tile
 
 BUDGET = 1_500_000  # bytes of pictures on the page

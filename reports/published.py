@@ -12,8 +12,8 @@ from engine.errors import SonotuneError
 from engine.spec import text
 from reports.aggregate import Figures, ranking
 from reports.boards import better, model_of
-from reports.load import Run
 from reports.measures import label
+from reports.run import Run
 from reports.tables import Column, Table
 
 SAME = "same data and folds"

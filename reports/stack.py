@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reports.load import Problem, Run
+from reports.run import Problem, Run
 
 CLASS_COLUMNS = ("predicted", "refined_predicted")
 MASK_COLUMNS = ("tp", "fp", "fn", "dice", "iou", "hd95", "asd")

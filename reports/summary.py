@@ -10,9 +10,9 @@ import numpy as np
 
 from engine.errors import SonotuneError
 from engine.storage import Storage
-from reports.aggregate import Figures
+from reports.aggregate import Figures, deviation
 from reports.choose import Pick
-from reports.load import SPLITS, Config, Run
+from reports.run import SPLITS, Config, Run
 from reports.study import Study
 
 SCHEMA = 1
@@ -21,44 +21,51 @@ PATH = "report/summary.json"
 
 def summary(study: Study, extra: Mapping[str, Any]) -> dict[str, Any]:
     run, known, pick = study.run, study.known, study.pick
-    place = {config: number for number, config in enumerate(known.configs)}
+    measured = {split: _figures(known, split) for split in SPLITS}
     return {
         "schema": SCHEMA,
         "study": run.name,
         "picked": _picked(run, pick),
-        "configs": [_config(run, known, config, place.get(config.id)) for config in run.configs],
+        "configs": [_config(config, measured) for config in run.configs],
         "counts": _counts(run),
         "seconds": sum(r.seconds for c in run.configs for r in c.folds.values()),
         "problems": [f"{p.where}: {p.what}" for p in study.problems],
-        **extra,
+        **_strict(extra),
     }
 
 
 def _picked(run: Run, pick: Pick | None) -> dict[str, Any] | None:
     if pick is None:
         return None
-    config = run.by_id[pick.config_id].config
+    config = _strict(run.by_id[pick.config_id].config)
     return {"config_id": pick.config_id, "config": config, "rule": pick.rule, "reason": pick.reason}
 
 
-def _config(run: Run, known: Figures, config: Config, place: int | None) -> dict[str, Any]:
+def _config(config: Config, measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     row = {
-        "config_id": config.id, "config": config.config, "status": config.status,
+        "config_id": config.id, "config": _strict(config.config), "status": config.status,
         "folds_done": len(config.folds),
     }  # fmt: skip
-    return row | {s: _figures(known, s, place) for s in SPLITS}
+    return row | {split: measured[split].get(config.id, {}) for split in SPLITS}
 
 
-def _figures(known: Figures, split: str, place: int | None) -> dict[str, Any]:
-    if place is None:
+def _figures(known: Figures, split: str) -> dict[str, dict[str, Any]]:
+    """Of every complete configuration at once: a study has a hundred thousand of these numbers."""
+    if not known.configs:
         return {}
-    found = {}
-    for metric, at in known.at.items():
-        values = known.values[split][place, :, at]
-        if np.isfinite(values).any():
-            std = values.std(ddof=1) if len(values) > 1 else math.nan
-            found[metric] = {"mean": float(values.mean()), "std": float(std), "folds": values.tolist()}
-    return found
+    values = known.values[split].transpose(0, 2, 1)  # [configs, metrics, folds]
+    there = np.isfinite(values).any(axis=-1)
+    mean, std, folds = (_nulled(v) for v in (values.mean(axis=-1), deviation(values), values))
+    return {
+        config: {metric: {"mean": mean[c][m], "std": std[c][m], "folds": folds[c][m]}
+                 for m, metric in enumerate(known.metrics) if there[c, m]}
+        for c, config in enumerate(known.configs)
+    }  # fmt: skip
+
+
+def _nulled(values: np.ndarray) -> list[Any]:
+    """Lists in which what is undefined is None."""
+    return list(np.where(np.isfinite(values), values.astype(object), np.array(None)).tolist())
 
 
 def _counts(run: Run) -> dict[str, int]:
@@ -69,11 +76,12 @@ def _counts(run: Run) -> dict[str, int]:
 
 
 def dump(value: Any) -> bytes:
-    """Strict JSON: what is not a number becomes null. Unindented, which is ten times quicker to write."""
-    return (json.dumps(_strict(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """Strict JSON. Unindented, which is ten times quicker to write."""
+    return (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _strict(value: Any) -> Any:
+    """What is not a number becomes null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

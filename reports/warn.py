@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reports.load import Run
+from reports.run import Run
 from reports.study import Study
 
 

@@ -9,7 +9,8 @@ from reports import page, summary
 from reports.build import Report, build
 from reports.console import console
 from reports.latex import latex
-from reports.load import Run, load
+from reports.load import load
+from reports.run import Run
 from reports.tables import Sheet, Table
 
 TEX_ROWS = 60  # of a table that the page does not show: longer ones are for programs
@@ -47,6 +48,7 @@ def save(report: Report, live: float | None = None) -> str:
             storage.write(f"report/tables/{table.name}.tex", latex(table))
         for figure in section.figures:
             storage.write(f"report/figures/{figure.name}.svg", figure.svg.encode())
+            storage.write(f"report/figures/{figure.name}.png", figure.png)
     title, parts = report.study.run.name, (report.subtitle, report.warnings, report.sections)
     storage.write("report/report.md", page.markdown(title, *parts))
     picked = report.study.picked if report.study.pick else ""

@@ -45,6 +45,7 @@ class Plan:
     noise: float = 0.25
     dropped: int = 0  # how many of the last configurations stop after their first fold
     outer: int = 0  # nested: outer folds
+    tested: int = 0  # which configuration is trained on them
     task: str = "both"  # or segment
     search: Mapping[str, Any] = field(default_factory=dict)
     select: Mapping[str, Any] = field(default_factory=dict)
@@ -72,11 +73,11 @@ def make_run(location: Path | str, plan: Plan | None = None) -> Path:
         journal.append(
             {"event": "asked", "number": number, "params": {"loss.lambda": config["loss"]["lambda"]}}
         )
-        journal.append({"event": "opened", "config": key, "epochs": plan.epochs, "cost": 1.0})
+        journal.append({"event": "opened", "config": key, "epochs": plan.epochs})
         short = number >= plan.configs - plan.dropped
         for fold in manifest["folds"][: 1 if short else None]:
             _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
-        for fold in manifest.get("finals", ()) if number == plan.configs // 2 else ():
+        for fold in manifest.get("finals", ()) if number == plan.tested else ():
             _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
         if short:
             reason = f"P(final mean > incumbent's) = 0.0{number % 9 + 1} < 0.1"
@@ -164,7 +165,8 @@ def _fold(
     task = Task(key, fold["name"])
     started = 1.7e9 + number * 60 + 20 * fold["fold"]
     result = FoldResult(
-        key=key, fold=fold["name"], status="complete", config=config, classes=plan.classes, address="0" * 16,
+        key=key, fold=fold["name"], status="complete", config=config, classes=plan.classes,
+        address=f"{plan.name} {plan.configs} {task.folder}",
         best_epoch=plan.epochs, epochs=plan.epochs, score=score, validation=figures["validation"],
         test=figures["test"], train_cases=len(fold["train"]), test_cases=len(fold["test"]),
         seconds=18.0, parameters=width * 9000, flops=width * 4_000_000, latency_ms=width / 4,
@@ -178,7 +180,8 @@ def _fold(
     journal.append({"event": "started"} | event)
     best = epochs["score"].to_pylist()
     journal += [{"event": "reported", "epoch": e, "score": s} | event for e, s in enumerate(best, 1)]
-    journal.append({"event": "ended", "status": "complete", "score": score} | event)
+    journal.append({"event": "ended", "status": "complete", "score": score, "held": 18.0,
+                    "clock": number * 60 + 20 * fold["fold"] + 18.0} | event)  # fmt: skip
 
 
 def case_table(plan: Plan, cohort: Cohort, names: Sequence[str], quality: float, rng: Any) -> pa.Table:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reports import optimism, pooled
-from reports.choose import Evidence
+from reports.rules import Evidence
 from reports.stack import NUMBERS, Stack
 
 CLASSES = ("benign", "malignant", "normal")

@@ -1,67 +1,48 @@
 """Segment, then classify what was segmented: no leak between the stages, and no stage trained twice."""
 
-import json
-import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
-from engine.conductor import Conductor
 from engine.data.cases import Pack
 from engine.data.load import load
-from engine.driver import launch
 from engine.errors import SonotuneError
 from engine.folds.inner import inner_parts
 from engine.folds.make import make_folds
-from engine.journal.journal import Journal, read_journal
 from engine.models import registry
 from engine.models.contract import Prediction
 from engine.models.row import SEGMENT, Row
 from engine.models.staged import Fed, TwoStages
-from engine.objective import objectives
-from engine.preflight import check_study, impossible
-from engine.race.race import Race
-from engine.results import FoldResult, RunPaths, damaged_files, read_result, read_table
-from engine.sampler.sampler import Sampler
+from engine.results import RunPaths, read_result
 from engine.spec.load import study_of
-from engine.spec.study import Configuration, FirstStage, Study
+from engine.spec.study import Configuration
 from engine.storage import LocalStorage
 from engine.task import Task
-from engine.training.job import Job, Parts, make_job
+from engine.training.fold import FoldRun
+from engine.training.job import Job, Parts
 from engine.training.masks import read_masks
-from engine.training.numerics import Numerics
+from engine.training.prepared import prepared
 from engine.training.run_task import train_task
+from tests.staged import (
+    CLASSIFIER,
+    SEGMENTER,
+    both,
+    configuration,
+    document,
+    first_of,
+    job_of,
+    rows_of,
+    run,
+    study,
+)
 
 torch.set_num_threads(1)
-
-SEGMENTER = {"name": "unet_mtl", "width": 4, "depth": 2, "loss": {"segmentation": "dice_ce"},
-             "train": {"epochs": 2, "batch": 8, "lr": 1e-2}}  # fmt: skip
-CLASSIFIER = {"name": "unet_mtl", "width": 4, "depth": 2, "train": {"epochs": 2, "batch": 8, "lr": 1e-3}}
-TWO: dict[str, Any] = {"segment": SEGMENTER, "classify": CLASSIFIER, "inner_folds": 2}
-
-
-def document(**changes: Any) -> dict[str, Any]:
-    return {
-        "study": "two-stage",
-        "data": {"source": "phantom", "count": 48, "size": 32},
-        "folds": {"k": 2},
-        "model": {"two_stage": TWO | changes},
-        "predict": {"threshold": 0.4},
-    }
-
-
-def study(**changes: Any) -> Study:
-    return study_of(document(**changes), "test")
-
-
-def configuration(**changes: Any) -> Configuration:
-    return study(**changes).configuration({})
 
 
 @pytest.fixture(scope="module")
@@ -69,61 +50,10 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
     return load(study().fixed.data, tmp_path_factory.mktemp("cache"))
 
 
-def job_of(spec: Configuration | FirstStage, pack: Pack) -> Job:
-    fixed = study().fixed
-    fold = make_folds(pack, fixed.folds).folds[0]
-    key = spec.key if isinstance(spec, FirstStage) else spec.config_id
-    goals = objectives(fixed.search)
-    return make_job(
-        Task(key, fold.name),
-        spec.record(),
-        fold,
-        pack,
-        fixed.folds,
-        0,
-        Numerics("cpu", "off", 1),
-        goals,
-        "best",
-    )
-
-
-def first_of(spec: Configuration) -> FirstStage:
-    assert spec.first_stage is not None
-    return spec.first_stage
-
-
-def run(job: Job, pack: Pack, folder: Path, epochs: int | None = None) -> FoldResult | None:
-    """To the end, or until `epochs` have been yielded and the worker is gone."""
-    rows = train_task(job, pack, LocalStorage(folder))
-    done = 0
-    while epochs is None or done < epochs:
-        try:
-            next(rows)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        done += 1
-    rows.close()
-    return None
-
-
-def both(folder: Path, pack: Pack, **changes: Any) -> tuple[Job, Job]:
-    spec = configuration(**changes)
-    jobs = job_of(first_of(spec), pack), job_of(spec, pack)
-    for job in jobs:
-        run(job, pack, folder)
-    return jobs
-
-
 @pytest.fixture(scope="module")
 def trained(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Job, Job]:
     folder = tmp_path_factory.mktemp("trained")
     return folder, *both(folder, pack)
-
-
-def rows_of(job: Job, folder: Path, name: str) -> list[dict[str, Any]]:
-    table = read_table(LocalStorage(folder), f"{RunPaths.result(job.task)}/{name}.parquet")
-    times = [c for c in ("seconds", "images_per_second") if c in table.column_names]
-    return table.drop_columns(times).to_pylist()
 
 
 def test_one_network_keeps_the_name_it_had_before_there_were_two() -> None:
@@ -162,9 +92,23 @@ def test_the_preprocessing_changes_the_key_and_the_threshold_does_not() -> None:
     assert key(preprocess={"clahe": 2.0}) != key()
 
 
-def test_inner_folds_do_not_matter_where_the_truth_is_shown() -> None:
-    few, many = (first_of(configuration(masks="truth", inner_folds=n)) for n in (2, 5))
-    assert few.key == many.key
+@pytest.mark.parametrize(
+    ("name", "values", "idle", "read"),
+    [("margin", (0.2, 0.5), {"feed": "overlay"}, {"feed": "crop"}),
+     ("inner_folds", (2, 5), {"masks": "truth"}, {"masks": "crossfit"})],
+)  # fmt: skip
+def test_what_nothing_reads_makes_no_other_configuration(
+    name: str, values: tuple[Any, Any], idle: dict[str, str], read: dict[str, str]
+) -> None:
+    def made(setting: dict[str, str]) -> list[Configuration]:
+        return [configuration(**{name: value}, **setting) for value in values]
+
+    assert len({one.config_id for one in made(idle)}) == 1
+    assert len({first_of(one).key for one in made(idle)}) == 1
+    assert len({one.config_id for one in made(read)}) == 2
+    assert name not in made(idle)[0].record()["model"]["two_stage"]
+    (again,) = {Configuration.model_validate(one.record()).config_id for one in made(idle)}
+    assert again == made(idle)[0].config_id
 
 
 # -- no leak ---------------------------------------------------------------------------------------
@@ -205,46 +149,69 @@ class Memoriser(nn.Module):
 
 def mark_of(image: np.ndarray) -> float:
     """Enough to tell one image from another."""
-    return round(float((image * np.arange(image.size).reshape(image.shape)).mean()), 2)
+    return round(float((image * np.arange(image.size, dtype=np.float64).reshape(image.shape)).mean()), 4)
 
 
 def build_memoriser(model: Any, channels: int, classes: int, size: int) -> nn.Module:
     return Memoriser()
 
 
-def test_a_segmenter_that_memorises_its_training_cases_tells_the_second_stage_nothing(
-    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def planted(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> tuple[Pack, Configuration]:
+    """A first stage that gives away the class of what it has seen, over images that say nothing of it."""
     row = Row("memoriser", f"{__name__}:build_memoriser", "own", "", {"tasks": SEGMENT}, stride=2)
     monkeypatch.setitem(registry.MODELS, "memoriser", row)  # type: ignore[arg-type]
-    segment = {"name": "memoriser", "augment": {"preset": "none"}, "train": {"epochs": 1, "lr": 1e-6}}
-    spec = configuration(segment=segment)
-    stage, job = first_of(spec), job_of(first_of(spec), pack)
-    images = prepared_images(pack, stage)
-    Memoriser.truth = {mark_of(i): int(label) for i, label in zip(images, pack.labels, strict=True)}
+    grey = np.full_like(pack.images, 128)
+    grey[:, -1, -1] = 5 * np.arange(len(pack))  # one pixel tells them apart
+    mute = replace(pack, images=grey, fingerprint="grey")
+    plain: dict[str, Any] = {"preset": "none"}
+    segment = {"name": "memoriser", "augment": plain, "train": {"epochs": 1, "lr": 1e-6}}
+    classify = CLASSIFIER | {"augment": plain, "train": {"epochs": 4, "batch": 8, "lr": 1e-2}}
+    two = {"segment": segment, "classify": classify, "feed": "channel"}
+    spec = study_of(document(**two) | {"preprocess": {"normalise": "unit"}}, "test").configuration({})
+    images = prepared(mute, spec.preprocess, np.arange(len(mute)))[..., 0]
+    Memoriser.truth = {mark_of(i): int(label) for i, label in zip(images, mute.labels, strict=True)}
+    return mute, spec
+
+
+def test_what_a_segmenter_memorises_is_in_no_mask_that_the_second_stage_is_shown(
+    planted: tuple[Pack, Configuration], tmp_path: Path
+) -> None:
+    pack, spec = planted
+    job = job_of(first_of(spec), pack)
     run(job, pack, tmp_path)
     parts = Parts.of(job.fold, pack)
-    drawn = read_masks(LocalStorage(tmp_path), stage, job.task.fold, pack) > 0.5
+    drawn = read_masks(LocalStorage(tmp_path), first_of(spec), job.task.fold, pack) > 0.5
     sides = np.sqrt(drawn.sum((1, 2)))
     assert set(sides[parts.train]) == set(sides[parts.validation]) == set(sides[parts.test]) == {4.0}
-    whole = Memoriser()
-    whole.train()  # the plant works: of what it has seen it does give the class away
-    with torch.no_grad():
-        given = whole(torch.tensor(np.stack([images[i] for i in parts.train]))[:, None]).masks[0] > 0
-    assert np.array_equal(np.sqrt(given.sum((1, 2, 3)).numpy()), 6.0 * (1 + pack.labels[parts.train]))
 
 
-def prepared_images(pack: Pack, stage: FirstStage) -> np.ndarray:
-    from engine.training.prepared import prepared
+def test_a_second_stage_profits_nothing_from_a_segmenter_that_memorises(
+    planted: tuple[Pack, Configuration], tmp_path: Path
+) -> None:
+    """It learns what it learns from one and the same mask for every case. Beside it a second stage with the
+    masks of a segmenter that has seen its training cases: that one has the classes, so the plant works."""
+    pack, spec = planted
+    run(job_of(first_of(spec), pack), pack, tmp_path)
+    job = job_of(spec, pack)
+    same, leaking = np.zeros((2, *pack.masks.shape), np.float32)
+    same[:, :4, :4] = 1
+    for row in Parts.of(job.fold, pack).train:
+        side = 6 * (1 + int(pack.labels[row]))
+        leaking[row, :side, :side] = 1
+    fair = losses(FoldRun(job, pack, LocalStorage(tmp_path)))
+    assert fair == losses(FoldRun(job, pack, LocalStorage(tmp_path / "same"), same))
+    unfair = losses(FoldRun(job, pack, LocalStorage(tmp_path / "leaking"), leaking))
+    assert unfair[-1] < 0.5 * fair[-1]
 
-    return prepared(pack, stage.preprocess, np.arange(len(pack)))[..., 0]
+
+def losses(second: FoldRun) -> list[float]:
+    return [float(second.next_epoch()["train_total"]) for _ in range(second.train.epochs)]
 
 
 def test_the_truth_is_shown_of_training_cases_alone(
     pack: Pack, tmp_path: Path, trained: tuple[Path, Job, Job]
 ) -> None:
-    from engine.training.fold import FoldRun
-
     _, job = both(tmp_path, pack, masks="truth")
     fold = FoldRun(job, pack, LocalStorage(tmp_path))
     shown = fold.images[..., -1]
@@ -320,14 +287,23 @@ def test_a_fold_cut_off_in_the_second_stage_goes_on_in_the_second(
     assert repr(rows_of(second, tmp_path, "cases_test")) == repr(rows_of(second, folder, "cases_test"))
 
 
-def test_empty_masks_and_missing_masks_are_each_one_clear_message(
+def test_missing_masks_are_one_clear_message(
     pack: Pack, tmp_path: Path, trained: tuple[Path, Job, Job]
 ) -> None:
     with pytest.raises(SonotuneError, match="is missing: the first stage must be trained before the second"):
         run(trained[2], pack, tmp_path)
+
+
+def test_a_fold_without_a_single_mask_fails_by_itself_and_says_why(
+    pack: Pack, trained: tuple[Path, Job, Job]
+) -> None:
     spec = study_of(document() | {"predict": {"threshold": 0.999}}, "test").configuration({})
-    with pytest.raises(SonotuneError, match=r"found no lesion in any training case.*masks: truth"):
-        run(job_of(spec, pack), pack, trained[0])
+    job = job_of(spec, pack)
+    result = run(job, pack, trained[0])
+    assert result is not None
+    assert (result.status, result.epochs, result.score) == ("failed", 0, None)
+    assert "found no lesion in any training case (threshold 0.999)" in result.error
+    assert read_result(LocalStorage(trained[0]), job.task) is not None
 
 
 # -- what the second stage sees --------------------------------------------------------------------
@@ -379,137 +355,3 @@ def test_every_feed_trains(pack: Pack, trained: tuple[Path, Job, Job], feed: str
     result = run(job_of(configuration(feed=feed, classify=classify), pack), pack, trained[0])
     assert result is not None
     assert result.status == "complete"
-
-
-# -- what cannot be combined -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [({"segment": {"name": "resnet34"}}, r"model.two_stage.segment: .*resnet34 takes \[classify\]"),
-     ({"segment": {"name": "resnet34", "tasks": ["classify"]}}, "segment: model 'resnet34' has no masks"),
-     ({"classify": {"name": "u2net"}}, r"model.two_stage.classify: .*u2net takes \[segment\]"),
-     ({"classify": CLASSIFIER | {"tasks": ["segment", "classify"]}}, "must only classify"),
-     ({"classify": CLASSIFIER | {"loss": {"segmentation": "dice"}}}, "classify: loss.segmentation=dice"),
-     ({"segment": {"name": "u2net"}}, "segment: an image size of 32")],
-)  # fmt: skip
-def test_what_cannot_be_combined_is_refused_naming_the_stage(changes: dict[str, Any], told: str) -> None:
-    (problem,) = impossible(configuration(**changes), 32 if "size" in told else 64, 3)
-    assert re.search(told, problem)
-
-
-def test_settings_beside_the_stages_are_refused_and_any_pair_is_not() -> None:
-    beside = document() | {"train": {"epochs": 9}}
-    (problem,) = impossible(study_of(beside, "test").configuration({}), 32, 3)
-    assert problem.startswith("train: is set beside model.two_stage")
-    for segment in ("u2net_lite", "unet_mtl", "attention_unet"):
-        for classify in ("deepcardinal50", "resnet34", "alexnet", "unet_mtl"):
-            pair = configuration(segment={"name": segment}, classify={"name": classify})
-            if segment in registry.MODELS:
-                assert list(impossible(pair, 64, 3)) == []
-
-
-def test_more_inner_folds_than_cases_of_a_class_are_refused(pack: Pack) -> None:
-    spec = study(inner_folds=20)
-    with pytest.raises(SonotuneError, match=r"inner_folds=20 is too many .* fold r0-f0: class"):
-        check_study(spec, pack, make_folds(pack, spec.fixed.folds))
-
-
-# -- the search ------------------------------------------------------------------------------------
-
-SEARCH: dict[str, Any] = document(classify=CLASSIFIER | {"width": {"choice": [4, 6]}, "train": {
-    "epochs": 1, "batch": 8, "lr": {"choice": [1e-3, 1e-2]}}}) | {
-    "search": {"sampler": "grid", "configs": 3},
-    "race": {"rule": "none"},
-    "resources": {"workers": 2, "device": "cpu"},
-}  # fmt: skip
-
-
-def played(folder: Path, spec: Study, sound: Any) -> list[tuple[str, str]]:
-    """Two workers, made-up scores; the stage and fold of each task in the order of their hands."""
-    fixed = spec.fixed
-    sampler = Sampler(fixed.search, spec.space, fixed.seed)
-    race = Race(fixed.race, ("r0-f0", "r0-f1"), fixed.search.configs, fixed.seed)
-    one = Conductor(spec, sampler, race, Journal(LocalStorage(folder)), sound=sound)
-    one.replay(one.journal.records)
-    one.resumed()
-    handed = []
-    while one.next() is not None:
-        one.next()  # a second worker, if there is anything for it
-        handed += [("segment" if t.key in one.stages else "main", t.fold) for t in one.running]
-        for running in tuple(one.running):
-            one.reported(running, 1, 0.5, [0.5])
-            one.ended(running, "complete", 0.5, [0.5])
-    return handed
-
-
-def test_each_first_stage_is_handed_out_once_and_again_where_it_was_damaged(tmp_path: Path) -> None:
-    two = study_of(SEARCH | {"search": {"sampler": "grid", "configs": 2}}, "test")
-    handed = played(tmp_path, two, lambda task, stage: True)
-    assert sorted(handed) == [("main", "r0-f0")] * 2 + [("main", "r0-f1")] * 2 + [
-        ("segment", "r0-f0"), ("segment", "r0-f1")
-    ]  # fmt: skip
-    damaged = {"r0-f1"}
-
-    def sound(task: Task, stage: FirstStage) -> bool:
-        if task.fold in damaged:
-            damaged.remove(task.fold)
-            return False
-        return True
-
-    more = played(tmp_path, study_of(SEARCH, "test"), sound)
-    assert sorted(more) == [("main", "r0-f0"), ("main", "r0-f1"), ("segment", "r0-f1")]
-    assert {r["stage"] for r in records(tmp_path, "reported")} == {"segment", "main"}
-
-
-def records(folder: Path, event: str) -> list[dict[str, Any]]:
-    return [r for r in read_journal(LocalStorage(folder))[0] if r["event"] == event]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_search_trains_each_first_stage_once_also_on_resume_and_in_another_run(tmp_path: Path) -> None:
-    """Also: a damaged one is trained again, with a warning, before anything builds on it."""
-    quiet = Console(quiet=True)
-    spec = study_of(SEARCH, "test")
-    stage = first_of(spec.configuration(spec.space.base({})))
-    one, two = tmp_path / "one", tmp_path / "two"
-    launch.search(spec, str(one), quiet)
-    assert started(one, stage.key) == {"r0-f0": 1, "r0-f1": 1}
-    assert {r["prerequisite"] for r in records(one, "opened")} == {stage.key}
-    assert [r["status"] for r in records(one, "ended")] == ["complete"] * 8
-    launch.search(study_of(SEARCH | {"search": {"sampler": "grid", "configs": 1}}, "test"), str(two), quiet,
-                  reuse=[str(one)])  # fmt: skip
-    assert all(r.get("reused") for r in records(two, "ended"))
-    storage, task = LocalStorage(two), Task(stage.key, "r0-f0")
-    storage.write(f"{RunPaths.result(task)}/masks.npz", b"damaged")
-    launch.resume(str(two), quiet, changes={"search.configs": 4})
-    assert started(two, stage.key, reused=False) == {"r0-f0": 1}
-    assert "is damaged or gone; it is trained again" in (two / RunPaths.log).read_text()
-    result = read_result(storage, task)
-    assert result is not None
-    assert damaged_files(storage, task, result) == []
-    reported(one)
-
-
-def started(folder: Path, key: str, reused: bool | None = None) -> dict[str, int]:
-    found = [r for r in records(folder, "started") if r["task"]["key"] == key]
-    kept = [r for r in found if reused is None or bool(r.get("reused")) == reused]
-    return dict(Counter(r["task"]["fold"] for r in kept))
-
-
-def reported(folder: Path) -> None:
-    """A report reads such a run, and what was picked predicts as one model."""
-    from engine.predict.ensemble import load_picked
-    from reports.write import write
-
-    write(str(folder))
-    page = (folder / "report/index.html").read_text()
-    assert "2 trainings of first stages served 6 folds of second stages: 4 trainings were saved." in page
-    summary = json.loads((folder / "report/summary.json").read_text())
-    assert [c["status"] for c in summary["configs"]] == ["complete"] * 3
-    picked = load_picked(str(folder), "cpu")
-    said = picked.ensemble(torch.rand(2, 1, 32, 32))
-    assert said.masks is not None
-    assert said.classes is not None
-    assert (said.masks.shape, said.classes.shape) == ((2, 1, 32, 32), (2, 3))

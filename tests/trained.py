@@ -1,4 +1,5 @@
-"""A finished run, trained without Ray: one configuration on every fold, then what its report says of it."""
+"""A finished run, trained without Ray: one configuration on every fold, of one stage or of two, then what its
+report says of it."""
 
 import json
 from pathlib import Path
@@ -13,9 +14,9 @@ from engine.objective import objectives
 from engine.spec.load import study_of
 from engine.storage import open_storage
 from engine.task import Task
-from engine.training.fold import train_fold
-from engine.training.job import Job
+from engine.training.job import make_job
 from engine.training.numerics import Numerics
+from engine.training.run_task import train_task
 
 
 def finished_run(place: Path, document: dict[str, Any]) -> Path:
@@ -28,12 +29,14 @@ def finished_run(place: Path, document: dict[str, Any]) -> Path:
     numerics = Numerics("cpu", "off", 1)
     folder.begin(storage, study, manifest, folder.Head(pack.fingerprint, manifest.digest, {}), "test")
     configuration = study.configuration({})
-    for fold in manifest.folds:
-        task = Task(configuration.config_id, fold.name)
-        goals = objectives(fixed.search)
-        job = Job(task, configuration.record(), fold, pack.fingerprint, fixed.seed, numerics, goals)
-        for _ in train_fold(job, pack, storage):
-            pass
+    first, goals = configuration.first_stage, objectives(fixed.search)
+    tasks = [(configuration.config_id, configuration.record())]
+    for key, record in ([] if first is None else [(first.key, first.record())]) + tasks:
+        for fold in manifest.folds:
+            task = Task(key, fold.name)
+            job = make_job(task, record, fold, pack, fixed.folds, fixed.seed, numerics, goals, "best")
+            for _ in train_task(job, pack, storage):
+                pass
     picked = {"config_id": configuration.config_id, "config": configuration.record()}
     storage.write("report/summary.json", json.dumps({"schema": 1, "picked": picked}).encode())
     return place / "run"

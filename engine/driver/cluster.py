@@ -91,6 +91,7 @@ def _join(address: str) -> None:
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise SonotuneError(
-            f"cannot join the Ray cluster at {address!r}: {error}; check the address with `ray status`, "
-            "or leave --address out to run on this machine"
+            f"cannot join the Ray cluster at {address!r}: {error}. Check it with `ray status` there, "
+            "and that RAY_AUTH_TOKEN or ~/.ray/auth_token here holds the token that the head has "
+            "(`ray get-auth-token`); or leave --address out to run on this machine"
         ) from error

@@ -6,7 +6,8 @@ from engine.storage import Storage
 
 
 class Keeper:
-    """Checkpoints of configurations that are out go at once, of complete ones all but the best few's."""
+    """Checkpoints of configurations that are out go at once, of complete ones all but the best few's, and
+    with them those of first stages on which nothing of that builds."""
 
     def __init__(self, storage: Storage, conductor: Conductor, most: int) -> None:
         self.storage, self.conductor, self.most = storage, conductor, most
@@ -14,7 +15,7 @@ class Keeper:
 
     def ended(self, key: str) -> None:
         """One of this configuration's folds has left its worker."""
-        if key in self.conductor.stages or any(task.key == key for task in self.conductor.running):
+        if key in self.conductor.stages or self._runs(key):
             return
         if self.conductor.is_out(key):
             self._discard(key)
@@ -22,6 +23,7 @@ class Keeper:
             self.kept.add(key)
             for loser in self._ranked()[self.most :]:
                 self._discard(loser)
+        self._prune_stages()
 
     def sweep(self) -> None:
         """At the end of a session: a worker that was stopped may have written one more checkpoint."""
@@ -30,6 +32,28 @@ class Keeper:
         for key in self.storage.list(RunPaths.checkpoints):
             if key in losers or self.conductor.is_out(key):
                 self._discard(key)
+        self._prune_stages()
+
+    def _prune_stages(self) -> None:
+        """Of the idle ones those used last stay, since a configuration yet to come may share them."""
+        idle = self._idle_stages()
+        for key in idle[: max(0, len(idle) - self.most)]:
+            self.storage.delete(f"{RunPaths.checkpoints}/{key}")
+
+    def _idle_stages(self) -> list[str]:
+        """In the order in which they were used last."""
+        idle: dict[str, bool] = {}
+        for key, entry in self.conductor.entries.items():
+            stage = entry.configuration.first_stage
+            if stage is not None:
+                idle[stage.key] = idle.pop(stage.key, True) and self._done_with(key)
+        return [key for key, unused in idle.items() if unused and not self._runs(key)]
+
+    def _done_with(self, config: str) -> bool:
+        return config not in self.kept and self.conductor.settled(config)
+
+    def _runs(self, key: str) -> bool:
+        return any(task.key == key for task in self.conductor.running)
 
     def _ranked(self) -> list[str]:
         return sorted(self.kept, key=lambda key: (-(self.conductor.mean(key) or 0.0), key))

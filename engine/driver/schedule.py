@@ -20,8 +20,8 @@ from engine.driver.watch import Watch
 from engine.errors import SonotuneError, StorageError
 from engine.past import FIGURES
 from engine.race.events import Status
-from engine.race.race import Freeze
-from engine.race.race import Verdict as RaceVerdict
+from engine.race.protocol import Freeze
+from engine.race.protocol import Verdict as RaceVerdict
 from engine.task import Task
 
 log = logging.getLogger("sonotune")
@@ -120,8 +120,9 @@ class TaskScheduler(TrialScheduler):
         if "signature" in end:
             self._failed(task, end)
         else:
-            figures = {name: end[name] for name in FIGURES}
-            self._tell_end(task, end["status"], end["score"], end["values"] or (), figures=figures)
+            extra = {"figures": {name: end[name] for name in FIGURES}}
+            extra |= {"note": end["note"]} if "note" in end else {}
+            self._tell_end(task, end["status"], end["score"], end["values"] or (), **extra)
 
     def _failed(self, task: Task, end: dict[str, Any]) -> None:
         log.warning("%s failed: %s\n%s", task.folder, end["signature"], end["error"])

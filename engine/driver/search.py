@@ -12,13 +12,17 @@ from engine.task import Task
 
 
 class TaskSearcher(Searcher):
-    """`suggest` gives a task only when a slot is free: what a fold should be is decided when it starts."""
+    """`suggest` gives a task only when a slot is free: what a fold should be is decided when it starts.
+
+    Tune calls it in every round of its loop.
+    """
 
     def __init__(self, conductor: Conductor, slots: Callable[[], int]) -> None:
         super().__init__(metric="score", mode="max")
         self.conductor, self.slots = conductor, slots
         self.tasks: dict[str, Task] = {}
         self.closing = False
+        self.idle = False  # whether a slot was free and there was nothing for it
         self.waiting: Task | None = None
         self.error: SonotuneError | None = None
         self.diet: Callable[[Task], Diet] = lambda task: Diet()
@@ -32,15 +36,20 @@ class TaskSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         self.before_each()
-        if self.closing and not self.tasks:
-            return Searcher.FINISHED
-        if self.closing or len(self.tasks) >= self._most():
-            return None
+        if self.closing:
+            return None if self.tasks else Searcher.FINISHED
         try:
-            task = self._next()
+            return self._suggest(trial_id)
         except SonotuneError as error:
             self.error, self.closing = error, True
             return None
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self.conductor.flush()
+        if len(self.tasks) >= self._most():
+            return None
+        task = self._next()
+        self.idle = task is None
         if task is not None:
             self.tasks[trial_id] = task
             record = self.conductor.configuration_of(task).record()
@@ -49,7 +58,8 @@ class TaskSearcher(Searcher):
 
     def _most(self) -> int:
         """A fold that is to be alone has nobody beside it."""
-        return 1 if any(self.diet(task).alone for task in self.tasks.values()) else self.slots()
+        alone = any(self.diet(task).alone for task in self.tasks.values())
+        return 1 if alone else self.slots()
 
     def _next(self) -> Task | None:
         task, self.waiting = self.waiting or self.conductor.next(), None

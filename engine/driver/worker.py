@@ -47,6 +47,7 @@ class Shared:
     objective: tuple[Mapping[str, float], ...]
     resources: Resources
     folds: Folds
+    gpu: float = 0.0  # what a fold holds of one
 
     def job(self, task: Task, record: Mapping[str, Any], parts: int = 1) -> Job:
         job = make_job(
@@ -106,8 +107,10 @@ class FoldTrainable(tune.Trainable):
         return told
 
     def start(self) -> Generator[dict[str, Any], None, Any]:
+        from engine.training.memory import hold_to
         from engine.training.run_task import train_task
 
+        hold_to(self.shared.gpu)
         job = self.shared.job(self.task, self.record, self.parts)
         return train_task(job, self.shared.pack, self.storage)
 
@@ -131,7 +134,8 @@ def ended(result: FoldResult) -> dict[str, Any]:
     """Not marked `done`, or Tune would stop the trial without asking the scheduler."""
     figures = {name: getattr(result, name) for name in FIGURES}
     values = None if result.score is None else list(result.values)
-    return {"end": {"status": result.status, "score": result.score, "values": values, **figures}}
+    why = {"note": result.error} if result.error else {}
+    return {"end": {"status": result.status, "score": result.score, "values": values, **figures, **why}}
 
 
 def failed(error: Exception) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from engine.data.cases import Pack
 from engine.errors import SonotuneError
@@ -106,15 +105,19 @@ def stratified(table: Table, rows: Rows, parts: int, seed: int) -> Rows:
         raise scarce(table.classes[labels[0]], labels, units, int(labels[0]), parts)
     strata = strata if np.bincount(strata).max() >= parts else labels
     if not table.grouped:
-        return split(StratifiedKFold, strata, units, parts, seed)
+        return split(strata, units, parts, seed, grouped=False)
     generator = np.random.default_rng(seed)
     dealt = np.full(len(rows), -1, np.int64)
     first = awkward(strata, units, parts, generator)
-    dealt[first] = split(StratifiedGroupKFold, strata[first], units[first], parts, seed)
+    dealt[first] = split(strata[first], units[first], parts, seed, grouped=True)
     return levelled(dealt, strata, parts, generator)
 
 
-def split(kind: type, strata: Rows, units: Rows, parts: int, seed: int) -> Rows:
+def split(strata: Rows, units: Rows, parts: int, seed: int, grouped: bool) -> Rows:
+    """scikit-learn is imported when it is needed: workers start sooner without it."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    kind = StratifiedGroupKFold if grouped else StratifiedKFold
     dealt = np.empty(len(strata), np.int64)
     with warnings.catch_warnings():  # of small strata, which `repaired` looks after
         warnings.simplefilter("ignore", UserWarning)

@@ -5,6 +5,7 @@ there each commit is one immutable segment, named by the numbers of its first an
 """
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from engine.journal.segments import Segments
 from engine.results import RunPaths
 from engine.storage import PASSING, Storage, persist
 
+GROUPED = 1.0  # seconds for which a record that nothing follows from may wait for others
+
 
 class Journal:
     """`records` is what the run has gone through so far; `warnings` says what had to be dropped.
@@ -22,17 +25,25 @@ class Journal:
     `guard` is called before each write and raises when this driver no longer holds the run.
     """
 
-    def __init__(self, storage: Storage, guard: Callable[[], None] = lambda: None) -> None:
-        self._guard = guard
+    def __init__(
+        self,
+        storage: Storage,
+        guard: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._guard, self._now = guard, now
         folder = storage.local()
         self._sink: _File | Segments = _File(folder / RunPaths.journal) if folder else Segments(storage)
         self.records, self.warnings = self._sink.load()
         self._next = len(self.records) + 1
         self._pending: list[bytes] = []
+        self._since = 0.0  # when the first of them was appended
 
     def append(self, record: Mapping[str, Any]) -> int:
         """Takes the record in; it is durable, and a decision may rest on it, only after `commit`."""
         number = self._next
+        if not self._pending:
+            self._since = self._now()
         self._pending.append(encode(number, record))
         self._next += 1
         return number
@@ -44,6 +55,11 @@ class Journal:
         self._guard()
         self._sink.add(seal(self._pending), self._next - len(self._pending), self._next - 1)
         self._pending.clear()
+
+    def commit_soon(self) -> None:
+        """For what nothing follows from yet: one write for all records of about a second."""
+        if self._pending and self._now() - self._since >= GROUPED:
+            self.commit()
 
     def close(self) -> None:
         try:

@@ -52,7 +52,7 @@ def cropped(images: Tensor, masks: Tensor, margin: float) -> Tensor:
 
 
 def _sampled(images: Tensor, scale: Tensor, centre: Tensor, outside: str) -> Tensor:
-    theta = images.new_zeros(len(images), 2, 3)
+    theta = images.new_zeros(images.shape[0], 2, 3)  # `len` would fix an exported program's batch
     theta[:, 0, 0] = theta[:, 1, 1] = scale
     theta[:, :, 2] = centre
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from engine import __version__
 from engine.errors import SonotuneError
+from engine.models.staged import TwoStages
 from engine.predict.ensemble import Ensemble, Picked
 
 SCHEMA = 1
@@ -39,13 +40,21 @@ def export(picked: Picked, to: Path) -> Exported:
         raise SonotuneError(f"{to} is not empty; export into a new folder")
     (to / "weights").mkdir(parents=True, exist_ok=True)
     for name, member in zip(picked.ensemble.names, picked.ensemble.ordered, strict=True):
-        torch.save(member.network.state_dict(), to / "weights" / f"{name}.pt")
+        for part, network in parts_of(member.network).items():
+            torch.save(network.state_dict(), to / "weights" / f"{name}{part}.pt")
     example = _example(picked)
     outputs = _outputs(picked.ensemble, example)
     _write_program(picked.ensemble, example, outputs, to)
     text = json.dumps(describe(picked, outputs), indent=1) + "\n"
     (to / "spec.json").write_text(text, encoding="utf-8")
     return Exported(tuple(sorted(path for path in to.rglob("*") if path.is_file())), outputs)
+
+
+def parts_of(network: nn.Module) -> dict[str, nn.Module]:
+    """A network as its model's builder makes it; of two stages each by itself."""
+    if not isinstance(network, TwoStages):
+        return {"": network}
+    return {".segment": network.segmenter, ".classify": network.classifier.network}
 
 
 def describe(picked: Picked, outputs: tuple[str, ...]) -> dict[str, Any]:

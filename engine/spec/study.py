@@ -44,9 +44,14 @@ class Configuration(Section):
     predict: Predict = Predict()
 
     def record(self) -> dict[str, Any]:
+        """What nothing reads is left out, so that configurations that train alike have one name."""
         record = self.model_dump(mode="json", by_alias=True)
-        if self.model.two_stage is None:
-            del record["model"]["two_stage"]  # one network is named as it was before there were two
+        two = self.model.two_stage
+        if two is None:
+            del record["model"]["two_stage"]
+            return record
+        for name in two.unread:
+            del record["model"]["two_stage"][name]
         return record
 
     @cached_property

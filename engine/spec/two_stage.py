@@ -46,3 +46,8 @@ class TwoStage(Section):
     truth, which is optimistic and said so in the report. Validation and test masks are always predicted."""
     inner_folds: int = Field(4, ge=2, le=20)
     """Parts into which `crossfit` deals a fold's training cases, grouped and stratified as the folds are."""
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Settings that the others make idle."""
+        return ("margin",) * (self.feed != "crop") + ("inner_folds",) * (self.masks == "truth")

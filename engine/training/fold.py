@@ -4,6 +4,7 @@ Knows nothing of Ray: whoever runs it pulls one epoch after the other and may st
 checkpoint of every epoch it yielded lies on storage by then, so that stopping loses nothing.
 """
 
+import json
 import math
 import os
 import socket
@@ -27,8 +28,8 @@ from engine.training import checkpoint, gallery
 from engine.training.batches import Batches
 from engine.training.evaluate import EVALUATION_BATCH, Outputs, outputs, score_cases
 from engine.training.job import Job, Parts
-from engine.training.masks import read_masks, shown_masks
-from engine.training.measure import Costs, costs_of
+from engine.training.masks import blindness, read_masks, shown_masks
+from engine.training.measure import Costs, costs_of, hardware
 from engine.training.network import Network, build_network
 from engine.training.prepared import prepared
 from engine.training.seeds import derive
@@ -47,6 +48,8 @@ class BestLost(Exception):
 def train_fold(job: Job, pack: Pack, storage: Storage) -> Generator[EpochRow, None, FoldResult]:
     """Yields the row of each epoch trained now; returns the result, which has been written by then."""
     run = FoldRun(job, pack, storage)
+    if run.blind:
+        return run.end("failed", error=run.blind)
     try:
         while run.epoch < run.train.epochs:
             yield run.next_epoch()
@@ -66,6 +69,7 @@ class FoldRun:
         self.train = self.configuration.train
         self.parts = Parts.of(job.fold, pack)
         self.masks = masks if masks is not None or job.two_stage is None else self._first_masks()
+        self.blind = ""
         self.images = self._prepared()
         self.scale = training_scale(pack.images, self.configuration.preprocess, self.parts.train)
         self.started = time.time()
@@ -90,7 +94,8 @@ class FoldRun:
         if self.masks is None or self.job.two_stage is None:
             return images
         threshold = self.configuration.predict.threshold
-        shown = shown_masks(self.masks, self.job.two_stage, threshold, self.parts, self.pack, self.job)
+        shown = shown_masks(self.masks, self.job.two_stage, threshold, self.parts, self.pack)
+        self.blind = blindness(shown, threshold, self.parts, self.job.task)
         return np.concatenate([images, shown[..., None].astype(np.float32)], axis=3)
 
     def _network(self) -> Network:
@@ -173,21 +178,22 @@ class FoldRun:
         return f"{RunPaths.checkpoint(self.job.task)}/{name}.pt"
 
     def _save(self, improved: bool) -> None:
-        """The best before the last: whoever resumes from the last finds the best it speaks of."""
+        """The best before the last: whoever resumes from the last finds the best it speaks of. The rows go
+        in as one text, as torch would take thousands of numbers one by one."""
         if improved:
             state = {"model": self.network.model.state_dict(), "epoch": self.epoch, "scale": self.scale}
             checkpoint.save(self.storage, self._path("best"), state)
         progress = {name: getattr(self, name) for name in PROGRESS} | {"address": self.job.address}
-        checkpoint.save(
-            self.storage, self._path("last"), {"network": self.network.state_dict(), "progress": progress}
-        )
+        state = {"network": self.network.state_dict(), "progress": json.dumps(progress)}
+        checkpoint.save(self.storage, self._path("last"), state)
 
     def _resume(self) -> None:
         state = checkpoint.load(self.storage, self._path("last"), self.job.numerics.device)
-        if state is None or state["progress"].pop("address") != self.job.address:
+        progress = {} if state is None else json.loads(state["progress"])
+        if state is None or progress.pop("address") != self.job.address:
             return
         self.network.load_state_dict(state["network"])
-        for name, value in state["progress"].items():
+        for name, value in progress.items():
             setattr(self, name, value)
         self.micro_batches = max(self.micro_batches, self.train.micro_batches)
 
@@ -256,6 +262,7 @@ class FoldRun:
             flops=costs.flops,
             latency_ms=costs.latency_ms,
             peak_memory_mb=costs.peak_memory_mb,
+            hardware=hardware(self.network.device),
         )
 
     def _split_warnings(self) -> list[str]:

@@ -12,7 +12,7 @@ from engine.spec.study import FirstStage
 from engine.spec.two_stage import TwoStage
 from engine.storage import Storage
 from engine.task import Task
-from engine.training.job import Job, Parts
+from engine.training.job import Parts
 
 FILE = "masks.npz"
 STEPS = 255  # a probability is kept as a byte; 0.5 lies between two of them
@@ -51,17 +51,20 @@ def read_masks(storage: Storage, stage: FirstStage, fold: str, pack: Pack) -> np
     return found
 
 
-def shown_masks(
-    found: np.ndarray, two: TwoStage, threshold: float, parts: Parts, pack: Pack, job: Job
-) -> np.ndarray:
+def shown_masks(found: np.ndarray, two: TwoStage, threshold: float, parts: Parts, pack: Pack) -> np.ndarray:
     """uint8 [N, H, W] of 0/1: what the second stage is shown; the truth at most of training cases."""
     shown = (found > threshold).astype(np.uint8)
     if two.masks == "truth":
         shown[parts.train] = pack.masks[parts.train]
-    if not shown[parts.train].any():
-        raise SonotuneError(
-            f"the first stage of {job.task.folder} found no lesion in any training case (threshold "
-            f"{threshold:g}), so its second stage has nothing to look at; train model.two_stage.segment "
-            "longer, lower predict.threshold, or use masks: truth"
-        )
     return shown
+
+
+def blindness(shown: np.ndarray, threshold: float, parts: Parts, task: Task) -> str:
+    """Why a second stage cannot learn from these masks; empty where it can."""
+    if shown[parts.train].any():
+        return ""
+    return (
+        f"the first stage of {task.folder} found no lesion in any training case (threshold {threshold:g}), "
+        "so its second stage has nothing to look at; train model.two_stage.segment longer, lower "
+        "predict.threshold, or use masks: truth"
+    )

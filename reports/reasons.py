@@ -1,0 +1,88 @@
+"""Why a rule picked what it picked: one sentence, with the numbers that decided."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from engine.spec.select import Select
+from reports.measures import label
+from reports.rules import (
+    Evidence,
+    best_mean,
+    front,
+    lower_bounds,
+    mean_of,
+    median_ranks,
+    one_se_floor,
+    spread_of,
+)
+
+
+def _why_best(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
+    mean, std = mean_of(e.scores), spread_of(e.scores)
+    head = f"{configs[best]} has the highest mean validation score, {_pm(mean[best], std[best])} over "
+    head += f"{e.scores.shape[-1]} folds, of {len(configs)} complete configurations"
+    if len(configs) < 2:
+        return head + "."
+    second = int(np.argsort(-mean, kind="stable")[1])
+    return head + f"; the next, {configs[second]}, has {_pm(mean[second], std[second])}."
+
+
+def _why_one_se(
+    e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]
+) -> str:
+    top, mean, floor = int(best_mean(e)), mean_of(e.scores), float(one_se_floor(e)[0])
+    eligible = int((mean >= floor).sum())
+    return (
+        f"{configs[best]} is the cheapest ({_count(e.cost[best])} {select.cost}) of the {eligible} "
+        f"configurations within one standard error of the best mean: its score {mean[best]:.4f} is at least "
+        f"{floor:.4f}; the best, {configs[top]}, has {mean[top]:.4f} with {_count(e.cost[top])}."
+    )
+
+
+def _why_lower(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
+    bounds, mean = lower_bounds(e), mean_of(e.scores)
+    top = int(best_mean(e))
+    return (
+        f"{configs[best]} has the highest lower end of the {select.confidence:.0%} interval of the mean "
+        f"validation score: {bounds[best]:.4f} (mean {mean[best]:.4f}); the best mean, {configs[top]}, "
+        f"has {bounds[top]:.4f} (mean {mean[top]:.4f})."
+    )
+
+
+def _why_rank(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
+    medians = median_ranks(e)
+    return (
+        f"{configs[best]} has the best median rank, {medians[best]:g} of {len(configs)}, over "
+        f"{e.scores.shape[-1]} folds and {_list(metrics)}; its mean score is {mean_of(e.scores)[best]:.4f}."
+    )
+
+
+def _why_pareto(
+    e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]
+) -> str:
+    points = e.several.mean(axis=-1).T
+    size = int(front(np.nan_to_num(points, nan=-1e9)).sum())
+    shown = ", ".join(f"{label(m)} {abs(v):.4f}" for m, v in zip(metrics, points[best], strict=True))
+    return (
+        f"{configs[best]} is the knee of the front of {_list(metrics)}: {size} of {len(configs)} "
+        f"configurations are not dominated, and it lies nearest to the best of each ({shown})."
+    )
+
+
+REASONS: Mapping[str, Callable[[Evidence, int, Sequence[str], Select, Sequence[str]], str]] = {
+    "best_mean": _why_best, "one_se": _why_one_se, "lower_bound": _why_lower,
+    "median_rank": _why_rank, "pareto": _why_pareto,
+}  # fmt: skip
+
+
+def _pm(mean: float, std: float) -> str:
+    return f"{mean:.4f} ± {std:.4f}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _list(metrics: Sequence[str]) -> str:
+    return ", ".join(label(m) for m in metrics)

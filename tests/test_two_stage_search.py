@@ -1,0 +1,294 @@
+"""A search over two stages: what is refused, no stage trained twice, disk bounded, bad input survived."""
+
+import json
+import re
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from rich.console import Console
+
+from engine.conductor import Conductor
+from engine.data.cases import Pack
+from engine.data.load import load
+from engine.driver import launch
+from engine.driver.disk import Keeper
+from engine.errors import SonotuneError
+from engine.folds.make import make_folds
+from engine.journal.journal import Journal, read_journal
+from engine.models import registry
+from engine.past import adopt, stored
+from engine.preflight import check_study, impossible
+from engine.race.race import Race
+from engine.results import FoldResult, RunPaths, damaged_files, parquet_bytes, read_result, write_result
+from engine.sampler.sampler import Sampler
+from engine.spec.load import study_of
+from engine.spec.model import Model
+from engine.spec.study import FirstStage, Study
+from engine.storage import LocalStorage
+from engine.task import Task
+from tests.staged import (
+    CLASSIFIER,
+    SEGMENTER,
+    configuration,
+    document,
+    first_of,
+    job_of,
+    run,
+    study,
+)
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    return load(study().fixed.data, tmp_path_factory.mktemp("cache"))
+
+
+# -- what cannot be combined -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"segment": {"name": "resnet34"}}, r"model.two_stage.segment: .*resnet34 takes \[classify\]"),
+     ({"segment": {"name": "resnet34", "tasks": ["classify"]}}, "segment: model 'resnet34' has no masks"),
+     ({"classify": {"name": "u2net"}}, r"model.two_stage.classify: .*u2net takes \[segment\]"),
+     ({"classify": CLASSIFIER | {"tasks": ["segment", "classify"]}}, "must only classify"),
+     ({"classify": CLASSIFIER | {"loss": {"segmentation": "dice"}}}, "classify: loss.segmentation=dice"),
+     ({"segment": {"name": "u2net"}}, "segment: an image size of 32")],
+)  # fmt: skip
+def test_what_cannot_be_combined_is_refused_naming_the_stage(changes: dict[str, Any], told: str) -> None:
+    (problem,) = impossible(configuration(**changes), 32 if "size" in told else 64, 3)
+    assert re.search(told, problem)
+
+
+def test_settings_beside_the_stages_are_refused_and_any_pair_is_not() -> None:
+    beside = document() | {"train": {"epochs": 9}}
+    (problem,) = impossible(study_of(beside, "test").configuration({}), 32, 3)
+    assert problem.startswith("train: is set beside model.two_stage")
+    for segment in ("u2net_lite", "unet_mtl", "attention_unet"):
+        for classify in ("deepcardinal50", "resnet34", "alexnet", "unet_mtl"):
+            pair = configuration(segment={"name": segment}, classify={"name": classify})
+            if segment in registry.MODELS:
+                assert list(impossible(pair, 64, 3)) == []
+
+
+def test_more_inner_folds_than_cases_of_a_class_are_refused(pack: Pack) -> None:
+    spec = study(inner_folds=20)
+    with pytest.raises(SonotuneError, match=r"inner_folds=20 is too many .* fold r0-f0: class"):
+        check_study(spec, pack, make_folds(pack, spec.fixed.folds))
+
+
+# -- the search ------------------------------------------------------------------------------------
+
+SEARCH: dict[str, Any] = document(classify=CLASSIFIER | {"width": {"choice": [4, 6]}, "train": {
+    "epochs": 1, "batch": 8, "lr": {"choice": [1e-3, 1e-2]}}}) | {
+    "search": {"sampler": "grid", "configs": 3},
+    "race": {"rule": "none"},
+    "resources": {"workers": 2, "device": "cpu"},
+}  # fmt: skip
+
+
+def played(folder: Path, spec: Study, sound: Any) -> list[tuple[str, str]]:
+    """Two workers, made-up scores; the stage and fold of each task in the order of their hands."""
+    fixed = spec.fixed
+    sampler = Sampler(fixed.search, spec.space, fixed.seed)
+    race = Race(fixed.race, ("r0-f0", "r0-f1"), fixed.search.configs, fixed.seed)
+    one = Conductor(spec, sampler, race, Journal(LocalStorage(folder)), sound=sound)
+    one.replay(one.journal.records)
+    one.resumed()
+    handed = []
+    while one.next() is not None:
+        one.next()  # a second worker, if there is anything for it
+        handed += [("segment" if t.key in one.stages else "main", t.fold) for t in one.running]
+        for running in tuple(one.running):
+            one.reported(running, 1, 0.5, [0.5])
+            one.ended(running, "complete", 0.5, [0.5])
+    return handed
+
+
+def test_each_first_stage_is_handed_out_once_and_again_where_it_was_damaged(tmp_path: Path) -> None:
+    two = study_of(SEARCH | {"search": {"sampler": "grid", "configs": 2}}, "test")
+    handed = played(tmp_path, two, lambda task, stage: True)
+    assert sorted(handed) == [("main", "r0-f0")] * 2 + [("main", "r0-f1")] * 2 + [
+        ("segment", "r0-f0"), ("segment", "r0-f1")
+    ]  # fmt: skip
+    damaged = {"r0-f1"}
+
+    def sound(task: Task, stage: FirstStage) -> bool:
+        if task.fold in damaged:
+            damaged.remove(task.fold)
+            return False
+        return True
+
+    more = played(tmp_path, study_of(SEARCH, "test"), sound)
+    assert sorted(more) == [("main", "r0-f0"), ("main", "r0-f1"), ("segment", "r0-f1")]
+    assert {r["stage"] for r in records(tmp_path, "reported")} == {"segment", "main"}
+
+
+def records(folder: Path, event: str) -> list[dict[str, Any]]:
+    return [r for r in read_journal(LocalStorage(folder))[0] if r["event"] == event]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_search_trains_each_first_stage_once_also_on_resume_and_in_another_run(tmp_path: Path) -> None:
+    """Also: a damaged one is trained again, with a warning, before anything builds on it."""
+    quiet = Console(quiet=True)
+    spec = study_of(SEARCH, "test")
+    stage = first_of(spec.configuration(spec.space.base({})))
+    one, two = tmp_path / "one", tmp_path / "two"
+    launch.search(spec, str(one), quiet)
+    assert started(one, stage.key) == {"r0-f0": 1, "r0-f1": 1}
+    assert {r["prerequisite"] for r in records(one, "opened")} == {stage.key}
+    assert [r["status"] for r in records(one, "ended")] == ["complete"] * 8
+    launch.search(study_of(SEARCH | {"search": {"sampler": "grid", "configs": 1}}, "test"), str(two), quiet,
+                  reuse=[str(one)])  # fmt: skip
+    assert all(r.get("reused") for r in records(two, "ended"))
+    storage, task = LocalStorage(two), Task(stage.key, "r0-f0")
+    storage.write(f"{RunPaths.result(task)}/masks.npz", b"damaged")
+    launch.resume(str(two), quiet, changes={"search.configs": 4})
+    assert started(two, stage.key, reused=False) == {"r0-f0": 1}
+    assert "is damaged or gone; it is trained again" in (two / RunPaths.log).read_text()
+    result = read_result(storage, task)
+    assert result is not None
+    assert damaged_files(storage, task, result) == []
+    reported(one)
+
+
+def started(folder: Path, key: str, reused: bool | None = None) -> dict[str, int]:
+    found = [r for r in records(folder, "started") if r["task"]["key"] == key]
+    kept = [r for r in found if reused is None or bool(r.get("reused")) == reused]
+    return dict(Counter(r["task"]["fold"] for r in kept))
+
+
+def reported(folder: Path) -> None:
+    """A report reads such a run, and what was picked predicts as one model."""
+    from engine.predict.ensemble import load_picked
+    from reports.write import write
+
+    write(str(folder))
+    page = (folder / "report/index.html").read_text()
+    assert "2 trainings of first stages served 6 folds of second stages: 4 trainings were saved." in page
+    summary = json.loads((folder / "report/summary.json").read_text())
+    assert [c["status"] for c in summary["configs"]] == ["complete"] * 3
+    picked = load_picked(str(folder), "cpu")
+    said = picked.ensemble(torch.rand(2, 1, 32, 32))
+    assert said.masks is not None
+    assert said.classes is not None
+    assert (said.masks.shape, said.classes.shape) == ((2, 1, 32, 32), (2, 3))
+
+
+# -- bad input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["segment", "classify"])
+@pytest.mark.parametrize("content", ["another architecture", "no state_dict", "no torch file"])
+def test_weights_that_do_not_fit_are_refused_before_anything_is_trained(
+    pack: Pack, tmp_path: Path, stage: str, content: str
+) -> None:
+    path = tmp_path / "weights.pt"
+    if content == "another architecture":
+        torch.save(registry.build(Model(name="alexnet", width=4), 1, 3, 64).state_dict(), path)
+    elif content == "no state_dict":
+        torch.save([1, 2], path)
+    else:
+        path.write_bytes(b"PK" + bytes(range(256)))
+    networks = {"segment": {"name": "unet_r18", "width": 4, "weights": str(path)},
+                "classify": {"name": "resnet34", "width": 4, "weights": str(path)}}  # fmt: skip
+    sized = document(**{stage: networks[stage]}) | {"data": {"source": "phantom", "count": 48, "size": 64}}
+    spec = study_of(sized, "test")
+    larger = load(spec.fixed.data, tmp_path / "cache")
+    with pytest.raises(SonotuneError, match=f"model.two_stage.{stage}.weights=") as told:
+        check_study(spec, larger, make_folds(larger, spec.fixed.folds))
+    assert str(told.value).count("\n") == 0
+
+
+@pytest.fixture(scope="module")
+def first_stage(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task, str]:
+    folder = tmp_path_factory.mktemp("first")
+    job = job_of(first_of(configuration()), pack)
+    run(job, pack, folder)
+    return folder, job.task, job.address
+
+
+@pytest.mark.parametrize("lost", ["masks.npz", "result.json", "best.pt"])
+def test_a_first_stage_counts_as_not_trained_where_a_part_of_it_is_lost(
+    first_stage: tuple[Path, Task, str], tmp_path: Path, lost: str
+) -> None:
+    place, task, address = first_stage
+    here, there = LocalStorage(tmp_path), LocalStorage(place)
+    assert adopt(here, [there], task, address, network=True) is not None
+    assert stored(here, task, address, network=True) is not None
+    folder = RunPaths.checkpoint(task) if lost == "best.pt" else RunPaths.result(task)
+    if lost == "best.pt":
+        here.delete(f"{folder}/{lost}")
+    else:
+        here.write(f"{folder}/{lost}", here.read(f"{folder}/{lost}")[:-40])
+    assert stored(here, task, address, network=True) is None
+
+
+def test_a_fold_that_diverged_at_once_is_taken_over_as_it_is(tmp_path: Path) -> None:
+    task, here = Task("abc", "r0-f0"), LocalStorage(tmp_path)
+    result = FoldResult("abc", "r0-f0", "diverged", {}, ("a", "b"), "address")
+    write_result(here, task, result, {"epochs.parquet": parquet_bytes(pa.Table.from_pylist([]))})
+    found = adopt(here, [], task, "address")
+    assert found is not None
+    assert (found.status, found.epochs) == ("diverged", [])
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(120)
+def test_first_stages_that_find_nothing_fail_their_configurations_and_not_the_study(tmp_path: Path) -> None:
+    from reports.write import write
+
+    blind = deepcopy(SEARCH) | {"predict": {"threshold": 0.999}}
+    blind["search"] = {"sampler": "random", "configs": 6}
+    blind["model"]["two_stage"]["classify"]["train"]["lr"] = {"loguniform": [1e-4, 1e-2]}
+    outcome = launch.search(study_of(blind, "test"), str(tmp_path), Console(quiet=True))
+    assert outcome.failure is None
+    ends = [r for r in records(tmp_path, "ended") if r["status"] != "complete"]
+    assert Counter(r["status"] for r in ends) == {"failed": 12}
+    assert all("found no lesion in any training case" in r["note"] for r in ends)
+    page = Path(write(str(tmp_path))).read_text()
+    assert "found no lesion in any training case" in page
+
+
+# -- disk ------------------------------------------------------------------------------------------
+
+
+def widths(count: int) -> Study:
+    """As many configurations, each with a first stage of its own."""
+    segment = SEGMENTER | {"width": {"choice": [2 * n for n in range(1, count + 1)]}}
+    return study_of(document(segment=segment) | {
+        "search": {"sampler": "grid", "configs": count}, "race": {"rule": "none"},
+    }, "test")  # fmt: skip
+
+
+def test_checkpoints_of_first_stages_are_bounded_and_those_in_use_stay(tmp_path: Path) -> None:
+    """Six configurations, the later the better; two are kept, and beside theirs two idle first stages."""
+    spec, storage = widths(6), LocalStorage(tmp_path)
+    sampler = Sampler(spec.fixed.search, spec.space, 0)
+    one = Conductor(spec, sampler, Race(spec.fixed.race, ("r0-f0", "r0-f1"), 6, 0), Journal(storage))
+    keeper = Keeper(storage, one, 2)
+    most = 0
+    while (task := one.next()) is not None:
+        storage.write(f"{RunPaths.checkpoint(task)}/best.pt", b"weights")
+        score = 0.1 * len(one.entries)
+        one.reported(task, 1, score, [score])
+        one.ended(task, "complete", score, [score])
+        keeper.ended(task.key)
+        most = max(most, len(set(storage.list(RunPaths.checkpoints)) & one.stages.keys()))
+        kept = [first_of(one.entries[key].configuration).key for key in keeper.kept]
+        assert set(kept) <= set(storage.list(RunPaths.checkpoints))
+    keeper.sweep()
+    left = set(storage.list(RunPaths.checkpoints))
+    stages = [first_of(entry.configuration).key for entry in one.entries.values()]
+    assert left & set(stages) == set(stages[-4:])
+    assert left - set(stages) == set(list(one.entries)[-2:])
+    assert most == 5  # and the one in training

@@ -186,7 +186,7 @@ def nothing_left_behind() -> Iterator[str]:
 
 
 TORCHS_OWN = (f"torchinductor_{getpass.getuser()}",)  # its cache, wherever temporary files are
-SPARE_FILES = 8  # what the first Ray of a process opens once and for all
+SPARE_FILES = 16  # what the first Ray of a process opens once and for all
 
 
 def _open_files() -> int:

@@ -132,9 +132,15 @@ class RunLog(logging.FileHandler):
 
 
 class Silent(TrialProgressCallback):  # type: ignore[misc]
-    """Tune's own line for each trial that it stops comes even with verbose=0."""
+    """Tune's own prints a line for each trial that it stops, even with verbose=0, and keeps every trial."""
 
-    def _print(self, msg: str) -> None:
+    def on_trial_result(self, *args: Any, **info: Any) -> None:
+        pass
+
+    def on_trial_error(self, *args: Any, **info: Any) -> None:
+        pass
+
+    def on_trial_complete(self, *args: Any, **info: Any) -> None:
         pass
 
 

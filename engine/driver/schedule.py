@@ -187,6 +187,7 @@ class TaskScheduler(TrialScheduler):
         if not self._closed_gaps:
             tune_gaps.close_gaps(tune_controller._tune_controller)
             self._closed_gaps = True
+        tune_gaps.forget_finished(tune_controller._tune_controller)
         self._reconcile(tune_controller)
         self._end_the_hung(tune_controller)
         if self.searcher.closing:

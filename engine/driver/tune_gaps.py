@@ -1,10 +1,16 @@
 """Where Ray Tune 2.60 does not do what a search of many short folds on machines that come and go needs."""
 
+import time
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial
+
+REMEMBERED = 50  # trials that Tune keeps
+PATIENCE = 5.0  # seconds that a trial waits for a place for its own worker while a warm one is free
 
 
 def close_gaps(controller: Any) -> None:
@@ -14,14 +20,21 @@ def close_gaps(controller: Any) -> None:
     _find_trials_at_once(controller)
 
 
-def _let_actors_start(controller: Any) -> None:
+def _let_actors_start(controller: Any, now: Callable[[], float] = time.monotonic) -> None:
     """Tune gives a free warm worker to the trial that waits for a worker of its own, and throws that one
     away while it starts; with folds shorter than a start, one slot would do all the work. Here the
-    waiting trial keeps its own, and the free worker goes to the next task."""
+    waiting trial keeps its own, and the free worker goes to the next task; but not for ever, as the node
+    that had room for it may be gone. Tune pickles this: plain values only."""
     reuse = controller._maybe_reuse_cached_actor
+    since: dict[str, float] = {}
 
     def unless_one_is_starting(trial: Trial) -> bool:
-        return trial not in controller._trial_to_actor and bool(reuse(trial))
+        own = controller._trial_to_actor.get(trial)
+        if own is not None:
+            waited = now() - since.setdefault(trial.trial_id, now())
+            if waited < PATIENCE or controller._actor_manager.is_actor_started(own):
+                return False
+        return bool(reuse(trial))
 
     controller._maybe_reuse_cached_actor = unless_one_is_starting
 
@@ -39,10 +52,18 @@ def _survive_every_loss(manager: Any) -> None:
     manager._actor_task_failed = as_a_lost_actor
 
 
+class Trials(WeakValueDictionary[str, Trial]):
+    """By id, for as long as Tune itself remembers them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tune stores its controller now and then, and nobody reads that."""
+        return dict, ()
+
+
 def _find_trials_at_once(controller: Any) -> None:
-    """Tune looks through all trials there ever were for each one that is asked for, and in each of its rounds
-    every running fold is: after thousands of folds that alone would keep the driver busy."""
-    trials = {trial.trial_id: trial for trial in controller._trials}
+    """Tune looks through all trials for each one that is asked for, and in each of its rounds every running
+    fold is: with hundreds of slots that alone would keep the driver busy."""
+    trials = Trials({trial.trial_id: trial for trial in controller._trials})
     add = controller.add_trial
 
     def noted(trial: Trial) -> None:
@@ -50,6 +71,21 @@ def _find_trials_at_once(controller: Any) -> None:
         add(trial)
 
     controller.add_trial, controller.get_trial = noted, trials.get
+
+
+def forget_finished(controller: Any) -> None:
+    """Tune keeps every trial with all that it ever reported, and looks through all of them in each round. The
+    last few stay, for whatever it still has to do with them."""
+    if len(controller._trials) < 2 * REMEMBERED:
+        return
+    over = [trial for trial in controller._trials[:-REMEMBERED] if trial.is_finished()]
+    gone = {trial for trial in over if trial not in controller._trial_to_actor}
+    controller._trials = [trial for trial in controller._trials if trial not in gone]
+    for kept in (controller._stopped_trials, controller._failed_trials, controller._live_trials):
+        kept -= gone
+    controller._trials_to_cache -= gone
+    for trial in gone:
+        controller._trial_metadata.pop(trial.trial_id, None)
 
 
 def kill_worker(trial: Trial) -> bool:

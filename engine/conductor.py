@@ -1,9 +1,10 @@
 """Brings sampler, race and journal together: what to train next, and what each report leads to.
 
-Every event is journaled before anything follows from it. A conductor that is given the journal of an earlier
-run goes through it first, asking and telling the sampler and applying the race's events in the same order,
-and so arrives at the same state; a journal that does not fit is an error. Pure but for the journal: no
-Ray, no clock.
+Every event is journaled before anything follows from it; events from which nothing follows (a report after
+which training simply goes on) wait up to a second, so that they are written together. A conductor that is
+given the journal of an earlier run goes through it first, asking and telling the sampler and applying the
+race's events in the same order, and so arrives at the same state; a journal that does not fit is an error.
+Pure but for the journal: no Ray, no clock.
 """
 
 import logging
@@ -31,7 +32,8 @@ from engine.race.events import (
     to_record,
 )
 from engine.race.outcome import Outcome, outcome
-from engine.race.race import Continue, Done, Freeze, Next, Open, Race, Run, Stop, Verdict, Wait
+from engine.race.protocol import Continue, Done, Freeze, Next, Open, Run, Stop, Verdict, Wait
+from engine.race.race import Race
 from engine.sampler.mirror import Mirror
 from engine.sampler.sampler import Past as Known
 from engine.sampler.sampler import Sampler, State
@@ -75,19 +77,20 @@ class Conductor:
         race: Race,
         journal: Journal,
         past: Callable[[Task, Trained], Past | None] = lambda task, configuration: None,
-        cost: Callable[[Configuration], float] = lambda configuration: 0.0,
         mirror: Mirror | None = None,
         sound: Callable[[Task, FirstStage], bool] = lambda task, stage: True,
         finals: Sequence[str] = (),
     ) -> None:
         self.study, self.sampler, self.race, self.journal = study, sampler, race, journal
-        self.past, self.cost, self.mirror, self.sound = past, cost, mirror, sound
+        self.past, self.mirror, self.sound = past, mirror, sound
         self.finals = Finals(finals)
         self.entries: dict[str, Entry] = {}
         self.stages: dict[str, FirstStage] = {}
         self.running: dict[Task, int] = {}  # epochs reported
         self.epochs = 0
         self.done: str | None = None
+        self._decided = False  # since the last commit
+        self._dropped = False  # since the running tasks were last asked for
 
     # -- resuming ----------------------------------------------------------------------------------
 
@@ -101,8 +104,8 @@ class Conductor:
                     f"record {number} of the journal does not follow from those before it ({error!r}), "
                     "so it is damaged or foreign; start a new run that reuses this one's results"
                 ) from error
-        for decision in self.race.decisions():
-            self._record(decision)
+        if (decision := self.race.decision()) is not None:
+            self._record(decision)  # and with it all that follow
 
     def _replay(self, record: Mapping[str, Any]) -> None:
         if record["event"] == "warm":
@@ -173,9 +176,8 @@ class Conductor:
             if fresh:
                 entry = self.entries[config_id]
                 wanted = asked.number < len(self.study.first)
-                cost = self.cost(entry.configuration)
                 epochs = entry.configuration.trained.train.epochs
-                self._record(Opened(config_id, epochs, cost, _stage_key(entry.configuration), wanted))
+                self._record(Opened(config_id, epochs, _stage_key(entry.configuration), wanted))
                 return
         self._record(Limited(len(self.entries)))
 
@@ -211,7 +213,7 @@ class Conductor:
         self._record(Started(task), reused=True)
         for epoch, (score, values) in enumerate(found.epochs, 1):
             self._record(Reported(task, epoch, score, values, self._stage_of(task)), reused=True)
-        end = Ended(task, found.status, found.score, found.values)
+        end = Ended(task, found.status, found.score, found.values, self._cost(found.figures))
         self._record(end, reused=True, figures=dict(found.figures))
         return True
 
@@ -236,11 +238,18 @@ class Conductor:
         verdicts = {other: self._verdict(other) for other in self._concerned(task)}
         if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).epochs:
             del verdicts[task]  # it is trained already; only its last scoring is left
-        self._commit()
-        return {other: verdict for other, verdict in verdicts.items() if not isinstance(verdict, Continue)}
+        told: dict[Task, Verdict] = {
+            other: verdict for other, verdict in verdicts.items() if not isinstance(verdict, Continue)
+        }
+        self._decided |= bool(told)
+        self._commit_soon()
+        return told
 
     def _concerned(self, task: Task) -> list[Task]:
         """A freeze is for the task that has just reported; a drop or a stop ends others at once as well."""
+        if not self._dropped:  # only a drop changes what is said of others, of whom there may be thousands
+            return [task]
+        self._dropped = False
         others = [t for t in self.running if t != task and isinstance(self._verdict(t), Stop)]
         return [task, *others]
 
@@ -260,8 +269,18 @@ class Conductor:
         """`extra` is journaled beside the event and read by no decision of the race."""
         if self.running.pop(task, None) is None:
             return
-        self._record(Ended(task, status, score, tuple(values)), **extra)
-        self._commit()
+        cost = self._cost(extra.get("figures", {}))
+        self._record(Ended(task, status, score, tuple(values), cost), **extra)
+        self._commit_soon()
+
+    def flush(self) -> None:
+        """To be called now and then: what waits to be written may be all there is."""
+        self.journal.commit_soon()
+
+    def _cost(self, figures: Mapping[str, float]) -> float | None:
+        """What `select.rule` keeps small, if it does; seconds are too noisy to drop anything for."""
+        select = self.study.fixed.select
+        return figures.get(select.cost) if select.rule == "one_se" else None
 
     def stop(self, reason: str) -> None:
         """Nothing new is handed out; what runs freezes at its next report."""
@@ -281,26 +300,37 @@ class Conductor:
         self._commit()
 
     def close(self) -> None:
-        self.journal.close()
-        if self.mirror:
-            self.mirror.close()
+        try:
+            self.journal.close()
+        finally:
+            if self.mirror:
+                self.mirror.close()
 
     # -- the one way in ----------------------------------------------------------------------------
 
     def _commit(self) -> None:
         """What was decided is durable before anybody acts on it."""
         self.journal.commit()
+        self._decided = False
         if self.mirror:
             self.mirror.flush()
+
+    def _commit_soon(self) -> None:
+        """Lost in a crash, these events cost nothing: the fold's checkpoint or result is on storage."""
+        if self._decided:
+            self._commit()
+        else:
+            self.journal.commit_soon()
 
     def _record(self, event: Event, **extra: Any) -> None:
         record = to_record(event) | extra
         self.journal.append(record)
         self._measured(record)
         self._take(event)
-        for decision in self.race.decisions():
+        while (decision := self.race.decision()) is not None:
             self.journal.append(to_record(decision))
             self._take(decision)
+            self._decided = self._dropped = True
 
     def _measured(self, record: Mapping[str, Any]) -> None:
         """What constraints bound, as some fold of the configuration measured it."""

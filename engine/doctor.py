@@ -1,15 +1,15 @@
-"""Looks at a machine, or at every node of a cluster: is what a search needs there, and how is it mended?"""
+"""Looks at a machine: is what a search needs there, and how is it mended? `driver/examine.py` asks nodes."""
 
 import os
 import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from packaging.requirements import Requirement
 
@@ -19,7 +19,7 @@ from engine.storage import open_storage
 
 Level = Literal["green", "yellow", "red"]
 GIB = 2**30
-PATIENCE = 180.0  # seconds for a node to answer
+NAMED = ("torch", "ray", "optuna", "numpy", "monai", "albumentations", "pyarrow")  # must agree between nodes
 
 FOLD = {
     "study": "doctor",
@@ -39,16 +39,26 @@ class Finding:
     fix: str = ""
 
 
-def examine(location: str) -> list[Finding]:
+@dataclass(frozen=True)
+class Driver:
+    """What a node of a cluster is compared with."""
+
+    versions: Mapping[str, str]
+    mark: str  # a file that the driver has put into the run's storage
+
+
+def examine(location: str, driver: Driver | None = None) -> list[Finding]:
     """Everything on this machine; a check that fails itself is a red finding, not a traceback."""
     checks: dict[str, Callable[[], Finding]] = {
         "packages": packages,
         "GPU": gpus,
         "memory": memory,
         "/dev/shm": shared_memory,
-        "storage": lambda: storage(location),
+        "storage": lambda: storage(location, driver.mark if driver else None),
         "a fold": fold,
     }
+    if driver is not None:
+        checks = {"versions": lambda: agreement(driver.versions, versions())} | checks
     return [_safely(what, check) for what, check in checks.items()]
 
 
@@ -72,6 +82,22 @@ def packages() -> Finding:
         return Finding("packages", "red", f"{python}; {', '.join(wrong)}", "make setup")
     told = ", ".join(f"{name} {_version(name)}" for name in ("torch", "ray", "optuna"))
     return Finding("packages", "green", f"{python}, {told}")
+
+
+def versions() -> dict[str, str]:
+    """Without what names a build: a head without a GPU may have a torch without CUDA."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"Python": python} | {name: (_version(name) or "missing").partition("+")[0] for name in NAMED}
+
+
+def agreement(driver: Mapping[str, str], node: Mapping[str, str]) -> Finding:
+    """Ray insists on its own version and Python's; another torch trains, but to other digits."""
+    apart = [f"{name} {node[name]} (driver: {driver[name]})" for name in driver if node[name] != driver[name]]
+    if not apart:
+        return Finding("versions", "green", "the driver's")
+    hopeless = any(line.startswith(("Python", "ray", "torch")) for line in apart)
+    level: Level = "red" if hopeless else "yellow"
+    return Finding("versions", level, ", ".join(apart), "install one constraints.txt everywhere: make setup")
 
 
 def _version(name: str) -> str | None:
@@ -120,12 +146,16 @@ def _meminfo(name: str) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
-def storage(location: str) -> Finding:
+def storage(location: str, mark: str | None = None) -> Finding:
+    """`mark`: what a driver elsewhere has written there, which must be seen here."""
     place = open_storage(location)
     try:
         try_to_write(place)
     except SonotuneError as error:
         return Finding("storage", "red", str(error), "give the rights or make room, or choose another --run")
+    if mark is not None and not place.exists(mark):
+        return Finding("storage", "red", f"{location} can be written, but is not the driver's {location}",
+                       "mount one file system at this path on every node, or give a URI")  # fmt: skip
     local = place.local()
     if local is None:
         return Finding("storage", "green", f"{location} can be written")
@@ -147,31 +177,3 @@ def fold() -> Finding:
     speed = rows[-1]["images_per_second"]
     seconds = time.perf_counter() - began
     return Finding("a fold", "green", f"trained in {seconds:.1f} s, {speed:.0f} images/s at 32×32")
-
-
-def examine_cluster(address: str, location: str) -> Iterator[tuple[str, list[Finding]]]:
-    """The same on every node that is alive, each by its own worker."""
-    import ray
-
-    from engine.driver.cluster import connected
-
-    with connected(address):
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        asked = [(node["NodeManagerHostname"], _ask(ray, node, location)) for node in nodes]
-        for name, answer in asked:
-            try:
-                yield name, ray.get(answer, timeout=PATIENCE)
-            except ray.exceptions.RayError as error:
-                first = str(error).splitlines()[0] if str(error) else type(error).__name__
-                yield (
-                    name,
-                    [Finding("answer", "red", first, "see whether the node is overloaded: ray status")],
-                )
-
-
-def _ask(ray: Any, node: dict[str, Any], location: str) -> Any:
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    gpu = 0.01 if node["Resources"].get("GPU") else 0
-    return ray.remote(examine).options(num_cpus=0, num_gpus=gpu, scheduling_strategy=here).remote(location)

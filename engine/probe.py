@@ -13,6 +13,7 @@ from engine.models import registry
 from engine.spec.distribution import Scalar
 from engine.spec.model import Model
 from engine.spec.study import Configuration, Study
+from engine.training import memory
 from engine.training.alone import Bench
 from engine.training.trial_step import Measured, measure
 
@@ -50,6 +51,15 @@ def _measured(bench: Bench, configuration: Configuration, fold: str) -> Measured
         return found
     first = measure(bench.job(stage, fold), bench.pack)
     return replace(found, first_seconds=(stage.inner_folds + 1) * first.fold_seconds)
+
+
+def memory_of_largest(bench: Bench) -> tuple[float, float]:
+    """Bytes of this process's GPU in use after two steps, and all of them; of two stages after both."""
+    _, largest = extremes(bench.study, counter(bench))
+    for part in (largest.first_stage, largest):
+        if part is not None:
+            measure(bench.job(part, bench.manifest.names[0]), bench.pack)
+    return memory.in_use()
 
 
 def counter(bench: Bench) -> Callable[[Configuration], Size]:
@@ -105,8 +115,11 @@ def project(study: Study, folds: int, measured: list[Measured]) -> Projection:
     """Between all configurations like the cheapest and all like the dearest, none of them stopped early."""
     fixed = study.fixed
     configs = int(min(fixed.search.configs, study.space.size))
-    cluster = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
-    slots = resources.slots(fixed.resources, resources.share(fixed.resources, cluster), cluster)
+    here = [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
+    share = resources.share(fixed.resources, here)
+    slots = resources.slots(fixed.resources, share, here)
+    if slots < 1:
+        raise resources.no_room(share, here)
     epochs = [m.configuration.train.epochs for m in measured]
     seconds = [configs * folds * m.fold_seconds / slots for m in measured]
     return Projection(

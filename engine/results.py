@@ -69,8 +69,10 @@ class FoldResult:
     flops: int = 0
     latency_ms: float = 0.0
     peak_memory_mb: float = 0.0
+    micro_batches: int = 1  # parts of each batch; more than asked for where memory ran out
     numerics: Mapping[str, Any] = field(default_factory=dict)
     worker: str = ""
+    hardware: str = ""  # the processor or the GPU that trained it
     started: float = 0.0  # seconds since the epoch
     warnings: Sequence[str] = ()
     error: str = ""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, StorageError
 
 Result = TypeVar("Result")
 
@@ -102,7 +102,7 @@ class LocalStorage(Storage):
         try:
             self._try("write", path, lambda: _replace(self._at(path), data))
         except FileNotFoundError as error:
-            raise SonotuneError(
+            raise StorageError(
                 f"cannot write {self.root / path}: there is no {error.filename}, and it cannot be made"
             ) from error
 
@@ -192,7 +192,7 @@ def persist(action: Callable[[], Result], what: str) -> Result:
             if final is None and pause is None:
                 final = f"cannot {what}: {error} ({len(PAUSES) + 1} tries); see whether the storage answers"
             if final is not None:
-                raise SonotuneError(final) from error
+                raise StorageError(final) from error
             time.sleep((pause or 0) * random.uniform(0.5, 1.5))
     raise AssertionError("the last try returns or raises")
 

@@ -1,8 +1,10 @@
 """The sections of a report about the search: leaderboard, curves, race, hyperparameters, cost, origin."""
 
 import math
+from collections import Counter
 from typing import Any
 
+from engine.spec import text
 from reports import (
     boards,
     configs,
@@ -22,7 +24,7 @@ from reports.choose import metrics_of
 from reports.diagnosis import plain_table
 from reports.measures import higher_is_better, label
 from reports.run import Run
-from reports.sections import Facts, Section, Text
+from reports.sections import Code, Facts, Section, Text
 from reports.study import Study
 from reports.tables import Sheet, Table
 
@@ -48,7 +50,7 @@ def learned(study: Study) -> Section | None:
 def raced(study: Study) -> Section | None:
     run, pick = study.run, study.pick.config_id if study.pick else None
     begun = racing.cells(run)
-    if not begun:
+    if not begun or not run.journal:  # of several runs side by side, each has its race in its own report
         return None
     dropped = racing.drops(run)
     saved = racing.savings(run, begun, dropped, pick)
@@ -64,7 +66,8 @@ def space(study: Study) -> Section | None:
     names = configs.parameters(rows)
     if len(rows) < 2 or not names:
         return None
-    found = importance.importance(rows)
+    logs = configs.logarithmic(study.run, rows)
+    found = importance.importance(rows, logs)
     order = [row["parameter"] for row in found] or names
     chosen = study.pick.config_id if study.pick else None
     blocks: list[Any] = []
@@ -72,11 +75,11 @@ def space(study: Study) -> Section | None:
     if found:
         blocks.append(importance.importance_figure(found))
         behind.append(importance.importance_table(found))
-    blocks.append(slicing.slice_figure(rows, slicing.first(order)[:SLICES], chosen))
-    blocks.append(slicing.parallel_figure(rows, order, chosen))
+    blocks.append(slicing.slice_figure(rows, slicing.first(order)[:SLICES], chosen, logs))
+    blocks.append(slicing.parallel_figure(rows, order, chosen, logs))
     numeric = [name for name in order if configs.is_number([row[name] for row in rows])]
     if len(numeric) > 1 and len(rows) >= importance.ENOUGH:
-        blocks.append(slicing.contour_figure(rows, numeric, chosen))
+        blocks.append(slicing.contour_figure(rows, numeric, chosen, logs))
     front_blocks, data = fronts(study, chosen)
     return Section("space", "Hyperparameters", [*blocks, *front_blocks], [*behind, *data])
 
@@ -95,14 +98,14 @@ def spent(study: Study) -> Section | None:
     found = cost.rows(study.run)
     if not found:
         return None
-    blocks: list[Any] = [Text(cost.totals(study.run)), cost.table(found)]
+    blocks: list[Any] = [Text(cost.totals(study.run, found)), cost.table(found)]
     lines = timeline.rows(study.run)
-    workers = timeline.idle(lines)
+    slots = timeline.idle(lines)
     if lines:
-        blocks.append(timeline.figure(lines))
+        blocks += [timeline.figure(lines), Text(timeline.sentence(slots))]
     stages = cost.stage_rows(study.run)
     blocks += [Text(cost.saved(study.run)), cost.stage_table(stages)] if stages else []
-    data = [plain_table("timeline", "Timeline", lines), plain_table("workers", "Workers", workers)]
+    data = [plain_table("timeline", "Timeline", lines), plain_table("slots", "Slots", slots)]
     return Section("cost", "Cost", blocks, data if lines else ())
 
 
@@ -127,10 +130,14 @@ def left_out(study: Study) -> Section | None:
 
 def origin(study: Study) -> Section:
     rows = _facts(study.run.provenance)
+    used = Counter(r.hardware for c in study.run.configs for r in c.folds.values() if r.hardware)
+    rows += [("hardware", f"{name} ({count} folds)") for name, count in used.most_common()]
     rows.append(("cases per fold (train, validation, test)", _sizes(study.run)))
     rows.append(("objective", _objective(study)))
     rows += [(f"note {n}", str(note)) for n, note in enumerate(study.run.manifest.get("notes") or (), 1)]
-    return Section("provenance", "Provenance", [Facts(rows)])
+    spec = [Code("study", "The study, as it was searched", text.dump(dict(study.run.study)))]
+    several = len({config.run for config in study.run.configs}) > 1  # each of them has its own study
+    return Section("provenance", "Provenance", [Facts(rows), *([] if several else spec)])
 
 
 def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:

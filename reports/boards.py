@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reports.aggregate import Figures, leaderboard, summarise
-from reports.measures import higher_is_better, inside, label, leading
+from reports.measures import both, higher_is_better, inside, label, leading
 from reports.run import SPLITS, Config, Problem, Run
 from reports.shape import model_of
 from reports.tables import Column, Table
@@ -32,7 +32,7 @@ def board_table(run: Run, known: Figures) -> Table:
                better=better(m), digits=2 if m == "hd95" else 3)
         for split, shown in BOARD.items() for m in shown if m in known.at
     ]  # fmt: skip
-    columns += [Column("model", "Model", "text"), Column("parameters", "Parameters", "count"),
+    columns += [Column("model", "Model", "word"), Column("parameters", "Parameters", "count"),
                 Column("seconds", "Time", "seconds"), Column("folds_done", "Folds", "count"),
                 Column("status", "Status", "status")]  # fmt: skip
     rows = [row | _named(run.by_id[str(row["config_id"])]) for row in leaderboard(run, known, metrics)]
@@ -64,7 +64,7 @@ def fold_table(run: Run, known: Figures) -> Table:
                         marks[len(rows), f"{split}_{metric}"] = "outlier"
             result = run.by_id[config].folds[fold]
             rows.append(row | {"best_epoch": result.best_epoch, "seconds": result.seconds})
-    columns = [Column("config_id", "Configuration", "id"), Column("fold", "Fold", "text")]
+    columns = [Column("config_id", "Configuration", "id"), Column("fold", "Fold", "word")]
     columns += [Column(f"{s}_{m}", f"{s.capitalize()} {inside(m)}") for s in SPLITS for m in metrics
                 if not (s == "test" and m == "score")]  # fmt: skip
     columns += [Column("best_epoch", "Best epoch", "count"), Column("seconds", "Time", "seconds")]
@@ -99,8 +99,8 @@ def class_table(run: Run, known: Figures, configs: Sequence[str], confidence: fl
                 kind = "refined" if prefix else "raw"
                 rows.append({"config_id": config, "predictions": kind, "class": name}
                             | _class_row(known, config, prefix, name, metrics, confidence))  # fmt: skip
-    columns = [Column("config_id", "Configuration", "id"), Column("predictions", "Predictions", "text"),
-               Column("class", "Class", "text")]  # fmt: skip
+    columns = [Column("config_id", "Configuration", "id"), Column("predictions", "Predictions", "word"),
+               Column("class", "Class", "word")]  # fmt: skip
     columns += [Column(f"{m}_mean", label(m), spread=f"{m}_std", digits=2 if m == "hd95" else 3)
                 for m in metrics]  # fmt: skip
     rows = [r for r in rows if any(_there(r.get(f"{m}_mean")) for m in metrics)]
@@ -131,15 +131,14 @@ def interval_table(known: Figures, config: str, confidence: float, name: str = "
     """The pick's figures with their error and interval, raw beside refined."""
     rows = []
     at = known.configs.index(config)
-    for metric in leading(known.metrics):
-        for full in (metric, f"refined_{metric}"):
-            for split in SPLITS:
-                if full in known.at and np.isfinite(known.values[split][at, :, known.at[full]]).any():
-                    values = known.values[split][at, :, known.at[full]]
-                    part = summarise(values, known.ratio[split], confidence)
-                    rows.append({"metric": full, "label": label(full), "split": split}
-                                | {key: float(value) for key, value in part.items()})  # fmt: skip
-    columns = (Column("label", "Metric", "text"), Column("split", "Part", "text"),
+    for full in both(leading(known.metrics), known.metrics):
+        for split in SPLITS:
+            values = known.values[split][at, :, known.at[full]]
+            if np.isfinite(values).any():
+                part = summarise(values, known.ratio[split], confidence)
+                rows.append({"metric": full, "label": label(full), "split": split}
+                            | {key: float(value) for key, value in part.items()})  # fmt: skip
+    columns = (Column("label", "Metric", "text"), Column("split", "Part", "word"),
                Column("mean", "Mean", spread="std"), Column("se_corrected", "Error of the mean"),
                Column("low", f"{confidence:.0%} from"), Column("high", "to"), Column("min", "Lowest fold"),
                Column("max", "Highest fold"), Column("n", "Folds", "count"))  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from engine.errors import SonotuneError
 from engine.spec.select import Select
 from reports.aggregate import Figures
-from reports.measures import higher_is_better, objective
+from reports.measures import higher_is_better, objective, refines
 from reports.reasons import REASONS
 from reports.rules import RULES, Evidence
 from reports.run import Run
@@ -54,7 +54,8 @@ def choose(run: Run, known: Figures, select: Select) -> Pick | None:
 
 
 def metrics_of(run: Run, select: Select) -> tuple[str, ...]:
-    return select.metrics or tuple(dict.fromkeys(m for one in objective(run.study) for m in one))
+    prefix = "refined_" if refines(run.study) else ""
+    return select.metrics or tuple(dict.fromkeys(prefix + m for one in objective(run.study) for m in one))
 
 
 def evidence_of(run: Run, known: Figures, select: Select, metrics: Sequence[str]) -> Evidence:

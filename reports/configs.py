@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from reports.aggregate import Figures
+from reports.events import drawn_by_log
 from reports.run import Run
 from reports.shape import settings
 
@@ -54,21 +55,32 @@ def parameters(rows: Sequence[Row]) -> list[str]:
     return [key for key in rows[0] if key != "config_id" and not key.startswith("score_")] if rows else []
 
 
+def short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def is_number(values: Sequence[Any]) -> bool:
     return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
-def is_log(values: Sequence[Any]) -> bool:
-    """Spread over more than one and a half decades: drawn on a logarithmic axis."""
+def logarithmic(run: Run, rows: Sequence[Row]) -> frozenset[str]:
+    """Parameters shown on logarithmic axes: as the search drew them; others when they spread widely."""
+    known = {name: [row[name] for row in rows if row[name] is not None] for name in parameters(rows)}
+    drawn = drawn_by_log(run.study)
+    return frozenset(name for name, values in known.items() if drawn.get(name, is_wide(values)))
+
+
+def is_wide(values: Sequence[Any]) -> bool:
+    """Over more than one and a half decades."""
     return is_number(values) and min(values) > 0 and max(values) / min(values) > 30
 
 
-def unit(values: Sequence[Any]) -> np.ndarray:
+def unit(values: Sequence[Any], log: bool) -> np.ndarray:
     """Onto [0, 1]; what a configuration lacks lies in the middle."""
     known = [v for v in values if v is not None]
     if is_number(known):
         raw = np.array([np.nan if v is None else float(v) for v in values])
-        raw = np.log(raw) if is_log(known) else raw
+        raw = np.log(raw) if log else raw
         low, high = np.nanmin(raw), np.nanmax(raw)
         return np.nan_to_num((raw - low) / (high - low if high > low else 1), nan=0.5)
     words = sorted({str(v) for v in known})

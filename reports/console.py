@@ -6,7 +6,7 @@ from rich.table import Table as Grid
 
 from reports.build import Report
 from reports.parts import nothing, sentences
-from reports.tables import Column, Row, Table, shown
+from reports.tables import WORDS, Column, Row, Table, shown
 
 ROWS = 20
 LINES = 6
@@ -35,7 +35,7 @@ def grid(table: Table, keys: tuple[str, ...] | None = None, rows: int | None = R
         title=escape(table.title), title_justify="left", box=None, header_style="bold", pad_edge=False
     )
     for column in columns:
-        left = column.kind in ("text", "id", "status")
+        left = column.kind in WORDS
         label = escape(column.label).replace(" ", "\n", 1)
         made.add_column(label, justify="left" if left else "right", no_wrap=True)
     ranks = table.ranks()

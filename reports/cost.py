@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from reports.events import config_of
 from reports.run import Run
 from reports.shape import stages_of
 from reports.tables import Column, Table
@@ -28,20 +29,22 @@ def _device(results: list[Any]) -> str:
     return ", ".join(sorted({str(r.numerics.get("device", "?")) for r in results}))
 
 
-def totals(run: Run) -> str:
-    """Hours by kind of device, over everything that ended, shared first stages included."""
-    hours: dict[str, float] = {}
-    for result in (*(r for config in run.configs for r in config.folds.values()), *run.stages):
-        device = _device([result])
-        hours[device] = hours.get(device, 0.0) + result.seconds / 3600
-    parts = [f"{value:.2f} {'CPU' if name == 'cpu' else 'GPU' if name.startswith('cuda') else name}-hours"
-             for name, value in hours.items()]  # fmt: skip
-    return f"All finished folds together took {' and '.join(parts)}." if parts else "Nothing has ended yet."
+def totals(run: Run, found: list[Row]) -> str:
+    """By kind of device, dropped and unfinished trainings included where the journal kept their time."""
+    held = [(config_of(r), float(r["held"])) for r in run.journal if r.get("held") is not None]
+    finished = [(row["config_id"], row["seconds"]) for row in found]
+    finished += [(result.key, result.seconds) for result in run.stages]
+    spent, whole = (held, "All training") if held else (finished, "All finished folds")
+    complete = {config.id for config in run.complete} | {result.key for result in run.stages}
+    kinds = "/".join(dict.fromkeys("GPU" if row["device"].startswith("cuda") else "CPU" for row in found))
+    text = f"{whole} took {sum(s for _, s in spent) / 3600:.3g} {kinds}-hours"
+    lost = sum(s for config, s in spent if config not in complete)
+    return f"{text}, {lost / 3600:.3g} of them for configurations without all folds." if lost else f"{text}."
 
 
 def table(found: list[Row]) -> Table:
     columns = (Column("config_id", "Configuration", "id"), Column("folds", "Folds", "count"),
-               Column("seconds", "Training", "seconds"), Column("device", "Device", "text"),
+               Column("seconds", "Training", "seconds"), Column("device", "Device", "word"),
                Column("peak_memory_mb", "Peak memory, MB", "count"),
                Column("parameters", "Parameters", "count"),
                Column("flops", "FLOPs per image", "count"),
@@ -66,7 +69,7 @@ def saved(run: Run) -> str:
 
 
 def stage_table(found: list[Row]) -> Table:
-    columns = (Column("key", "Stage", "id"), Column("fold", "Fold", "text"), Column("test_dice", "Test Dice"),
+    columns = (Column("key", "Stage", "id"), Column("fold", "Fold", "word"), Column("test_dice", "Test Dice"),
                Column("test_iou", "Test IoU"), Column("status", "Status", "status"),
                Column("seconds", "Time", "seconds"))  # fmt: skip
     return Table("stages", "First stages", columns, found)

@@ -30,7 +30,7 @@ def confusion_rows(test: Stack, config: str) -> list[Row]:
 
 
 def confusion_table(rows: Sequence[Row], classes: Sequence[str]) -> Table:
-    columns = [Column("predictions", "Predictions", "text"), Column("truth", "Truth", "text")]
+    columns = [Column("predictions", "Predictions", "word"), Column("truth", "Truth", "word")]
     columns += [Column(f"as_{c}", f"Predicted {c}", "count") for c in classes]
     return Table("confusion", "Confusion matrices", tuple(columns), rows, "Counts over the test rows.")
 

@@ -13,11 +13,13 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK, SOFT, GRID = "#1d2530", "#5d6878", "#d9dee6"
 # Okabe and Ito's colours, told apart by people who see fewer; darkened a little for text-sized marks.
 SERIES = ("#0f6cbd", "#c8500a", "#0a7d5c", "#a8498c", "#8a6d00", "#3a8fb7", "#7a5195", "#636b75")
 PNG_DPI = 150
+MARGIN = 0.12  # inches: browsers set the labels in a font of their own, which may be wider
 TOKENS = {INK: "--ink", SOFT: "--soft", GRID: "--line"} | {c: f"--s{n}" for n, c in enumerate(SERIES)}
 
 STYLE: Any = {
@@ -60,7 +62,7 @@ class Figure:
 def canvas(name: str, width: float = 6.4, height: float = 3.2) -> Iterator[Canvas]:
     """Without pyplot: nothing global, nothing to close, safe in threads."""
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
-        yield Canvas(figsize=(width, height), layout="constrained")
+        yield Canvas(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=MARGIN))
 
 
 def draw(

@@ -5,6 +5,7 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.results import RunPaths
+from engine.spec.distribution import Uniform
 from engine.spec.load import study_of
 
 
@@ -22,6 +23,15 @@ def config_of(record: Mapping[str, Any]) -> str:
 def fold_of(record: Mapping[str, Any]) -> str:
     task = record.get("task")
     return str(task.get("fold", "")) if isinstance(task, Mapping) else ""
+
+
+def drawn_by_log(study: Mapping[str, Any]) -> dict[str, bool]:
+    """Of the parameters drawn from an interval, as far as the study can be read: was that on a log scale?"""
+    try:
+        space = study_of(study, RunPaths.study).space
+    except (SonotuneError, KeyError, TypeError, ValueError):
+        return {}
+    return {d.name: d.distribution.log for d in space.dimensions if isinstance(d.distribution, Uniform)}
 
 
 def configurations(

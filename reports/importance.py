@@ -1,12 +1,12 @@
 """How much of the score's variance each hyperparameter explains."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 
-from reports.configs import Row, is_log, is_number, parameters
+from reports.configs import Row, is_number, parameters
 from reports.draw import SERIES, Canvas, Figure, draw
 from reports.tables import Column, Table
 
@@ -14,7 +14,7 @@ TREES = 32
 ENOUGH = 6  # complete configurations below which importance is noise
 
 
-def importance(rows: Sequence[Row], seed: int = 0) -> list[Row]:
+def importance(rows: Sequence[Row], logs: Container[str] = (), seed: int = 0) -> list[Row]:
     """Optuna's fANOVA over the complete configurations; what a branch lacks sits at its median."""
     names = parameters(rows)
     if len(rows) < ENOUGH or not names:
@@ -23,7 +23,7 @@ def importance(rows: Sequence[Row], seed: int = 0) -> list[Row]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
-    dimensions = {name: _dimension([row[name] for row in rows]) for name in names}
+    dimensions = {name: _dimension([row[name] for row in rows], name in logs) for name in names}
     for row in rows:
         if math.isfinite(row["score_mean"]):
             params = {name: _filled(row[name], *dimensions[name]) for name in names}
@@ -39,13 +39,13 @@ def importance(rows: Sequence[Row], seed: int = 0) -> list[Row]:
     return [{"parameter": name, "importance": float(share)} for name, share in found.items()]
 
 
-def _dimension(values: Sequence[Any]) -> tuple[Any, Any]:
+def _dimension(values: Sequence[Any], log: bool) -> tuple[Any, Any]:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     known = [v for v in values if v is not None]
     if is_number(known):
         low, high = float(min(known)), float(max(known))
-        return FloatDistribution(low, high, log=is_log(known)), float(np.median(known))
+        return FloatDistribution(low, high, log=log), float(np.median(known))
     choices = sorted({str(v) for v in known})
     return CategoricalDistribution(choices), choices[0]
 

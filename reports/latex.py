@@ -1,6 +1,6 @@
 """Tables for a paper: booktabs, mean ± std, the best in bold, the second underlined."""
 
-from reports.tables import Column, Row, Table, shown
+from reports.tables import WORDS, Column, Row, Table, shown
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -17,7 +17,7 @@ def escape(text: str) -> str:
 
 def latex(table: Table) -> bytes:
     ranks = table.ranks()
-    align = "".join("l" if c.kind in ("text", "id", "status") else "r" for c in table.columns)
+    align = "".join("l" if c.kind in WORDS else "r" for c in table.columns)
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(table.title)}}}"]
     lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _line([escape(_head(c)) for c in table.columns])]
     lines += [r"\midrule"]

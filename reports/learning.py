@@ -63,7 +63,7 @@ def _curve(config: str, stage: str, name: str, parts: Sequence[pa.Table]) -> lis
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    columns = (Column("config_id", "Configuration", "id"), Column("column", "Curve", "text"),
+    columns = (Column("config_id", "Configuration", "id"), Column("column", "Curve", "word"),
                Column("epoch", "Epoch", "count"), Column("mean", "Mean", spread="std"),
                Column("folds", "Folds", "count"))  # fmt: skip
     return Table("curves", "Learning curves", columns, rows)
@@ -102,7 +102,8 @@ def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: st
         for axis, (title, columns) in zip(axes, groups.items(), strict=False):
             for colour, column in zip(SERIES, columns, strict=False):
                 _band(axis, [r for r in rows if r["column"] == column], colour, column.partition("_")[0])
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+            axis.yaxis.set_major_locator(MaxNLocator(nbins=4))
             axis.set_title(title)
             axis.set_xlabel("epoch")
             if len(columns) > 1:

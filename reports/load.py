@@ -91,8 +91,14 @@ def _readable(storage: Storage) -> Iterable[Mapping[str, Any]]:
                 record = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and kind_of(record):
+            if isinstance(record, dict) and kind_of(record) and _counts(record):
                 yield record
+
+
+def _counts(record: Mapping[str, Any]) -> bool:
+    """Whether what must be numbers is numbers: without its checksums a journal may hold anything."""
+    given = [record[name] for name in ("epoch", "epochs", "clock", "held") if record.get(name) is not None]
+    return all(isinstance(value, int | float) for value in given)
 
 
 def _journal_files(storage: Storage) -> list[str]:

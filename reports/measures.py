@@ -31,6 +31,12 @@ def label(metric: str) -> str:
     return f"{shown}, refined" if plain != metric else shown
 
 
+def both(metrics: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Each metric followed by that of refined predictions, where it is known."""
+    have = set(known)
+    return [name for metric in metrics for name in (metric, f"refined_{metric}") if name in have]
+
+
 WORDS = ("score", "accuracy", "balanced_accuracy", "pixel_accuracy", "incoherent", "precision", "sensitivity",
          "specificity")  # fmt: skip
 
@@ -44,6 +50,12 @@ def inside(metric: str) -> str:
 def leading(known: Iterable[str]) -> list[str]:
     have = set(known)
     return [metric for metric in LEADING if metric in have]
+
+
+def refines(config: Mapping[str, Any]) -> bool:
+    """Of a configuration or a study: are refined predictions what is scored?"""
+    predict = config.get("predict")
+    return isinstance(predict, Mapping) and predict.get("refine") is True
 
 
 def objective(study: Mapping[str, Any]) -> list[dict[str, float]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.results import FoldResult
 from reports.aggregate import deviation
-from reports.measures import label, leading
+from reports.measures import both, label, leading
 from reports.run import Run
 from reports.tables import Column, Table
 
@@ -51,7 +51,8 @@ def estimates(found: Sequence[Row]) -> list[Row]:
     """Mean and spread over outer folds; without one of them the mean would be another quantity."""
     if any(row["told"] for row in found):
         return []
-    return [_estimate(metric, found) for metric in leading({key for row in found for key in row})]
+    known = {key for row in found for key in row}
+    return [_estimate(metric, found) for metric in both(leading(known), known)]
 
 
 def _estimate(metric: str, found: Sequence[Row]) -> Row:
@@ -62,7 +63,7 @@ def _estimate(metric: str, found: Sequence[Row]) -> Row:
 
 def tables(found: Sequence[Row]) -> list[Table]:
     shown = leading({key for row in found for key in row})
-    each = (Column("outer", "Outer fold", "text"), Column("config_id", "Its pick", "id"),
+    each = (Column("outer", "Outer fold", "word"), Column("config_id", "Its pick", "id"),
             Column("cases", "Cases", "count"), *(Column(m, label(m)) for m in shown),
             Column("told", "Not estimated since", "text"))  # fmt: skip
     mean = (Column("label", "Metric", "text"), Column("mean", "Outer estimate", spread="std"),
@@ -72,12 +73,16 @@ def tables(found: Sequence[Row]) -> list[Table]:
     return [*drawn, Table("outer_folds", "Outer folds", each, found, wide=True)]
 
 
-def told(run: Run, found: Sequence[Row]) -> str:
+def told(run: Run, found: Sequence[Row], rule: str) -> str:
     text = (
         "Nested folds: within each outer fold the configuration with the best mean score over its inner "
         "folds was chosen, trained on all that the outer fold does not test, and tested there once. Neither "
         "the choice nor the network had seen a case it was tested on, so this needs no correction."
     )
+    if rule != "best_mean":
+        text += (
+            f" That is so whatever select.rule is: here {rule} picks above, and its estimate would differ."
+        )
     search = run.study.get("search")
     sampler = search.get("sampler", "tpe") if isinstance(search, Mapping) else "tpe"
     if sampler in LEARNERS:

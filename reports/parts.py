@@ -1,6 +1,7 @@
 """The sections of a report about the pick: what it is, what choosing cost, how it compares and classifies."""
 
 import math
+import shlex
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def pick(study: Study) -> Section:
     if study.pick is None:
         return Section("pick", "The pick", [Text(nothing(study))])
     chosen = study.run.by_id[study.picked]
-    home = without_secrets(chosen.home.location if chosen.home else study.run.location)
+    home = shlex.quote(without_secrets(chosen.home.location if chosen.home else study.run.location))
     blocks: list[Any] = [
         headlines(study),
         Text(study.pick.reason),
@@ -45,7 +46,9 @@ def searched(study: Study) -> list[tuple[str, str]]:
     """The values of the pick that differ between configurations: the search's answer in short."""
     leaves = {config.id: configs.flat(settings(config.config)) for config in study.run.configs}
     own = leaves[study.picked]
-    return [(name, str(own[name])) for name in configs.varying(list(leaves.values())) if name in own]
+    return [
+        (name, configs.short(own[name])) for name in configs.varying(list(leaves.values())) if name in own
+    ]
 
 
 def nothing(study: Study) -> str:
@@ -91,7 +94,7 @@ def optimism(study: Study) -> Section | None:
     elif study.pick and len(study.fit.configs) > 1:
         blocks.append(Text(UNCORRECTED))
     if study.outer:
-        blocks += [Text(nested.told(study.run, study.outer)), *nested.tables(study.outer)]
+        blocks += [Text(nested.told(study.run, study.outer, study.select.rule)), *nested.tables(study.outer)]
     return Section("optimism", "What choosing costs", blocks) if blocks else None
 
 

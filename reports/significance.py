@@ -130,9 +130,9 @@ def table(rows: Sequence[Row]) -> Table:
     shown = [row | {"label": label(row["metric"]), "favours": _favours(row)} for row in rows]
     columns = (
         Column("other", "Against", "id"),
-        Column("role", "Which is", "text"),
-        Column("label", "Figure", "text"),
-        Column("test", "Test", "text"),
+        Column("role", "Which is", "word"),
+        Column("label", "Figure", "word"),
+        Column("test", "Test", "word"),
         Column("difference", "Pick − other", digits=4),
         Column("low", "from", digits=4),
         Column("high", "to", digits=4),
@@ -153,25 +153,34 @@ def _favours(row: Row) -> str:
     return "pick" if better else "other"
 
 
+AFTER_SELECTION = (
+    "The pick was chosen for being best, so its comparison with the runners-up is a test after selection: "
+    "its p-values are too small. The bias-corrected figures above are the honest ones."
+)
+AS_TRAINED = (
+    "Wilcoxon's and McNemar's tests compare the networks as they were trained: how another training or "
+    "another split would change them shows over folds only, in the corrected t-test."
+)
+GROUPED = "Some cases belong together (patients or duplicates); McNemar's test treats them as independent."
+
+
 def cautions(known: Figures, rows: Sequence[Row], grouped: bool, confidence: float) -> list[str]:
     """What these tests cannot support."""
-    n, ratio = len(known.folds), known.ratio["test"]
-    alpha = 1 - confidence
-    found = [
-        "The pick was chosen for being best, so its comparison with the runners-up is a test after "
-        "selection: its p-values are too small. The bias-corrected figures above are the honest ones."
-    ]
-    if 2 <= n < 10:
-        unit = corrected_error(np.array(1.0), np.array(n), ratio)
-        need = float(stats.t.ppf(1 - alpha / 2, n - 1) * unit)
-        found.append(
-            f"{n} folds leave {n - 1} degrees of freedom: a mean difference must exceed {need:.2f} standard "
-            f"deviations of the fold differences to reach p < {alpha:.2g}. Repeated folds would help."
-        )
+    mcnemar_too = any(row["test"].startswith("McNemar") for row in rows)
+    found = [AFTER_SELECTION, AS_TRAINED, few_folds(len(known.folds), known.ratio["test"], confidence)]
+    return [text for text in (*found, GROUPED if grouped and mcnemar_too else "") if text]
+
+
+def few_folds(n: int, ratio: float, confidence: float) -> str:
+    """How large a difference must be for so few folds."""
     if n < 2:
-        found.append("One fold has no spread: nothing can be said about significance over folds.")
-    if grouped and any(row["test"].startswith("McNemar") for row in rows):
-        found.append(
-            "Some cases belong together (patients or duplicates); McNemar's test treats them as independent."
-        )
-    return found
+        return "One fold has no spread: nothing can be said about significance over folds."
+    if n >= 10:
+        return ""
+    alpha = 1 - confidence
+    unit = float(corrected_error(np.array(1.0), np.array(n), ratio))
+    need = float(stats.t.ppf(1 - alpha / 2, n - 1)) * unit
+    return (
+        f"{n} folds leave {n - 1} degrees of freedom: a mean difference must exceed {need:.2f} standard "
+        f"deviations of the fold differences to reach p < {alpha:.2g}. Repeated folds would help."
+    )

@@ -1,12 +1,12 @@
 """Drawings of the search space: slices, parallel coordinates, a contour of two."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from reports.configs import Row, is_log, is_number, unit
+from reports.configs import Row, is_number, short, unit
 from reports.draw import SERIES, SOFT, Canvas, Figure, draw
 
 SYMBOLS = {"loss.lambda": "λ, the weight of segmentation", "loss.alpha": "α, the soft-region weight",
@@ -20,14 +20,14 @@ def first(names: Sequence[str]) -> list[str]:
     return symbols + [name for name in names if name not in symbols]
 
 
-def slice_figure(rows: Sequence[Row], names: Sequence[str], pick: str | None) -> Figure:
+def slice_figure(rows: Sequence[Row], names: Sequence[str], pick: str | None, logs: Container[str]) -> Figure:
     def paint(sheet: Canvas) -> None:
         across = min(3, len(names))
         axes = np.atleast_1d(
             sheet.subplots(-(-len(names) // across), across, sharey=True, squeeze=False)
         ).ravel()
         for axis, name in zip(axes, names, strict=False):
-            _slice(axis, [row for row in rows if row[name] is not None], name, pick)
+            _slice(axis, [row for row in rows if row[name] is not None], name, pick, name in logs)
         for axis in axes[len(names) :]:
             axis.set_visible(False)
         axes[0].set_ylabel("validation score")
@@ -44,7 +44,7 @@ def slice_figure(rows: Sequence[Row], names: Sequence[str], pick: str | None) ->
     )
 
 
-def _slice(axis: Any, rows: Sequence[Row], name: str, pick: str | None) -> None:
+def _slice(axis: Any, rows: Sequence[Row], name: str, pick: str | None, log: bool) -> None:
     values = [row[name] for row in rows]
     x = values if is_number(values) else [str(v) for v in values]
     y = np.array([row["score_mean"] for row in rows])
@@ -52,28 +52,22 @@ def _slice(axis: Any, rows: Sequence[Row], name: str, pick: str | None) -> None:
     colours = [SERIES[1] if row["config_id"] == pick else SERIES[0] for row in rows]
     axis.errorbar(x, y, yerr=spread, fmt="none", ecolor=SOFT, elinewidth=0.7, alpha=0.55)
     axis.scatter(x, y, c=colours, s=16, zorder=3, linewidths=0)
-    if is_log(values):
+    if log:
         axis.set_xscale("log")
         axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_title(SYMBOLS.get(name, name), fontsize=8.5)
     axis.tick_params(axis="x", labelsize=8)
 
 
-def parallel_figure(rows: Sequence[Row], names: Sequence[str], pick: str | None) -> Figure:
+def parallel_figure(
+    rows: Sequence[Row], names: Sequence[str], pick: str | None, logs: Container[str]
+) -> Figure:
     shown = list(names)[:AXES]
 
     def paint(sheet: Canvas) -> None:
         axis = sheet.subplots()
-        columns = [unit([row[name] for row in rows]) for name in shown]
-        scores = np.array([row["score_mean"] for row in rows])
-        columns.append(unit(scores.tolist()))
-        order = np.argsort(scores)
-        for n in order:
-            mine = rows[n]["config_id"] == pick
-            share = columns[-1][n]
-            axis.plot(range(len(columns)), [column[n] for column in columns], zorder=5 if mine else 2,
-                      color=SERIES[1] if mine else SERIES[0], alpha=1 if mine else 0.08 + 0.5 * share**2,
-                      linewidth=2.2 if mine else 1)  # fmt: skip
+        columns = [unit([row[name] for row in rows], name in logs) for name in shown]
+        _lines(axis, rows, columns, pick)
         _axes(axis, rows, [*shown, "score_mean"])
 
     return draw(
@@ -85,6 +79,17 @@ def parallel_figure(rows: Sequence[Row], names: Sequence[str], pick: str | None)
         3.4,
         "A line is a complete configuration, the stronger the better; the pick is orange.",
     )
+
+
+def _lines(axis: Any, rows: Sequence[Row], columns: Sequence[np.ndarray], pick: str | None) -> None:
+    """The score is the last axis; the best configurations lie on top and stand out."""
+    scores = np.array([row["score_mean"] for row in rows])
+    heights = np.stack([*columns, unit(scores.tolist(), False)])  # [axes, rows]
+    for n in np.argsort(scores):
+        mine, share = rows[n]["config_id"] == pick, heights[-1, n]
+        axis.plot(range(len(heights)), heights[:, n], zorder=5 if mine else 2,
+                  color=SERIES[1] if mine else SERIES[0], alpha=1 if mine else 0.08 + 0.5 * share**2,
+                  linewidth=2.2 if mine else 1)  # fmt: skip
 
 
 def _axes(axis: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
@@ -100,35 +105,31 @@ def _axes(axis: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
             else (min(map(str, values)), max(map(str, values)))
         )
         for y, end, place in ((-0.03, ends[0], "top"), (1.03, ends[1], "bottom")):
-            axis.text(at, y, _short(end), ha="center", va=place, fontsize=7.5, color=SOFT)
+            axis.text(at, y, short(end)[:12], ha="center", va=place, fontsize=7.5, color=SOFT)
 
 
 def _name(name: str) -> str:
     return "score" if name == "score_mean" else name.replace(".", "\n", 1) if len(name) > 9 else name
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, int | float) else str(value)[:12]
-
-
-def contour_figure(rows: Sequence[Row], names: Sequence[str], pick: str | None) -> Figure:
+def contour_figure(
+    rows: Sequence[Row], names: Sequence[str], pick: str | None, logs: Container[str]
+) -> Figure:
     first, second = names[:2]
 
     def paint(sheet: Canvas) -> None:
         axis = sheet.subplots()
         x, y = (np.array([float(row[name]) for row in rows]) for name in (first, second))
         z = np.array([row["score_mean"] for row in rows])
-        u, v = unit(x.tolist()), unit(y.tolist())
+        u, v = unit(x.tolist(), first in logs), unit(y.tolist(), second in logs)
         grid = np.linspace(0, 1, 60)
         surface = smooth(np.stack([u, v], axis=1), z, grid)
-        to_x, to_y = (_back(values, grid) for values in (x, y))
+        to_x, to_y = _back(x, grid, first in logs), _back(y, grid, second in logs)
         filled = axis.contourf(to_x, to_y, surface, levels=9, cmap="Blues", alpha=0.55)
         axis.scatter(x, y, c=SOFT, s=12, linewidths=0)
         mine = [n for n, row in enumerate(rows) if row["config_id"] == pick]
-        axis.scatter(x[mine], y[mine], c=SERIES[1], s=46, marker="D", linewidths=0)
-        axis.set(
-            xscale="log" if is_log(x.tolist()) else "linear", yscale="log" if is_log(y.tolist()) else "linear"
-        )
+        axis.scatter(x[mine], y[mine], c=SERIES[1], s=46, marker="D", linewidths=0, clip_on=False, zorder=5)
+        axis.set(xscale="log" if first in logs else "linear", yscale="log" if second in logs else "linear")
         for side in (axis.xaxis, axis.yaxis):
             side.set_minor_formatter(NullFormatter())
         axis.set(xlabel=SYMBOLS.get(first, first), ylabel=SYMBOLS.get(second, second))
@@ -146,8 +147,8 @@ def smooth(points: np.ndarray, values: np.ndarray, grid: np.ndarray, width: floa
     return np.asarray((weights * values).sum(axis=-1) / weights.sum(axis=-1))
 
 
-def _back(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+def _back(values: np.ndarray, grid: np.ndarray, log: bool) -> np.ndarray:
     low, high = values.min(), values.max()
-    if is_log(values.tolist()):
+    if log:
         return np.asarray(np.exp(np.log(low) + grid * (np.log(high) - np.log(low))))
     return np.asarray(low + grid * (high - low))

@@ -1,6 +1,6 @@
 """Everything the sections of a report read, computed once."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from engine.spec.select import Select
 from reports import nested, optimism, pooled, resample, significance, stack
 from reports.aggregate import Figures, figures, ranking
 from reports.choose import Pick, choose, eligible, evidence_of, metrics_of
-from reports.measures import higher_is_better, objective
+from reports.measures import higher_is_better, objective, refines
 from reports.pooled import Statistic
 from reports.run import Problem, Run
 from reports.stack import Stack
@@ -107,15 +107,26 @@ def study_of(run: Run, select: Select) -> Study:
 
 
 def score_statistic(run: Run) -> Statistic | None:
-    """The objective over pooled cases; of several objectives their mean, as when epochs are chosen."""
+    """The objective over pooled cases; of several objectives their mean, as when epochs are chosen. Each
+    configuration is scored on raw or on refined predictions, as its own `predict.refine` says."""
     wanted = objective(run.study)
-    predict = run.study.get("predict")
-    prefix = "refined_" if isinstance(predict, Mapping) and predict.get("refine") is True else ""
     weights: dict[str, float] = {}
-    for one in wanted:
-        for metric, weight in one.items():
-            weights[prefix + metric] = weights.get(prefix + metric, 0.0) + weight / len(wanted)
-    return pooled.weighted("score", weights, run.classes)
+    for metric, weight in ((m, w) for one in wanted for m, w in one.items()):
+        weights[metric] = weights.get(metric, 0.0) + weight / len(wanted)
+    raw = pooled.weighted("score", weights, run.classes)
+    refining = {config.id for config in run.configs if refines(config.config)}
+    if raw is None or not refining:
+        return raw
+    refined = pooled.weighted("score", {f"refined_{m}": w for m, w in weights.items()}, run.classes)
+    return None if refined is None else _by_config(raw, refined, refining)
+
+
+def _by_config(raw: Statistic, refined: Statistic, refining: Container[str]) -> Statistic:
+    def features(rows: Stack) -> np.ndarray:
+        mine = np.array([config in refining for config in rows.configs])
+        return np.where(mine[:, None, None], refined.features(rows), raw.features(rows))
+
+    return replace(raw, features=features)
 
 
 def turned(metric: str, classes: tuple[str, ...]) -> Statistic | None:

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-Kind = Literal["text", "id", "status", "number", "count", "percent", "p", "seconds"]
+Kind = Literal["text", "word", "id", "status", "number", "count", "percent", "p", "seconds"]
 Row = Mapping[str, Any]
+WORDS: tuple[Kind, ...] = ("text", "word", "id", "status")  # left-aligned; only text may break over lines
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def shown(column: Column, row: Row) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str) or column.kind in ("text", "id", "status"):
+    if isinstance(value, str) or column.kind in WORDS:
         return str(value)
     text = formatted(column, value)
     ends = [row.get(key) for key in column.reach or ()]

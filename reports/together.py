@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.storage import open_storage, without_secrets
+from reports.measures import objective
 from reports.run import Config, Problem, Run
 
 PARTS = ("train", "validation", "test")
@@ -26,7 +27,7 @@ def together(runs: Sequence[Run], out: str) -> Run:
     ]
     return replace(
         first, location=out, storage=open_storage(out), name=" and ".join(names),
-        configs=tuple(_told_apart(configs)), journal=(), provenance=_provenance(runs, names),
+        configs=tuple(_told_apart(_merged(configs))), journal=(), provenance=_provenance(runs, names),
         stages=tuple(stage for run in runs for stage in run.stages),
         problems=_problems(runs, names),
     )  # fmt: skip
@@ -44,6 +45,8 @@ def mismatch(first: Run, other: Run) -> str | None:
         for part in PARTS:
             if mine.get(fold, {}).get(part) != theirs.get(fold, {}).get(part):
                 return f"fold {fold} has other {part} cases in each"
+    if objective(first.study) != objective(other.study):
+        return "their scores are of different objectives (search.objective)"
     prints = [run.provenance.get("data") for run in (first, other)]
     if all(prints) and prints[0] != prints[1]:
         return "they were trained on other data (the fingerprints differ)"
@@ -70,8 +73,21 @@ def _moved(config: Config, run: Run, name: str) -> Config:
     return replace(config, home=config.home or run.storage, key=config.key or config.id, run=name)
 
 
+def _merged(configs: Sequence[Config]) -> list[Config]:
+    """What two runs trained to the very same results (or one took over from the other) counts once: twice in
+    a list it would be its own runner-up."""
+    found: dict[Any, Config] = {}
+    for number, config in enumerate(configs):
+        same = tuple(sorted((fold, result.address) for fold, result in config.folds.items()))
+        key = (config.id, same) if config.complete else number
+        first = found.setdefault(key, config)
+        if first is not config:
+            found[key] = replace(first, run=f"{first.run}, {config.run}")
+    return list(found.values())
+
+
 def _told_apart(configs: Sequence[Config]) -> list[Config]:
-    """The same configuration in two runs keeps its id in the first and gets a number in the others."""
+    """One configuration with other results in each run keeps its id in the first; the others are numbered."""
     seen: dict[str, int] = {}
     found = []
     for config in configs:

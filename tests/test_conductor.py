@@ -10,8 +10,8 @@ import pytest
 from engine.conductor import Conductor, Past
 from engine.errors import SonotuneError
 from engine.journal.journal import Journal
+from engine.race.protocol import Stop as Stopping
 from engine.race.race import Race
-from engine.race.race import Stop as Stopping
 from engine.sampler.sampler import Sampler
 from engine.spec.load import study_of
 from engine.spec.study import Configuration, Study
@@ -112,6 +112,38 @@ def outcomes(one: Conductor) -> dict[str, Any]:
     return {config: one.race.mean(config) for config in one.entries}
 
 
+def test_reports_from_which_nothing_follows_are_written_together(tmp_path: Path) -> None:
+    clock = [0.0]
+    one = conductor(tmp_path, study())
+    one.journal = Journal(LocalStorage(tmp_path), now=lambda: clock[0])
+    first, second = one.next(), one.next()
+    assert first is not None
+    assert second is not None
+    before = len(journal(tmp_path))
+    one.reported(first, 1, 0.5, [0.5])
+    one.reported(second, 1, 0.5, [0.5])
+    assert len(journal(tmp_path)) == before
+    clock[0] = 1.0
+    one.flush()
+    assert len(journal(tmp_path)) == before + 2
+    one.reported(first, 2, 0.6, [0.6])
+    one.ended(second, "interrupted")
+    assert len(journal(tmp_path)) == before + 2
+    one.next()  # a task handed out rests on all that came before it
+    assert [r["event"] for r in journal(tmp_path)[before + 2 :]] == ["reported", "ended", "started"]
+
+
+def test_a_decision_is_on_disk_before_anybody_acts_on_it(tmp_path: Path) -> None:
+    one = conductor(tmp_path, study(budget={"epochs": 2}))
+    one.journal = Journal(LocalStorage(tmp_path), now=lambda: 0.0)
+    first, second = one.next(), one.next()
+    assert first is not None
+    assert second is not None
+    one.reported(first, 1, 0.5, [0.5])
+    assert one.reported(second, 1, 0.5, [0.5])
+    assert [r["event"] for r in journal(tmp_path)][-3:] == ["reported", "reported", "stopped"]
+
+
 def test_a_journal_of_another_space_is_refused(tmp_path: Path) -> None:
     list(play(conductor(tmp_path, study())))
     other = study_of(study().document | {"train": {"lr": {"loguniform": [1e-3, 1e-2]}}}, "test")
@@ -143,7 +175,12 @@ def test_a_small_grid_ends_when_it_is_exhausted(tmp_path: Path) -> None:
 
 
 def test_a_proposal_seen_before_is_not_trained_again(tmp_path: Path) -> None:
-    document = {"study": "few", "model": {"width": {"choice": [4, 8]}}, "train": {"epochs": 1}}
+    document = {
+        "study": "few",
+        "model": {"width": {"choice": [4, 8]}},
+        "train": {"epochs": 1},
+        "race": {"rule": "none"},
+    }
     spec = study_of(document | {"search": {"sampler": "random", "configs": 50}}, "test")
     one = conductor(tmp_path, spec)
     assert len(list(play(one))) == 2 * len(FOLDS)
@@ -183,3 +220,21 @@ def test_what_the_user_asked_for_first_is_finished_however_bad_it_is(tmp_path: P
     list(play(one))
     worst = next(iter(one.entries))
     assert one.race.mean(worst) == min(m for m in outcomes(one).values() if m is not None)
+
+
+@pytest.mark.parametrize(("rule", "known"), [("one_se", 123.0), ("best_mean", None)])
+def test_what_a_finished_fold_measured_is_its_cost_where_the_pick_prefers_cheap_ones(
+    tmp_path: Path, rule: str, known: float | None
+) -> None:
+    spec = study_of(study().document | {"select": {"rule": rule, "cost": "parameters"}}, "test")
+    one = conductor(tmp_path, spec)
+    task = one.next()
+    assert task is not None
+    one.ended(task, "complete", 0.5, [0.5], figures={"parameters": 123.0, "flops": 7.0})
+    one.journal.commit()
+    (record,) = [r for r in journal(tmp_path) if r["event"] == "ended"]
+    assert record["cost"] == known
+    again = conductor(tmp_path, spec)
+    again.replay(again.journal.records)
+    cost = again.race.field.heats[None].cost[0]
+    assert cost == known or (known is None and cost != cost)

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from engine import doctor
 from engine.cli.app import app
 from engine.doctor import GIB, Finding
+from engine.driver.examine import clock, examine_cluster
+from engine.errors import SonotuneError
 
 
 @pytest.fixture(autouse=True)
@@ -70,17 +72,44 @@ def test_a_check_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> Non
     assert doctor._safely("GPU", broken).found == "RuntimeError: the driver is gone"
 
 
-@pytest.mark.slow
-def test_every_node_of_a_cluster_is_asked(tmp_path: Path) -> None:
-    from ray.cluster_utils import Cluster
+@pytest.mark.parametrize(
+    ("told", "level", "said"),
+    [
+        (100.5, "green", "within 1.0 s"),
+        (103.0, "green", "within 2.0 s"),
+        (98.5, "green", "within 1.5 s"),
+        (111.0, "yellow", "10 s off"),
+        (40.0, "yellow", "60 s off"),
+        (700.0, "red", "599 s off"),
+    ],
+)
+def test_a_clock_is_compared_within_what_question_and_answer_allow(
+    told: float, level: str, said: str
+) -> None:
+    found = clock(100.0, told, 101.0)
+    assert (found.level, said in found.found) == (level, True)
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        cluster.add_node(num_cpus=1)
-        answers = list(doctor.examine_cluster(cluster.address, str(tmp_path)))
-    finally:
-        cluster.shutdown()
-    assert len(answers) == 2
-    for _, findings in answers:
-        assert {one.what for one in findings} >= {"packages", "memory", "storage", "a fold"}
-        assert "red" not in {one.level for one in findings}
+
+@pytest.mark.parametrize(
+    ("node", "level"),
+    [({}, "green"), ({"optuna": "4.5"}, "yellow"), ({"torch": "2.6"}, "red"), ({"ray": "missing"}, "red")],
+)
+def test_other_versions_than_the_driver_s_are_told(node: dict[str, str], level: str) -> None:
+    driver = {"Python": "3.11.7", "torch": "2.13", "ray": "2.60", "optuna": "5.0"}
+    found = doctor.agreement(driver, driver | node)
+    assert found.level == level
+    assert all(f"{name} {version}" in found.found for name, version in node.items())
+
+
+def test_a_folder_that_is_not_the_driver_s_is_red(tmp_path: Path) -> None:
+    """A local path exists on every node, but need not be the same disk."""
+    (tmp_path / "mark").write_text("")
+    assert doctor.storage(str(tmp_path), "mark").level == "green"
+    found = doctor.storage(str(tmp_path), "of-another-disk")
+    assert found.level == "red"
+    assert "not the driver's" in found.found
+
+
+def test_a_cluster_where_nothing_answers_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SonotuneError, match="nothing answers at --address"):
+        next(iter(examine_cluster("127.0.0.1:9", str(tmp_path))))

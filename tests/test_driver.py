@@ -115,20 +115,6 @@ def test_folds_of_another_run_are_reused_and_not_trained(one_worker: Path, tmp_p
     assert all(record.get("reused") for record in records(tmp_path / "run", "ended"))
 
 
-def test_an_error_of_the_code_fails_the_configuration_with_its_traceback(tmp_path: Path) -> None:
-    """A weights file that is not there stands for any error of the training code."""
-    broken = {"name": "resnet34", "width": 8, "tasks": ["classify"], "weights": str(tmp_path / "absent.pt")}
-    data = {"source": "phantom", "count": 48, "size": 64}
-    search(tmp_path / "run", data=data, model=broken, search={"sampler": "random", "configs": 1})
-    statuses = {record["status"] for record in records(tmp_path / "run", "ended")}
-    assert "failed" in statuses
-    errors = [
-        json.loads(p.read_text())["result"]["error"]
-        for p in (tmp_path / "run").glob("results/*/*/result.json")
-    ]
-    assert any("absent.pt" in error for error in errors)
-
-
 def command(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     code = "from engine.cli import main; main()"
     log = (folder.parent / "out.log").open("ab")

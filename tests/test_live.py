@@ -26,7 +26,7 @@ def view_of(scores: dict[Task, float], configs: int = 3) -> tuple[View, Any]:
         race.apply(Ended(task, "complete", score, (score,)))
     study = SimpleNamespace(fixed=SimpleNamespace(search=SimpleNamespace(configs=configs)))
     conductor: Any = SimpleNamespace(race=race, entries=entries, running={}, study=study)
-    return View(conductor, FOLDS, 2, Console(file=io.StringIO(), width=100)), race
+    return View(conductor, FOLDS, lambda: 2, Console(file=io.StringIO(), width=100)), race
 
 
 def test_folds_from_before_a_resume_count_as_they_did_then() -> None:

@@ -93,7 +93,10 @@ def test_the_lock_is_held_by_exactly_one_of_many_that_try(tmp_path: Path) -> Non
 @pytest.mark.parametrize("content", [b"", b"garbage", b"[]", b'{"pid": 3}'])
 def test_a_damaged_lock_file_does_not_stop_a_run(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "lock").write_bytes(content)
-    hold(LocalStorage(tmp_path)).release()
+    held = hold(LocalStorage(tmp_path))
+    assert str(os.getpid()) in (tmp_path / "lock").read_text()
+    held.release()
+    assert not (tmp_path / "lock").exists()
 
 
 def test_a_pid_that_came_again_is_not_the_old_process() -> None:

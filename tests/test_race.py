@@ -16,13 +16,14 @@ from engine.race.events import (
     from_record,
     to_record,
 )
-from engine.race.race import Continue, Done, Freeze, Open, Race, Run, Stop, Wait
+from engine.race.protocol import Continue, Done, Freeze, Open, Run, Stop, Wait
+from engine.race.race import Race
 from engine.spec import race as spec
 from engine.task import Task
 
 FOLDS = ("r0-f0", "r0-f1", "r0-f2")
 EVENTS = [
-    Opened("a", 10, 2.0, "s", True),
+    Opened("a", 10, "s", True),
     Started(Task("a", "r0-f0")),
     Reported(Task("a", "r0-f0"), 1, 0.5, (0.25, 0.75), "main"),
     Ended(Task("a", "r0-f0"), "complete", 0.5, (0.25, 0.75)),

@@ -5,7 +5,7 @@ import pytest
 
 from engine.metrics.case import erase, score_masks
 from engine.metrics.fold import confusion, fold_metrics
-from engine.metrics.refine import incoherent, normal_class, refine, refine_masks
+from engine.metrics.refine import incoherent, normal_class, refine
 from engine.metrics.table import case_table
 from engine.results import PER_MASK
 
@@ -22,18 +22,19 @@ RULES = [  # class, mask is empty -> class, mask is empty
 
 @pytest.mark.parametrize(("said", "empty", "better", "emptied"), RULES)
 def test_class_and_mask_agree_after_refinement(said: str, empty: bool, better: str, emptied: bool) -> None:
-    masks = np.stack([NOTHING if empty else LESION])
-    refined, predicted = refine_masks(masks, np.array([CLASSES.index(said)]), CLASSES)
+    normal = normal_class(CLASSES)
+    erased, predicted = refine(np.array([CLASSES.index(said)]), np.array([empty]), normal)
     assert CLASSES[predicted[0]] == better
-    assert (not refined.any()) == emptied
-    assert not incoherent(predicted, np.array([not refined.any()]), normal_class(CLASSES) or 0).any()
+    assert (empty or erased[0]) == emptied
+    assert normal is not None
+    assert not incoherent(predicted, erased | empty, normal).any()
 
 
 def test_without_a_normal_class_nothing_is_refined() -> None:
     assert normal_class(("benign", "malignant")) is None
-    masks, said = np.stack([LESION, NOTHING]), np.array([0, 1])
-    refined, predicted = refine_masks(masks, said, ("benign", "malignant"))
-    np.testing.assert_array_equal(refined, masks)
+    said = np.array([0, 1])
+    erased, predicted = refine(said, np.array([False, True]), None)
+    assert not erased.any()
     np.testing.assert_array_equal(predicted, said)
 
 

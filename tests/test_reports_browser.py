@@ -141,9 +141,20 @@ def test_every_drawing_has_a_name_and_no_id_comes_twice(page: Page) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_the_print_has_no_hidden_rows(page: Page) -> None:
-    page.call("Emulation.setEmulatedMedia", media="print")
+PAPER = 718  # pixels between the margins of an A4 page
+
+
+@pytest.mark.parametrize("theme", ["", "dark"])
+def test_a_print_is_dark_on_white_with_no_row_or_column_hidden(page: Page, theme: str) -> None:
+    """Also of a reader whose system or choice is dark."""
+    page.size(PAPER, 1000, dark=True)
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    page.call("Emulation.setEmulatedMedia", media="print", features=[dark])
+    page.run(f"document.documentElement.dataset.theme = '{theme}'")
+    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.run("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert page.run("getComputedStyle(document.querySelector('.table .scroll')).maxHeight") == "none"
+    assert page.run("document.documentElement.scrollWidth") <= PAPER
     page.call("Emulation.setEmulatedMedia", media="")
 
 

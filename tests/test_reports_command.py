@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,15 @@ def test_one_run_is_shown_and_written(runs: list[str]) -> None:
 
 
 def test_two_runs_get_one_report(runs: list[str], tmp_path: Path) -> None:
+    """Both trained three configurations to the same results, and one has two more."""
+    other = make_run(tmp_path / "more", replace(SMALL, configs=2, name="more"))
     out, _ = listening()
-    page = command.page(runs, None, str(tmp_path / "both"), out)
+    page = command.page([*runs, str(other)], None, str(tmp_path / "both"), out)
     summary = json.loads((Path(page).parent / "summary.json").read_text())
-    assert summary["counts"]["complete"] == 6
-    assert len({config["config_id"] for config in summary["configs"]}) == 6
+    assert summary["counts"]["complete"] == 3 + 2
+    assert len({config["config_id"] for config in summary["configs"]}) == 5
+    board = (Path(page).parent / "tables/leaderboard.csv").read_text()
+    assert f"{runs[0]}, {runs[1]}" in board
 
 
 def test_a_paper_table_has_the_printed_figures_and_ours(tmp_path: Path) -> None:
@@ -54,7 +59,7 @@ def test_a_paper_table_has_the_printed_figures_and_ours(tmp_path: Path) -> None:
 
 
 def test_watching_writes_until_the_run_ends(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run", SMALL)
+    folder = make_run(tmp_path / "run", replace(SMALL, dropped=SMALL.configs))  # a page with little to draw
     (folder / RunPaths.lock).write_text("{}")
     waited: list[float] = []
 

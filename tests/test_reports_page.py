@@ -90,6 +90,10 @@ def test_every_figure_names_csv_files_that_exist(page: Path) -> None:
     links = re.findall(r'href="((?:tables|figures)/[^"]+)"', page.read_text())
     assert len(links) > 20
     assert all((page.parent / link).is_file() for link in links)
+    drawn = {path.stem for path in (page.parent / "figures").glob("*.svg")}
+    pictures = {path.stem: path.read_bytes() for path in (page.parent / "figures").glob("*.png")}
+    assert set(pictures) == drawn
+    assert all(data.startswith(b"\x89PNG") for data in pictures.values())
 
 
 def test_the_page_fetches_nothing_and_stays_small(page: Path) -> None:
@@ -123,7 +127,8 @@ def test_a_hostile_study_stays_text_everywhere(tmp_path: Path) -> None:
     assert "<img src=x" not in text
     assert "{{ 7*7 }}" in text
     assert text.count("<script>") == 1
-    assert "<script>" not in (folder / "report/report.md").read_text().replace("\\<script\\>", "")
+    spoken = re.sub(r"^(`{3,})\n.*?^\1$", "", (folder / "report/report.md").read_text(), flags=re.M | re.S)
+    assert "<script>" not in spoken.replace("\\<script\\>", "")
     for table in (folder / "report/tables").glob("*.csv"):
         assert not re.search(r"(^|,)=1", table.read_text(), re.M)
     for table in (folder / "report/tables").glob("*.tex"):
@@ -167,6 +172,17 @@ def test_a_run_folder_without_any_of_these_files_gets_a_report(small: Path, tmp_
     text = Path(write(str(folder))).read_text()
     assert "Left out" in text
     assert "folds.json" in text
+
+
+def test_a_journal_of_somebody_else_does_not_stop_a_report(small: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small, tmp_path / "run")
+    task = {"key": load(str(folder)).configs[0].id, "fold": "r0-f0"}
+    ended = {"event": "ended", "task": task, "held": "long", "clock": []}
+    others = [{"event": "reported", "epoch": {}}, {"event": "dropped", "config": 7}, {"event": ["odd"]}, [1]]
+    lines = [ended, *others]
+    (folder / "journal.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    write(str(folder))
+    assert "journal.jsonl" in (folder / "report/tables/missing.csv").read_text()
 
 
 def test_a_foreign_result_is_listed(small: Path, tmp_path: Path) -> None:

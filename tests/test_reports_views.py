@@ -1,6 +1,7 @@
 """Curves, the race, importance and published figures against other implementations or by hand."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,25 @@ from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
 from engine.errors import SonotuneError
+from engine.results import digest
 from engine.spec.select import Select
-from reports import boards, configs, diagnosis, importance, learning, nested, parts, published, racing, stack
+from reports import (
+    boards,
+    configs,
+    diagnosis,
+    importance,
+    learning,
+    nested,
+    parts,
+    pooled,
+    published,
+    racing,
+    stack,
+)
 from reports.aggregate import Figures, figures
 from reports.load import load
-from reports.study import study_of
+from reports.sections import Code
+from reports.study import score_statistic, study_of
 from reports.together import together
 from tests.runs import Plan, make_run
 
@@ -82,21 +97,27 @@ def test_intervals_of_shares_are_those_of_statsmodels(hits: int, n: int) -> None
     assert diagnosis.wilson(hits, n) == pytest.approx(proportion_confint(hits, n, method="wilson"))
 
 
-def test_the_race_counts_what_was_spent_and_saved(run_folder: Path) -> None:
-    run = load(str(run_folder))
-    begun, dropped = racing.cells(run), racing.drops(run)
-    saved = racing.savings(run, begun, dropped, None)
-    assert saved["epochs_planned"] == 9 * 3 * 6
-    assert saved["epochs_spent"] == (7 * 3 + 2) * 6
-    assert saved["dropped"] == 2
-    assert [row["after_epochs"] for row in dropped] == [6, 6]
+def test_axes_are_as_the_search_drew_them(run_folder: Path) -> None:
+    lr = {"loguniform": [1e-4, 1e-3]}
+    study = {"study": "s", "loss": {"lambda": {"uniform": [0, 1]}}, "train": {"lr": lr}}
+    run = replace(load(str(run_folder)), study=study)
+    rows = [{"config_id": str(n), "loss.lambda": v, "train.lr": v / 1e3, "loss.gamma": v}
+            for n, v in enumerate((0.01, 0.5, 0.9))]  # fmt: skip
+    assert configs.logarithmic(run, rows) == {"train.lr", "loss.gamma"}
 
 
-def test_a_wrong_drop_is_one_that_would_have_been_picked(run_folder: Path) -> None:
+def test_a_configuration_that_refines_is_scored_on_refined_predictions(run_folder: Path) -> None:
     run = load(str(run_folder))
-    drops = [{"config_id": c.id, "audited": True} for c in run.complete[:3]]
-    assert racing.savings(run, [], drops, run.complete[0].id)["wrong"] == 1
-    assert racing.savings(run, [], drops, run.complete[5].id)["wrong"] == 0
+    first = run.complete[0].id
+    entries = [replace(c, config={"predict": {"refine": c.id == first}}) for c in run.configs]
+    run = replace(run, configs=tuple(entries), study={"search": {"objective": "dice"}})
+    rows = stack.read(run, "test")
+    score = score_statistic(run)
+    assert score is not None
+    found = pooled.figures(rows, score)
+    names = ["refined_dice" if config == first else "dice" for config in rows.configs]
+    wanted = [rows.columns[name][n].mean() for n, name in enumerate(names)]
+    assert found == pytest.approx(wanted)
 
 
 def test_importance_finds_the_parameter_that_matters() -> None:
@@ -104,7 +125,7 @@ def test_importance_finds_the_parameter_that_matters() -> None:
     rows = [{"config_id": str(n), "lr": float(10 ** rng.uniform(-4, -1)), "noise": float(rng.random()),
              "score_mean": 0.0, "score_std": 0.01} for n in range(60)]  # fmt: skip
     rows = [row | {"score_mean": -abs(np.log10(float(row["lr"])) + 2.5)} for row in rows]
-    found = importance.importance(rows)
+    found = importance.importance(rows, {"lr"})
     assert found[0]["parameter"] == "lr"
     assert found[0]["importance"] > 0.8
 
@@ -156,7 +177,9 @@ def test_of_two_tested_on_an_outer_fold_the_pick_of_its_inner_folds_counts(tmp_p
     worse = run.configs[0].id
     shutil.copytree(folder / f"results/{run.configs[2].id}/o1", folder / f"results/{worse}/o1")
     result = folder / f"results/{worse}/o1/result.json"
-    result.write_text(json.dumps(json.loads(result.read_text()) | {"key": worse}))
+    record = json.loads(result.read_text())["result"] | {"key": worse}
+    body = json.dumps(record, sort_keys=True)
+    result.write_text(json.dumps({"sha256": digest(body.encode()), "result": record}))
     again = load(str(folder))
     assert len(again.finals) == 4
     assert {row["config_id"] for row in nested.rows(again)} == {run.configs[2].id}
@@ -180,7 +203,16 @@ def test_an_outer_fold_that_was_not_tested_leaves_no_outer_estimate(tmp_path: Pa
     found = nested.rows(load(str(folder)))
     assert [row["told"] for row in found] == ["", "", "not trained yet"]
     assert nested.estimates(found) == []
-    assert "no outer estimate yet" in nested.told(run, found)
+    assert "no outer estimate yet" in nested.told(run, found, "best_mean")
+    assert "here one_se picks above" in nested.told(run, found, "one_se")
+
+
+def test_a_copied_command_names_the_run_and_does_nothing_else(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "my run; echo hurt $(id)", Plan(configs=2, cases=60, epochs=2))
+    section = parts.pick(study_of(load(str(folder)), Select(bootstraps=100)))
+    commands = [shlex.split(b.text) for b in section.blocks if isinstance(b, Code) and b.name != "yaml"]
+    wanted = [["sonotune", name, str(folder)] for name in ("predict", "export")]
+    assert [command[:3] for command in commands] == wanted
 
 
 def test_every_published_table_is_whole() -> None:
@@ -227,6 +259,9 @@ def test_runs_on_other_folds_are_refused_with_the_reason(tmp_path: Path) -> None
     runs = [load(str(make_run(tmp_path / str(s), Plan(configs=2, seed=s)))) for s in (0, 1)]
     with pytest.raises(SonotuneError, match=r"fold r0-f0 has other train cases"):
         together(runs, str(tmp_path / "out"))
+    goal = replace(runs[0], study={"search": {"objective": "hd95"}})
+    with pytest.raises(SonotuneError, match=r"different objectives \(search\.objective\)"):
+        together([runs[0], goal], str(tmp_path / "out"))
     other = load(str(make_run(tmp_path / "k", Plan(configs=2, folds=4))))
     with pytest.raises(SonotuneError, match="r0-f3"):
         together([runs[0], other], str(tmp_path / "out"))

@@ -67,8 +67,8 @@ FAULTY: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("sections", SOUND, ids=str)
 def test_schema_and_loader_accept(sections: dict[str, Any], validator: Any) -> None:
-    validator.validate({"study": "s", **sections})
-    study_of({"study": "s", **sections}, "s")
+    assert validator.is_valid({"study": "s", **sections})
+    assert study_of({"study": "s", **sections}, "s").name == "s"
 
 
 @pytest.mark.parametrize("sections", FAULTY, ids=str)

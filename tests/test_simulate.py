@@ -15,8 +15,9 @@ from engine.cli.simulate import simulate as command
 from engine.errors import SonotuneError
 from engine.race.race import Race
 from engine.race.simulate import Simulation, simulate
-from engine.race.table import Table, load_table
+from engine.race.table import Table, load_run, load_table
 from engine.spec import race as spec
+from tests.runs import Plan, make_run
 
 SMALL = str(Path(__file__).parents[1] / "benchmarks" / "tables" / "small.parquet")
 
@@ -137,3 +138,30 @@ def test_the_command_prints_a_table():
 def test_a_wrong_option_is_told_with_its_rule(arguments, said):
     with pytest.raises(SonotuneError, match=said):
         run_command(SMALL, *arguments)
+
+
+def test_of_a_run_folder_only_complete_configurations_are_replayed_and_the_others_are_counted(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=5, folds=3, epochs=4, dropped=2, cases=30))
+    table = load_run(str(folder))
+    assert table.scores.shape == (3, 3, 4)
+    assert table.left_out == 2
+    assert (np.diff(table.scores, axis=2) >= 0).all()
+    outcome = Simulation(table, race_of("reserve", table), [2, 0, 1], 1).run().outcome()
+    assert 0 < outcome.spent <= 1
+
+
+def test_the_command_says_how_many_of_a_run_it_left_out(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=5, folds=3, epochs=4, dropped=2, cases=30))
+    text = run_command(str(folder), "--rule", "none", "--slots", "1", "--repeats", "1")
+    assert "2 incomplete configurations left out" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_what_is_audited_is_paid_for_and_counted(small, slots):
+    """With `reserve`, which drops all that is unfinished when the study is decided."""
+    plain = Simulation(small, race_of("reserve", small), list(range(24)), slots).run().outcome()
+    audited = Simulation(small, race_of("reserve", small, audit=0.5), list(range(24)), slots).run().outcome()
+    assert plain.audited == 0
+    assert audited.audited == audited.complete - plain.complete > 0
+    assert audited.spent > plain.spent
+    assert audited.audit_wrong <= audited.audited

@@ -120,6 +120,7 @@ def test_the_result_speaks_of_the_best_validation_epoch(pack: Pack, tmp_path: Pa
     scores = table(job, tmp_path, "epochs")["score"].to_pylist()
     assert result.score == max(scores)
     assert result.best_epoch == 1 + scores.index(max(scores))
+    assert "cores" in result.hardware
     stored = read_result(LocalStorage(tmp_path), job.task)
     assert stored is not None
     assert stored.validation["dice"] * 0.5 + stored.validation["f1_macro"] * 0.5 == pytest.approx(

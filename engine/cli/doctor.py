@@ -10,6 +10,8 @@ from rich.table import Table
 from engine.cli.options import Address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from engine.doctor import Finding
 
 UNFIT = 1
@@ -20,13 +22,20 @@ def doctor(
     address: Address = None,
 ) -> None:
     """Check versions, GPUs, memory and storage, and train a small fold; with --address on every node."""
-    from engine.doctor import examine, examine_cluster
-
     console = Console(soft_wrap=True, highlight=False)
-    nodes = examine_cluster(address, run) if address else [("this machine", examine(run))]
-    levels = {level for name, findings in nodes for level in _print(console, name, findings)}
+    levels = {level for name, found in _examined(address, run) for level in _print(console, name, found)}
     if "red" in levels:
         raise typer.Exit(UNFIT)
+
+
+def _examined(address: str | None, run: str) -> "Iterable[tuple[str, list[Finding]]]":
+    if address:
+        from engine.driver.examine import examine_cluster
+
+        return examine_cluster(address, run)
+    from engine.doctor import examine
+
+    return [("this machine", examine(run))]
 
 
 def _print(console: Console, name: str, findings: "list[Finding]") -> set[str]:

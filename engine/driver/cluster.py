@@ -3,9 +3,7 @@
 import logging
 import os
 import re
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import ray
 from ray._private import ray_constants
 
+from engine.driver.scratch import scratch
 from engine.errors import SonotuneError
 
 PACKAGES = ("engine", "reports")
@@ -42,21 +41,23 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
     """Yields a scratch folder that is gone afterwards. `workers` and `gpus` size a Ray of our own."""
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     logging.getLogger("ray").setLevel(logging.ERROR)
-    scratch = Path(tempfile.mkdtemp(prefix="sonotune-"))
-    try:
-        if address:
-            _join(address)
-        else:
-            with _on_loopback():
-                _start(scratch, workers, gpus)
-        yield scratch
-    finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its tracebacks of lost workers are in run.log
+    with scratch() as folder:
+        try:
+            if address:
+                _join(address)
+            else:
+                with _on_loopback():
+                    _start(folder, workers, gpus)
+            yield folder
+        finally:
+            ray.shutdown()
 
 
-def _start(scratch: Path, workers: int | None, gpus: int | None) -> None:
-    """`address="local"` never attaches to somebody else's Ray. Sockets need a short path, hence /tmp."""
+def _start(folder: Path, workers: int | None, gpus: int | None) -> None:
+    """`address="local"` never attaches to somebody else's Ray. Sockets need a short path, hence /tmp. Where
+    the driver is killed, Ray's helpers look that long for what died with it, then go too."""
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
     ray.init(
         address="local",
         num_cpus=workers,
@@ -65,7 +66,7 @@ def _start(scratch: Path, workers: int | None, gpus: int | None) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
         configure_logging=False,
-        _temp_dir=str(scratch),
+        _temp_dir=str(folder),
     )
 
 
@@ -106,6 +107,7 @@ def _join(address: str) -> None:
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise SonotuneError(
-            f"cannot join the Ray cluster at {address!r}: {error}; check the address with `ray status`, "
-            "or leave --address out to run on this machine"
+            f"cannot join the Ray cluster at {address!r}: {error}. Check it with `ray status` there, "
+            "and that RAY_AUTH_TOKEN or ~/.ray/auth_token here holds the token that the head has "
+            "(`ray get-auth-token`); or leave --address out to run on this machine"
         ) from error

@@ -4,7 +4,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,15 @@ from engine.driver import tracking
 from engine.driver.budget import Spent
 from engine.driver.cluster import check_address, connected
 from engine.driver.disk import Keeper
+from engine.driver.faults import Faults
+from engine.driver.growth import Demand, Slots, await_room, nodes
 from engine.driver.live import View
+from engine.driver.mend import damaged
+from engine.driver.packing import ALONE, Packed, packed_in
+from engine.driver.packing import pack as pack_gpus
 from engine.driver.schedule import TaskScheduler
 from engine.driver.search import TaskSearcher
+from engine.driver.store import check_room
 from engine.driver.worker import FoldTrainable, Shared
 from engine.errors import SonotuneError
 from engine.folds.make import make_folds
@@ -33,6 +39,7 @@ from engine.journal.journal import Journal
 from engine.lock.lock import hold
 from engine.objective import objectives
 from engine.preflight import check_study
+from engine.race.events import Lost
 from engine.race.race import Race
 from engine.results import FoldResult, RunPaths, write_result
 from engine.sampler.mirror import Mirror
@@ -42,6 +49,7 @@ from engine.spec.resources import Resources
 from engine.spec.study import FirstStage, Study, short_hash
 from engine.storage import Storage, open_storage
 from engine.task import Task
+from engine.training.alone import Bench
 from engine.training.numerics import Numerics, resolve
 
 log = logging.getLogger("sonotune")
@@ -75,14 +83,20 @@ def search(
     check_study(study, pack, manifest)
     known, notes = earlier(warm_from, study.fixed.search)
     with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
-        shares.share(study.fixed.resources, ray.cluster_resources())
-        numerics = _numerics(study.fixed.resources)
+        resources = study.fixed.resources
+        share = await_room(lambda nodes: shares.share(resources, nodes), resources, bool(address), console)
+        check_room(pack, ray.nodes())
+        numerics = _numerics(resources, share)
+        packed = pack_gpus(Bench(study, pack, manifest, numerics), share, nodes())
         head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), short_hash(study.document))
         journal = folder.begin(storage, study, manifest, head, folder.command_line(), held.check)
-        session = Session(study, pack, manifest, numerics, storage, journal, reuse, trainable)
+        if packed is not ALONE:
+            journal.append(packed.record())
+            console.print(str(packed), highlight=False)
+        session = Session(study, pack, manifest, numerics, storage, journal, reuse, trainable, packed)
         if warm_from:
             _say_warm(console, notes, session.conductor.warm(known))
-        return session.run(console, scratch)
+        return session.run(console, scratch, bool(address))
 
 
 def resume(
@@ -102,9 +116,19 @@ def resume(
         head = folder.head_of(journal)
         folder.check_head(head, pack.fingerprint, manifest)
         with _ray(study, address) as scratch:
-            session = Session(study, pack, manifest, Numerics.of(head.numerics), storage, journal)
+            check_room(pack, ray.nodes())
+            packed = packed_in(journal.records)
+            numerics = Numerics.of(head.numerics)
+            session = Session(study, pack, manifest, numerics, storage, journal, packed=packed)
             session.go_back_to(journal.records)
-            return session.run(console, scratch)
+            return session.run(console, scratch, bool(address))
+
+
+class RunLog(logging.FileHandler):
+    """A disk without room for the log fills no screen with tracebacks: what counts is in the journal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
 
 
 class Silent(TrialProgressCallback):  # type: ignore[misc]
@@ -127,8 +151,10 @@ class Session:
         journal: Journal,
         reuse: Sequence[str] = (),
         trainable: type[FoldTrainable] = FoldTrainable,
+        packed: Packed = ALONE,
     ) -> None:
         self.study, self.storage, self.journal, self.trainable = study, storage, journal, trainable
+        self.packed = packed
         fixed = study.fixed
         self.shared = Shared(
             pack,
@@ -141,6 +167,7 @@ class Session:
             fixed.folds,
         )
         self.records: Sequence[dict[str, Any]] = ()
+        self.faults = Faults()
         self.reuse = [open_storage(place) for place in reuse]
         sampler = Sampler(fixed.search, study.space, fixed.seed, first=study.first)
         race = Race(
@@ -159,6 +186,10 @@ class Session:
         )
 
     def _past(self, task: Task, configuration: Trained) -> past.Past | None:
+        """What two folds of a configuration have met is not tried on the others."""
+        if error := self.faults.broken.get(task.key):
+            self._give_up(task, error)
+            return past.Past((), "failed", None, ())
         address = self.shared.job(task, configuration.record()).address
         return past.adopt(self.storage, self.reuse, task, address, self._whole(configuration))
 
@@ -175,19 +206,28 @@ class Session:
         self.conductor.replay(records)
         self.conductor.resumed()
         self.records = records
+        for task in damaged(self.conductor, records, self._trained):
+            log.warning("the result of %s is damaged or gone; it is trained again", task.folder)
+            self.conductor.lost(Lost(task))
 
-    def run(self, console: Console, scratch: Path) -> Outcome:
-        cluster = ray.cluster_resources()
-        share = shares.share(self.study.fixed.resources, cluster)
-        count = shares.slots(self.study.fixed.resources, share, cluster)
-        keeper = Keeper(self.storage, self.conductor, self.study.fixed.resources.keep_configurations)
+    def _trained(self, task: Task) -> bool:
+        job = self.shared.job(task, self.conductor.configuration_of(task).record())
+        return past.stored(self.storage, task, job.address) is not None
+
+    def run(self, console: Console, scratch: Path, grows: bool = False) -> Outcome:
+        """`grows`: whether nodes may come and go."""
+        resources = self.study.fixed.resources
+        share = await_room(self._share, resources, grows, console)
+        slots = Slots(resources, share, Demand(share) if grows else None)
+        keeper = Keeper(self.storage, self.conductor, resources.keep_configurations)
         names = self.shared.manifest.names
-        log.info("%d side by side, each with %s; %s", count, share.request(), self.shared.numerics.record())
-        with View(self.conductor, names, count, console) as view, self._tracking() as trackers:
-            searcher = TaskSearcher(self.conductor, lambda: count)
+        log.info("%d side by side, each with %s; %s", slots(), share.request(), self.shared.numerics.record())
+        with View(self.conductor, names, slots, console) as view, self._tracking() as trackers:
+            searcher = TaskSearcher(self.conductor, slots)
+            slots.more = lambda: not searcher.idle
             spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)
             scheduler = TaskScheduler(
-                self.conductor, searcher, self._give_up, (view, trackers), spent, keeper
+                self.conductor, searcher, self._give_up, (view, trackers), spent, keeper, self.faults
             )
             try:
                 with _interruptible(searcher, console):
@@ -201,6 +241,9 @@ class Session:
         reason = self.conductor.done or self.conductor.race.stopped or "stopped by its user"
         return Outcome(reason, searcher.closing, scheduler.failure)
 
+    def _share(self, nodes: Sequence[shares.Node]) -> shares.Share:
+        return shares.share(self.study.fixed.resources, nodes, self.shared.numerics.device, self.packed.folds)
+
     def _tracking(self) -> tracking.Tracking:
         fixed = self.study.fixed
         return tracking.start(fixed.tracking, self.storage, fixed.study, self.conductor.configuration_of)
@@ -208,7 +251,7 @@ class Session:
     def _fit(
         self, searcher: TaskSearcher, scheduler: TaskScheduler, share: shares.Share, scratch: Path
     ) -> None:
-        trainable = tune.with_parameters(self.trainable, shared=self.shared)
+        trainable = tune.with_parameters(self.trainable, shared=replace(self.shared, gpu=share.gpu))
         tuner = tune.Tuner(
             tune.with_resources(trainable, share.request()),
             tune_config=tune.TuneConfig(
@@ -234,10 +277,9 @@ class Session:
         write_result(self.storage, task, result, {})
 
 
-def _numerics(resources: Resources) -> Numerics:
+def _numerics(resources: Resources, share: shares.Share) -> Numerics:
     """Asked where folds will run, which need not be where the driver runs."""
-    gpus = ray.cluster_resources().get("GPU", 0.0) > 0 and resources.device != "cpu"
-    ask = ray.remote(num_cpus=0, num_gpus=0.01 if gpus else 0)(resolve)
+    ask = ray.remote(resolve).options(num_cpus=0, num_gpus=min(share.gpu, 0.01), resources=dict(share.custom))
     try:
         return ray.get(ask.remote(resources))  # type: ignore[no-any-return]
     except ray.exceptions.RayTaskError as error:
@@ -246,10 +288,8 @@ def _numerics(resources: Resources) -> Numerics:
 
 @contextmanager
 def _ray(study: Study, address: str | None) -> Iterator[Path]:
-    wanted = study.fixed.resources.workers
-    cpu = study.fixed.resources.cpu
-    cpus = None if wanted == "auto" else max(1, round(wanted * (1 if cpu == "auto" else cpu)))
-    with connected(address, cpus) as scratch:
+    resources = study.fixed.resources
+    with connected(address, shares.cores(resources)) as scratch:
         yield scratch
 
 
@@ -276,7 +316,7 @@ def _interruptible(searcher: TaskSearcher, console: Console) -> Iterator[None]:
 def _logging(storage: Storage) -> Iterator[None]:
     """`run.log` keeps what the screen does not show."""
     place = storage.local()
-    handler = logging.FileHandler(place / RunPaths.log, delay=True) if place else logging.NullHandler()
+    handler = RunLog(place / RunPaths.log, delay=True) if place else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -1,29 +1,34 @@
 """What a person sees while a search runs: a table on a terminal, plain lines where output is piped."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from engine.conductor import Conductor
+from engine.race.heat import State
 from engine.task import Task
 
 ROWS = 15
-PLAIN_EVERY = 10.0  # seconds between plain lines that nothing caused
+REFRESH_EVERY = 0.25  # seconds; a table of thousands of folds is not drawn for each epoch of each of them
 
 
 class View:
     """Configurations by folds; finished folds show their score, running ones the epoch they are in."""
 
-    def __init__(self, conductor: Conductor, folds: tuple[str, ...], slots: int, console: Console) -> None:
+    def __init__(
+        self, conductor: Conductor, folds: tuple[str, ...], slots: Callable[[], int], console: Console
+    ) -> None:
         self.conductor, self.folds, self.slots, self.console = conductor, folds, slots, console
         self.cells: dict[tuple[str, str], str] = {}
         self.began, self.images, self.trained = time.monotonic(), 0.0, 0
-        self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self.drawn = 0.0
+        self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> "View":
         if self.live:
@@ -57,8 +62,9 @@ class View:
         self._refresh()
 
     def _refresh(self) -> None:
-        if self.live:
-            self.live.update(self.render())
+        if self.live and time.monotonic() - self.drawn >= REFRESH_EVERY:
+            self.live.update(self.render(), refresh=True)
+            self.drawn = time.monotonic()
 
     def scores(self, key: str) -> list[float | None]:
         """Of its complete folds; also of those from before a resume, and of another run's."""
@@ -68,15 +74,26 @@ class View:
         known = [score for score in self.scores(key) if score is not None]
         return sum(known) / len(known) if len(known) == len(self.folds) else None
 
+    def means(self) -> np.ndarray:
+        """Over all folds, of each configuration in the order in which they came; NaN of incomplete ones."""
+        heats = self.conductor.race.field.heats.values()
+        sums = [heat.means[: heat.count, 0] * len(heat.folds) for heat in heats]
+        return np.asarray(np.sum(sums, axis=0) / len(self.folds))
+
     def headline(self) -> str:
-        means = [(mean, key) for key in self.conductor.entries if (mean := self.mean(key)) is not None]
-        best = f"best {max(means)[0]:.4f} ({max(means)[1]})" if means else "no configuration complete yet"
+        means, best = self.means(), "no configuration complete yet"
+        if not np.isnan(means).all():
+            best = (
+                f"best {np.nanmax(means):.4f} ({self.conductor.race.field.configs[int(np.nanargmax(means))]})"
+            )
         spent = time.monotonic() - self.began
         return f"{self.trained} fold{'s' * (self.trained != 1)} in {spent:.0f} s · {best}{self._left(spent)}"
 
     def _left(self, spent: float) -> str:
         total = self.conductor.study.fixed.search.configs * len(self.folds)
-        known = sum(score is not None for key in self.conductor.entries for score in self.scores(key))
+        known = sum(
+            int((heat.state == State.COMPLETE).sum()) for heat in self.conductor.race.field.heats.values()
+        )
         if not self.trained or known >= total:
             return ""
         return f" · at most {(total - known) * spent / self.trained / 60:.1f} min left"
@@ -89,7 +106,7 @@ class View:
             mean = self.mean(key)
             cells = [self._cell(key, *told) for told in zip(self.folds, self.scores(key), strict=True)]
             table.add_row(key, *cells, "" if mean is None else f"[bold]{mean:.4f}[/]")
-        foot = f"{self.headline()} · {self.images:.0f} images/s per fold · {self.slots} side by side"
+        foot = f"{self.headline()} · {self.images:.0f} images/s per fold · {self.slots()} side by side"
         return Group(table, Text(foot, style="dim"))
 
     def _cell(self, key: str, fold: str, score: float | None) -> str:
@@ -99,6 +116,10 @@ class View:
     def _shown(self) -> list[str]:
         """What runs, then the best; the rest is in the report."""
         running = list(dict.fromkeys(task.key for task in self.conductor.running))
-        rest = [key for key in self.conductor.entries if key not in running]
-        rest.sort(key=lambda key: -(self.mean(key) or -1e9))
+        best_first = np.argsort(-np.nan_to_num(self.means(), nan=-np.inf), kind="stable")
+        rest = [
+            key
+            for key in map(self.conductor.race.field.configs.__getitem__, best_first)
+            if key not in running
+        ]
         return (running + rest)[:ROWS]

@@ -1,22 +1,27 @@
 """Carries each trial's reports to the conductor and its verdicts back to Ray Tune."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from engine.conductor import Conductor
+from engine.driver import tune_gaps
 from engine.driver.budget import Spent
 from engine.driver.disk import Keeper
-from engine.driver.faults import Faults
+from engine.driver.faults import Faults, Verdict, kind_of
+from engine.driver.pauses import Pauses
 from engine.driver.search import TaskSearcher
 from engine.driver.tracking import Listener
+from engine.driver.watch import Watch
+from engine.errors import SonotuneError, StorageError
 from engine.past import FIGURES
 from engine.race.events import Status
-from engine.race.race import Freeze
-from engine.race.race import Verdict as RaceVerdict
+from engine.race.protocol import Freeze
+from engine.race.protocol import Verdict as RaceVerdict
 from engine.task import Task
 
 log = logging.getLogger("sonotune")
@@ -33,19 +38,28 @@ class TaskScheduler(TrialScheduler):
         listeners: Sequence[Listener],
         spent: Spent,
         keeper: Keeper,
+        faults: Faults,
     ) -> None:
         super().__init__()
         self.conductor, self.searcher = conductor, searcher
         self.give_up, self.listeners, self.spent, self.keeper = give_up, listeners, spent, keeper
-        self.faults = Faults()
+        self.faults, self.pauses, self.watch = faults, Pauses(), Watch()
         self.failure: str | None = None
-        self._guarded = False
+        self._closed_gaps = False
+        searcher.diet = faults.diet
+        searcher.before_each, searcher.when_idle = self._take_up, self._take_up_alone
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune stores its tuner at the start; the journal is our state."""
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        self.watch.hear(trial.trial_id)
+        with self._closing_on_errors():
+            return self._heard(tune_controller, trial, result)
+        return str(self.STOP)
+
+    def _heard(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         task = self.searcher.tasks[trial.trial_id]
         if "end/status" in result:
             self._ended(task, {k.removeprefix("end/"): v for k, v in result.items() if k.startswith("end/")})
@@ -62,6 +76,19 @@ class TaskScheduler(TrialScheduler):
                 self._stop_trial(tune_controller, other)
         return str(self.STOP if task in stops else self.CONTINUE)
 
+    @contextmanager
+    def _closing_on_errors(self) -> Iterator[None]:
+        """A journal that cannot be written ends the session, in an orderly way: Tune would only show a
+        traceback. What was not written is done again by a resume."""
+        try:
+            yield
+        except SonotuneError as error:
+            self._close(error)
+
+    def _close(self, error: SonotuneError) -> None:
+        self.searcher.error = self.searcher.error or error
+        self.searcher.closing = True
+
     def _halt(self, task: Task, verdict: RaceVerdict) -> None:
         if isinstance(verdict, Freeze):
             self._tell_end(task, "frozen")
@@ -76,11 +103,12 @@ class TaskScheduler(TrialScheduler):
         values: Sequence[float] = (),
         **extra: Any,
     ) -> None:
-        self.conductor.ended(task, status, score, values, **self.spent.end(task), **extra)
-        log.info("%s %s %s", task.folder, status, extra.get("note", "") if score is None else score)
-        for listener in self.listeners:
-            listener.end(task, status, score)
-        self.keeper.ended(task.key)
+        with self._closing_on_errors():
+            self.conductor.ended(task, status, score, values, **(self.spent.end(task) | extra))
+            log.info("%s %s %s", task.folder, status, extra.get("note", "") if score is None else score)
+            for listener in self.listeners:
+                listener.end(task, status, score)
+            self.keeper.ended(task.key)
 
     def _stop_trial(self, tune_controller: Any, task: Task) -> None:
         """The worker goes on to the end of its epoch; what it reports then is not heard any more."""
@@ -90,61 +118,95 @@ class TaskScheduler(TrialScheduler):
 
     def _ended(self, task: Task, end: dict[str, Any]) -> None:
         if "signature" in end:
-            self._failed(task, end["signature"], end["error"])
+            self._failed(task, end)
         else:
             extra = {"figures": {name: end[name] for name in FIGURES}}
             extra |= {"note": end["note"]} if "note" in end else {}
             self._tell_end(task, end["status"], end["score"], end["values"] or (), **extra)
 
-    def _failed(self, task: Task, signature: str, error: str) -> None:
-        retries = self.conductor.configuration_of(task).trained.train.retries
-        verdict = self.faults.error(task, signature, retries)
-        log.warning("%s failed (%s): %s\n%s", task.folder, verdict, signature, error)
-        self._act(task, verdict, error)
+    def _failed(self, task: Task, end: dict[str, Any]) -> None:
+        log.warning("%s failed: %s\n%s", task.folder, end["signature"], end["error"])
+        if end["kind"] == "storage":
+            self._tell_end(task, "interrupted")
+            self._close(StorageError(end["message"]))
+        elif end["kind"] == "memory":
+            self._act(task, self.faults.memory(task, self.searcher.slots() > 1), end["error"])
+        else:
+            verdict = self.faults.error(task, end["signature"], self._retries(task), end["error"])
+            self._act(task, verdict, end["error"])
 
-    def _act(self, task: Task, verdict: str, error: str) -> None:
-        if verdict == "retry":
-            return self._tell_end(task, "interrupted")
-        self.give_up(task, error)
+    def _retries(self, task: Task) -> int:
+        return self.conductor.configuration_of(task).trained.train.retries
+
+    def _act(self, task: Task, verdict: Verdict, error: str) -> None:
+        log.warning("%s: %s", task.folder, verdict.act)
+        if verdict.act == "retry":
+            return self.pauses.hold(task, verdict.pause, self.spent.end(task))
+        if verdict.act == "retry alone":
+            return self.pauses.hold_until_idle(task, self.spent.end(task))
+        with self._closing_on_errors():
+            self.give_up(task, error)
         self._tell_end(task, "failed")
-        if verdict == "stop the study":
+        if verdict.act == "stop the study":
             self.failure = error
-            self.conductor.stop("the same error came up in configuration after configuration")
+            with self._closing_on_errors():
+                self.conductor.stop("the same error came up in configuration after configuration")
+
+    def _take_up(self) -> None:
+        """Those whose pause is over are the conductor's to hand out again."""
+        for task, times in self.pauses.over():
+            self._tell_if_running(task, **times)
+
+    def _take_up_alone(self) -> bool:
+        """Asked when nothing runs and nothing else can: a fold that needs all memory gets its chance."""
+        held = self.pauses.next_alone()
+        if held is not None:
+            self._tell_if_running(held[0], **held[1])
+        return held is not None
+
+    def _tell_if_running(self, task: Task, **times: Any) -> None:
+        if task in self.conductor.running:
+            self._tell_end(task, "interrupted", **times)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """The worker itself is gone."""
         task = self.searcher.tasks.get(trial.trial_id)
+        self.watch.forget(trial.trial_id)
         if task is None:
             return
-        retries = self.conductor.configuration_of(task).trained.train.retries
-        verdict = self.faults.lost(task, retries)
         error = f"the worker was lost: {trial.error_file and _text(trial.error_file)}"
-        log.warning("%s: %s (%s)", task.folder, error, verdict)
+        log.warning("%s: %s", task.folder, error)
+        if kind_of(RuntimeError(error)) == "memory":
+            verdict = self.faults.memory(task, self.searcher.slots() > 1)
+        else:
+            verdict = self.faults.lost(task, self._retries(task), self.conductor.running.get(task, 0) > 0)
         self._act(task, verdict, error)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Called in every round of Tune's loop: also the moment to close down when that was asked for."""
-        self._let_actors_start(tune_controller)
+        if not self._closed_gaps:
+            tune_gaps.close_gaps(tune_controller._tune_controller)
+            self._closed_gaps = True
         self._reconcile(tune_controller)
+        self._end_the_hung(tune_controller)
         if self.searcher.closing:
             for trial_id in tuple(self.searcher.tasks):
                 tune_controller.stop_trial(tune_controller.get_trial(trial_id))
         return None
 
-    def _let_actors_start(self, tune_controller: Any) -> None:
-        """Tune gives a free warm worker to the trial that waits for a worker of its own, and throws that one
-        away while it starts; with folds shorter than a start, one slot would do all the work. Here the
-        waiting trial keeps its own, and the free worker goes to the next task."""
-        if self._guarded:
-            return
-        self._guarded = True
-        controller = tune_controller._tune_controller
-        reuse = controller._maybe_reuse_cached_actor
-
-        def unless_one_is_starting(trial: Trial) -> bool:
-            return trial not in controller._trial_to_actor and bool(reuse(trial))
-
-        controller._maybe_reuse_cached_actor = unless_one_is_starting
+    def _end_the_hung(self, tune_controller: Any) -> None:
+        """A worker that was killed is a lost one: Tune says so in its next round."""
+        for trial_id, task in self.searcher.tasks.items():
+            timeout = self.conductor.configuration_of(task).trained.train.timeout
+            trial = tune_controller.get_trial(trial_id) if timeout is not None else None
+            if trial is None or trial.temporary_state.ray_actor is None:
+                continue
+            if self.watch.silence(trial_id) > (timeout or 0.0):
+                log.warning(
+                    "%s: no epoch has ended for %g seconds; its worker is killed", task.folder, timeout
+                )
+                self.watch.forget(trial_id)
+                tune_gaps.kill_worker(trial)
 
     def _reconcile(self, tune_controller: Any) -> None:
         """Trials that Tune ended without a word must not leave their task running for ever."""
@@ -155,16 +217,20 @@ class TaskScheduler(TrialScheduler):
                 self._tell_end(task, "interrupted")
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        self.spent.start(self.searcher.tasks[trial.trial_id])
+        task = self.searcher.tasks[trial.trial_id]
+        self.spent.start(task)
+        if self.faults.diet(task).alone:
+            tune_gaps.drop_idle_workers(tune_controller._tune_controller)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Whatever Tune stopped without the race's word (a closing search) goes on another time."""
-        task = self.searcher.tasks.get(trial.trial_id)
-        if task in self.conductor.running:
-            self._tell_end(task, "interrupted")
+        self.on_trial_remove(tune_controller, trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        pass
+        self.watch.forget(trial.trial_id)
+        task = self.searcher.tasks.get(trial.trial_id)
+        if task is not None and task not in self.pauses:
+            self._tell_if_running(task)
 
     def debug_string(self) -> str:
         return "sonotune"

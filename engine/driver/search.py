@@ -6,20 +6,28 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from engine.conductor import Conductor
+from engine.driver.faults import Diet
 from engine.errors import SonotuneError
 from engine.task import Task
 
 
 class TaskSearcher(Searcher):
-    """`suggest` gives a task only when a slot is free: what a fold should be is decided when it starts."""
+    """`suggest` gives a task only when a slot is free: what a fold should be is decided when it starts.
+
+    Tune calls it in every round of its loop.
+    """
 
     def __init__(self, conductor: Conductor, slots: Callable[[], int]) -> None:
         super().__init__(metric="score", mode="max")
         self.conductor, self.slots = conductor, slots
         self.tasks: dict[str, Task] = {}
         self.closing = False
+        self.idle = False  # whether a slot was free and there was nothing for it
         self.waiting: Task | None = None
         self.error: SonotuneError | None = None
+        self.diet: Callable[[Task], Diet] = lambda task: Diet()
+        self.before_each: Callable[[], None] = lambda: None
+        self.when_idle: Callable[[], bool] = lambda: False
 
     def anything(self) -> bool:
         """Whether there is work at all: Tune cannot end an experiment that never had a trial."""
@@ -27,20 +35,37 @@ class TaskSearcher(Searcher):
         return self.waiting is not None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        if self.closing and not self.tasks:
-            return Searcher.FINISHED
-        if self.closing or len(self.tasks) >= self.slots():
-            return None
+        self.before_each()
+        if self.closing:
+            return None if self.tasks else Searcher.FINISHED
         try:
-            task, self.waiting = self.waiting or self.conductor.next(), None
+            return self._suggest(trial_id)
         except SonotuneError as error:
             self.error, self.closing = error, True
             return None
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self.conductor.flush()
+        if len(self.tasks) >= self._most():
+            return None
+        task = self._next()
+        self.idle = task is None
         if task is not None:
             self.tasks[trial_id] = task
             record = self.conductor.configuration_of(task).record()
-            return {"key": task.key, "fold": task.fold, "record": record}
+            return {"key": task.key, "fold": task.fold, "record": record, "parts": self.diet(task).parts}
         return Searcher.FINISHED if self.conductor.done is not None and not self.tasks else None
+
+    def _most(self) -> int:
+        """A fold that is to be alone has nobody beside it."""
+        alone = any(self.diet(task).alone for task in self.tasks.values())
+        return 1 if alone else self.slots()
+
+    def _next(self) -> Task | None:
+        task, self.waiting = self.waiting or self.conductor.next(), None
+        if task is None and not self.tasks and self.when_idle():
+            task = self.conductor.next()
+        return task
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

@@ -3,17 +3,25 @@
 A class rather than a function: each step is one epoch, so a stop acts at once when the epoch is over, and no
 thread has to unwind before the next fold may begin. The imports of torch and of the models are paid for
 once per worker; the packed data is a view into the node's object store.
+
+A worker that is told to go (SIGTERM: a spot machine's notice, a drained node) finishes the epoch in hand,
+whose checkpoint is then stored and whose report is heard, and goes; an idle one goes at once. Where the
+notice is too short for that, the checkpoint of the epoch before serves.
 """
 
+import gc
 import logging
+import signal
+import sys
 import traceback
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray import tune
 
 from engine.data.cases import Pack
+from engine.driver.faults import kind_of
 from engine.folds.manifest import Manifest
 from engine.past import FIGURES
 from engine.results import FoldResult
@@ -39,9 +47,10 @@ class Shared:
     objective: tuple[Mapping[str, float], ...]
     resources: Resources
     folds: Folds
+    gpu: float = 0.0  # what a fold holds of one
 
-    def job(self, task: Task, record: Mapping[str, Any]) -> Job:
-        return make_job(
+    def job(self, task: Task, record: Mapping[str, Any], parts: int = 1) -> Job:
+        job = make_job(
             task,
             record,
             self.manifest.fold(task.fold),
@@ -52,46 +61,73 @@ class Shared:
             self.objective,
             self.resources.keep,
         )
+        return job if parts == 1 else replace(job, parts=parts)
 
 
 class FoldTrainable(tune.Trainable):
-    """Tune's config is {"key", "fold", "record"}; a step is an epoch, the last one reports the end."""
+    """Tune's config is {"key", "fold", "record", "parts"}; a step is an epoch, the last one its end."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
         self.shared = shared
         self.storage = open_storage(shared.location)
+        self.busy = self.leaving = False
+        self.go = signal.signal(signal.SIGTERM, self.told_to_go)
         self.begin(config)
 
     def begin(self, config: Mapping[str, Any]) -> None:
         self.task = Task(config["key"], config["fold"])
-        self.record = config["record"]
+        self.record, self.parts = config["record"], config["parts"]
         self.epochs: Generator[dict[str, Any], None, Any] | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
+        self.leave_if_told()
         self.begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
+        self.leave_if_told()
+        self.busy = True
+        try:
+            return self.epoch()
+        finally:
+            self.busy = False
+
+    def epoch(self) -> dict[str, Any]:
         try:
             if self.epochs is None:
                 self.epochs = self.start()
-            row = next(self.epochs)
+            return {"row": next(self.epochs)}
         except StopIteration as end:
             return ended(end.value)
         except Exception as error:
-            return failed(error)
-        return {"row": row}
+            told = failed(error)
+        self.epochs = None
+        free_memory()
+        return told
 
     def start(self) -> Generator[dict[str, Any], None, Any]:
+        from engine.training.memory import hold_to
         from engine.training.run_task import train_task
 
-        return train_task(self.shared.job(self.task, self.record), self.shared.pack, self.storage)
+        hold_to(self.shared.gpu)
+        job = self.shared.job(self.task, self.record, self.parts)
+        return train_task(job, self.shared.pack, self.storage)
 
     def cleanup(self) -> None:
         if self.epochs is not None:
             self.epochs.close()
             self.epochs = None
+
+    def told_to_go(self, number: int, frame: Any) -> None:
+        self.leaving = True
+        if not self.busy:
+            self.leave_if_told()
+
+    def leave_if_told(self) -> None:
+        """By Ray's own way out, which tells the driver that this worker is gone."""
+        if self.leaving and callable(self.go):
+            self.go(signal.SIGTERM, None)
 
 
 def ended(result: FoldResult) -> dict[str, Any]:
@@ -104,7 +140,17 @@ def ended(result: FoldResult) -> dict[str, Any]:
 
 def failed(error: Exception) -> dict[str, Any]:
     """The traceback travels as text: an exception may not be picklable, and the worker stays warm."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    signature = f"{type(error).__name__} at {last.filename}:{last.lineno}"
-    text = traceback.format_exc()
-    return {"end": {"status": "failed", "signature": signature, "error": text}}
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "/engine/" in frame.filename] or frames
+    places = dict.fromkeys(f"{frame.filename}:{frame.lineno}" for frame in (own[-1], frames[-1]))
+    signature = f"{type(error).__name__} at {', called at '.join(reversed(places))}"
+    told = {"kind": kind_of(error), "signature": signature, "error": traceback.format_exc()}
+    return {"end": {"status": "failed", "message": str(error), **told}}
+
+
+def free_memory() -> None:
+    """What a fold that failed has left: its tensors, and what torch keeps of a GPU for later."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

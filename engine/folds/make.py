@@ -61,7 +61,7 @@ def plain(table: Table, spec: Folds) -> tuple[list[Fold], list[Fold]]:
 
 
 def nested(table: Table, spec: Folds) -> tuple[list[Fold], list[Fold]]:
-    """Inner folds see nothing of their outer fold's test part; the pick is trained anew on the rest."""
+    """Inner folds see nothing of their outer fold's test part; the race's pick is trained on the rest."""
     everyone = np.arange(len(table.names), dtype=np.int64)
     dealt = deal(table, everyone, spec.outer, derive(spec.seed, OUTER))
     inner: list[Fold] = []

@@ -30,7 +30,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All folds of a study. `finals` are the outer folds of a nested design: there the pick is tested."""
+    """All folds of a study. `finals` are the outer folds of a nested design: there a choice is tested."""
 
     folds: tuple[Fold, ...]
     classes: tuple[str, ...]

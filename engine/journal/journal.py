@@ -5,15 +5,18 @@ there each commit is one immutable segment, named by the numbers of its first an
 """
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, StorageError
 from engine.journal.records import Record, dropped, encode, parse, seal
 from engine.journal.segments import Segments
 from engine.results import RunPaths
-from engine.storage import Storage
+from engine.storage import PASSING, Storage, persist
+
+GROUPED = 1.0  # seconds for which a record that nothing follows from may wait for others
 
 
 class Journal:
@@ -22,17 +25,25 @@ class Journal:
     `guard` is called before each write and raises when this driver no longer holds the run.
     """
 
-    def __init__(self, storage: Storage, guard: Callable[[], None] = lambda: None) -> None:
-        self._guard = guard
+    def __init__(
+        self,
+        storage: Storage,
+        guard: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._guard, self._now = guard, now
         folder = storage.local()
         self._sink: _File | Segments = _File(folder / RunPaths.journal) if folder else Segments(storage)
         self.records, self.warnings = self._sink.load()
         self._next = len(self.records) + 1
         self._pending: list[bytes] = []
+        self._since = 0.0  # when the first of them was appended
 
     def append(self, record: Mapping[str, Any]) -> int:
         """Takes the record in; it is durable, and a decision may rest on it, only after `commit`."""
         number = self._next
+        if not self._pending:
+            self._since = self._now()
         self._pending.append(encode(number, record))
         self._next += 1
         return number
@@ -45,9 +56,16 @@ class Journal:
         self._sink.add(seal(self._pending), self._next - len(self._pending), self._next - 1)
         self._pending.clear()
 
+    def commit_soon(self) -> None:
+        """For what nothing follows from yet: one write for all records of about a second."""
+        if self._pending and self._now() - self._since >= GROUPED:
+            self.commit()
+
     def close(self) -> None:
-        self.commit()
-        self._sink.close()
+        try:
+            self.commit()
+        finally:
+            self._sink.close()
 
     def __enter__(self) -> "Journal":
         return self
@@ -94,6 +112,11 @@ class _File:
         return found
 
     def add(self, data: bytes, first: int, last: int) -> None:
+        """What may pass is tried again: written anew, as a sync that failed may have lost the pages."""
+        persist(lambda: self._add(data), f"write the journal {self.path}")
+        self._size += len(data)
+
+    def _add(self, data: bytes) -> None:
         try:
             self._cut_back()
             os.lseek(self._file, self._size, os.SEEK_SET)
@@ -101,8 +124,9 @@ class _File:
             os.fsync(self._file)
         except OSError as error:
             self._try_cutting_back()
+            if error.errno in PASSING:
+                raise
             raise self._refused(error) from error
-        self._size += len(data)
 
     def close(self) -> None:
         if self._file >= 0:
@@ -128,8 +152,8 @@ class _File:
         except OSError:
             return
 
-    def _refused(self, error: OSError) -> SonotuneError:
-        return SonotuneError(
+    def _refused(self, error: OSError) -> StorageError:
+        return StorageError(
             f"cannot write the journal {self.path}: {error.strerror or error}; nothing of it is lost: make "
             "room or give the rights, then run `sonotune resume`"
         )

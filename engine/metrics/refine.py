@@ -35,11 +35,3 @@ def refine(predicted: np.ndarray, empty: np.ndarray, normal: int | None) -> Refi
     if normal is None:
         return Refined(np.zeros_like(empty, dtype=bool), predicted)
     return Refined((predicted == normal) & ~empty, np.where(empty, normal, predicted))
-
-
-def refine_masks(
-    masks: np.ndarray, predicted: np.ndarray, classes: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Masks [N, H, W] of 0/1 and class indices [N] -> both after refinement."""
-    erased, refined = refine(predicted, np.asarray(~masks.any((1, 2))), normal_class(classes))
-    return np.where(erased[:, None, None], 0, masks).astype(masks.dtype), refined

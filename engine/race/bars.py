@@ -21,8 +21,8 @@ def bars(heat: Heat, rows: np.ndarray, pick: Pick) -> np.ndarray:
     if pick == "one_se":
         low = top - standard_error(heat, best)
         within = [row for row in heat.complete if heat.means[row, 0] >= low]
-        cheapest = min(float(heat.cost[row]) for row in within)
-        return np.where(heat.cost[rows] < cheapest, low, top)
+        dear = heat.cost[rows] >= heat.cost[within].min()  # False where a cost is not known yet
+        return np.where(dear, top, low)
     if pick == "lower_bound":
         top = max(float(heat.means[row, 0]) - standard_error(heat, row) for row in heat.complete)
     return np.full(len(rows), top)

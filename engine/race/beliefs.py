@@ -10,28 +10,48 @@ epochs, a gain seen on one fold is expected on the others, and a fold that was o
 is worth. A, B and the fold effects are learned from all configurations, dropped ones with what was seen of
 them (what was dropped was dropped for what was seen, so the likelihood needs no correction for it), by EM
 with a prior worth a few configurations. Everything a decision needs is then linear in the scores.
+
+Given `shared`, folds are independent, and what a fold adds depends only on how many levels it has reached:
+all sums below are over these counts, so a round of EM is a few array operations whatever the number of folds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-PRIOR_CONFIGS = 2.0  # what the prior of A and B counts for
+from engine.race.shape import Shape, lifted, shape_of
+
 PRIOR_FOLDS = 3.0  # what "folds do not differ" counts for
-SHARED = 0.7  # prior share of a score's variance that is the configuration's
-DECAY = 0.85  # prior correlation of neighbouring levels
-SAMPLE = 400  # configurations that are enough to learn from
 
 Pattern = tuple[int, ...]  # levels reached on each fold, deepest first
 
 
 @dataclass(frozen=True)
 class Weights:
-    """How a pattern's scores make the final mean: mean + weights · residuals, with `variance` left."""
+    """How a pattern's scores make the final mean: mean + Σ weights · residuals, with `variance` left."""
 
-    weights: np.ndarray
+    weights: np.ndarray  # [K, L], zero where nothing is known
     variance: float
+
+
+@dataclass(frozen=True)
+class Depths:
+    """What a fold says of the rest, by the number of levels it has reached: arrays over depth 0 … L."""
+
+    precision: np.ndarray  # [L+1, L, L]: inverse of `own` over the levels reached
+    gain: np.ndarray  # [L+1, L, L]: expectation of all of `own` from the residuals of the levels reached
+    rest: np.ndarray  # [L+1, L, L]: covariance of `own` that remains
+
+
+def depths_of(own: np.ndarray) -> Depths:
+    levels = len(own)
+    jitter = (1e-6 * float(np.trace(own)) / levels + 1e-12) * np.eye(levels)
+    precision = np.zeros((levels + 1, levels, levels))
+    for depth in range(1, levels + 1):
+        precision[depth, :depth, :depth] = np.linalg.inv((own + jitter)[:depth, :depth])
+    gain = own @ precision
+    return Depths(precision, gain, own - gain @ own)
 
 
 class Beliefs:
@@ -44,19 +64,26 @@ class Beliefs:
         self.own = np.eye(levels)
         self.noise = 1.0
         self.learned = False
+        self._depths = depths_of(self.own)
         self._cache: dict[Pattern, Weights] = {}
+
+    # -- learning ----------------------------------------------------------------------------------
 
     def learn(self, curves: np.ndarray, depth: np.ndarray, rounds: int = 4) -> None:
         """EM over `curves` [N, K, L] of which `depth` [N, K] levels are known."""
-        curves, depth = curves[-SAMPLE:].astype(float), depth[-SAMPLE:]
+        begun = depth.any(axis=1)
+        curves, depth = curves[begun].astype(float), depth[begun]
         known = np.arange(self.levels) < depth[:, :, None]
         if not self.learned:
             self._begin(curves, known)
-        center_shared, center_own = self._center(curves, known)
+        curves = lifted(curves - self.effects, known) + self.effects
+        shape = shape_of(np.where(known, curves - self.effects, 0), known)
+        counts, member = self._counts(depth)
         for _ in range(rounds if self.learned else 4 * rounds):
-            self._round(curves, depth, center_shared, center_own)
+            self._round(np.where(known, curves - self.effects, 0), depth, counts, member, shape)
         self.noise = float(np.sqrt(2 * self.own[-1, -1]))
         self.learned = True
+        self._depths = depths_of(self.own)
         self._cache.clear()
 
     def _begin(self, curves: np.ndarray, known: np.ndarray) -> None:
@@ -66,41 +93,40 @@ class Beliefs:
         last = np.nanmax(np.where(counts > 0, np.arange(self.levels), -1)).astype(int)
         means[last + 1 :] = means[last]
         self.effects = np.broadcast_to(means, (self.folds, self.levels)).copy()
-        self.shared, self.own = self._center(curves, known)
+        shape = shape_of(np.where(known, curves - self.effects, 0), known)
+        self.shared, self.own = shape.shared, shape.own
 
-    def _center(self, curves: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The prior's covariances: their shape is assumed, their scale is that of the data."""
-        residual = np.where(known, curves - self.effects, 0)
-        counts = known.sum((0, 1))
-        pooled = (residual**2).sum() / max(counts.sum(), 1)
-        variance = ((residual**2).sum((0, 1)) + 10 * pooled) / (counts + 10)
-        variance = np.maximum.accumulate(variance)  # what got far was chosen: its spread is too narrow
-        lag = np.abs(np.subtract.outer(np.arange(self.levels), np.arange(self.levels)))
-        shape = np.sqrt(np.outer(variance, variance)) * DECAY**lag + 1e-9 * np.eye(self.levels)
-        return SHARED * shape, (1 - SHARED) * shape
+    def _counts(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distinct rows of "how many folds have reached each depth" [P, L+1], and whose is which [N]."""
+        each = np.zeros((len(depth), self.levels + 1), dtype=np.int16)
+        for fold in range(self.folds):
+            each[np.arange(len(depth)), depth[:, fold]] += 1
+        packed = np.ascontiguousarray(each).view(np.dtype((np.void, each.itemsize * each.shape[1])))
+        _, first, member = np.unique(packed.ravel(), return_index=True, return_inverse=True)
+        return each[first].astype(float), member.ravel()
+
+    def _posterior(self, counts: np.ndarray, depths: Depths) -> np.ndarray:
+        """Covariance of `shared` [P, L, L] once so many folds have reached each depth."""
+        told = np.tensordot(counts, depths.precision, 1)
+        return np.asarray(np.linalg.solve(np.eye(self.levels) + self.shared @ told, self.shared))
 
     def _round(
-        self, curves: np.ndarray, depth: np.ndarray, center_shared: np.ndarray, center_own: np.ndarray
+        self, residual: np.ndarray, depth: np.ndarray, counts: np.ndarray, member: np.ndarray, shape: Shape
     ) -> None:
-        shared, own = PRIOR_CONFIGS * center_shared, PRIOR_CONFIGS * center_own
-        shared_count = own_count = PRIOR_CONFIGS
-        left, count = np.zeros_like(self.effects), np.zeros(self.folds)
-        drift, configs = np.zeros(self.levels), 0
-        for rows, order, pattern in self._patterns(depth):
-            live = sum(reached > 0 for reached in pattern)
-            places = order[:, :live]
-            residual = (curves - self.effects)[rows[:, None], places]  # [n, live, L]
-            step = self._expect(residual, pattern[:live])
-            shared += step[0]
-            own += step[1]
-            shared_count += len(rows)
-            own_count += len(rows) * live
-            np.add.at(left, places.ravel(), step[2].reshape(-1, self.levels))
-            np.add.at(count, places.ravel(), 1)
-            drift += step[3]
-            configs += len(rows)
-        self.shared, self.own = shared / shared_count, own / own_count
-        self._shift(left, count, drift / max(configs, 1))
+        depths, many = depths_of(self.own), np.bincount(member, minlength=len(counts)).astype(float)
+        spread = self._posterior(counts, depths)
+        told = (depths.precision[depth] @ residual[..., None])[..., 0].sum(1)
+        mean = (spread[member] @ told[..., None])[..., 0]  # [N, L]
+        own = (depths.gain[depth] @ (residual - mean[:, None])[..., None])[..., 0]  # [N, K, L]
+        own[depth == 0] = 0
+        per_depth = np.tensordot((counts * many[:, None])[:, 1:], spread, (0, 0))  # [L, L, L]
+        folds = (counts[:, 1:] * many[:, None]).sum(0)
+        gain, flat = depths.gain[1:], own.reshape(-1, self.levels)
+        uncertain = (gain @ per_depth @ gain.swapaxes(1, 2)).sum(0)
+        uncertain += np.tensordot(folds, depths.rest[1:], 1)
+        self.own = shape.toward_own(flat.T @ flat + uncertain, folds.sum())
+        self.shared = shape.toward_shared(mean.T @ mean + np.tensordot(many, spread, 1), len(mean))
+        self._shift(own.sum(0), (depth > 0).sum(0), mean.mean(0))
 
     def _shift(self, left: np.ndarray, count: np.ndarray, drift: np.ndarray) -> None:
         """Move the fold effects by what is left over, folds shrunk to their common mean."""
@@ -108,57 +134,28 @@ class Beliefs:
         apart = self.effects * count[:, None] + left + PRIOR_FOLDS * common
         self.effects = apart / (count + PRIOR_FOLDS)[:, None] + drift
 
-    def _expect(
-        self, residual: np.ndarray, pattern: Pattern
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Given one pattern's scores: second moments of `shared` and `own`, then their first ones."""
-        level, fold = indices(pattern)
-        seen = residual[:, fold, level]  # [n, |O|]
-        inverse = np.linalg.inv(self._covariance(level, fold))
-        gain = self.shared[:, level] @ inverse
-        scatter = seen.T @ seen
-        n = len(seen)
-        shared = gain @ scatter @ gain.T + n * (self.shared - gain @ self.shared[level])
-        drift = gain @ seen.sum(0)
-        own, left = np.zeros_like(self.own), np.empty((n, len(pattern), self.levels))
-        for k in range(len(pattern)):
-            mine = np.where(fold == k, self.own[:, level], 0)
-            gain_k = mine @ inverse
-            own += gain_k @ scatter @ gain_k.T + n * (self.own - gain_k @ mine.T)
-            left[:, k] = seen @ gain_k.T
-        return shared, own, left, drift
-
-    def _covariance(self, level: np.ndarray, fold: np.ndarray) -> np.ndarray:
-        grid = np.ix_(level, level)
-        same = fold[:, None] == fold[None, :]
-        jitter = 1e-6 * float(np.trace(self.own)) / self.levels + 1e-12
-        return self.shared[grid] + same * self.own[grid] + jitter * np.eye(len(level))
-
-    @staticmethod
-    def _patterns(depth: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, Pattern]]:
-        """Rows with the same levels reached, folds put deepest first."""
-        order = np.argsort(-depth, axis=1, kind="stable")
-        ranked = np.take_along_axis(depth, order, 1)
-        patterns, member = np.unique(ranked, axis=0, return_inverse=True)
-        for number, pattern in enumerate(patterns):
-            if pattern[0] > 0:
-                rows = np.flatnonzero(member.ravel() == number)
-                yield rows, order[rows], tuple(int(reached) for reached in pattern)
+    # -- telling -----------------------------------------------------------------------------------
 
     def weights(self, pattern: Pattern) -> Weights:
         """Weights of a pattern's scores for the final mean over all folds."""
         if pattern not in self._cache:
-            self._cache[pattern] = self._solve(pattern)
+            self.prepare([pattern])
         return self._cache[pattern]
 
-    def _solve(self, pattern: Pattern) -> Weights:
-        prior = float(self.shared[-1, -1] + self.own[-1, -1] / self.folds)
-        level, fold = indices(pattern)
-        if not len(level):
-            return Weights(np.zeros(0), prior)
-        toward = self.shared[-1, level] + self.own[-1, level] / self.folds
-        weights = np.linalg.solve(self._covariance(level, fold), toward)
-        return Weights(weights, max(prior - float(toward @ weights), 0.0))
+    def prepare(self, patterns: Sequence[Pattern]) -> None:
+        """Solve for many patterns at once."""
+        new = [pattern for pattern in dict.fromkeys(patterns) if pattern not in self._cache]
+        if not new:
+            return
+        depth, here = np.array(new, dtype=int), self._depths
+        counts = np.array([np.bincount(row, minlength=self.levels + 1) for row in depth], dtype=float)
+        final = here.gain[:, -1]  # [L+1, L]
+        toward = np.eye(self.levels)[-1] - counts @ final / self.folds  # of the final mean in `shared`
+        through = (self._posterior(counts, here) @ toward[..., None])[..., 0]
+        left = (toward * through).sum(1) + counts @ here.rest[:, -1, -1] / self.folds**2
+        told = (here.precision[depth] @ through[:, None, :, None])[..., 0] + final[depth] / self.folds
+        for pattern, weights, variance in zip(new, told, left.tolist(), strict=True):
+            self._cache[pattern] = Weights(weights, max(variance, 0.0))
 
     def variance(self, pattern: Pattern) -> float:
         """What remains unknown of the final mean once a pattern is known."""
@@ -167,28 +164,30 @@ class Beliefs:
     def final(self, curves: np.ndarray, depth: np.ndarray) -> tuple[float, float]:
         """Mean and variance of one configuration's final mean; `curves` [K, L], `depth` [K]."""
         order = np.argsort(-depth, kind="stable")
-        pattern = tuple(depth[order].tolist())
-        found = self.weights(pattern)
-        level, fold = indices(pattern)
-        place = order[fold]
-        residual = curves[place, level] - self.effects[place, level]
-        return float(self.effects[:, -1].mean() + residual @ found.weights), found.variance
+        found = self.weights(tuple(depth[order].tolist()))
+        residual = (curves - self.effects)[order]
+        known = np.arange(self.levels) < depth[order][:, None]
+        told = float((residual * found.weights)[known].sum())
+        return float(self.effects[:, -1].mean()) + told, found.variance
 
     def finals(self, curves: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`final` for many configurations at once: [N], [N]."""
-        center = self.effects[:, -1].mean()
-        mean, variance = np.full(len(depth), center), np.full(len(depth), self.weights(()).variance)
-        for rows, order, pattern in self._patterns(depth):
-            found = self.weights(pattern)
-            level, fold = indices(pattern)
-            places = order[:, fold]
-            residual = curves[rows[:, None], places, level] - self.effects[places, level]
-            mean[rows], variance[rows] = center + residual @ found.weights, found.variance
-        return mean, variance
+        order = np.argsort(-depth, axis=1, kind="stable")
+        ranked = np.take_along_axis(depth, order, 1)
+        distinct, member = unique_rows(ranked)
+        patterns: list[Pattern] = [tuple(row) for row in distinct.tolist()]
+        self.prepare(patterns)
+        found = [self._cache[pattern] for pattern in patterns]
+        residual = np.take_along_axis(curves - self.effects, order[..., None], 1)
+        residual[np.arange(self.levels) >= ranked[..., None]] = 0
+        told = np.einsum("nkl,nkl->n", residual, np.array([one.weights for one in found])[member])
+        variance = np.array([one.variance for one in found])[member]
+        return self.effects[:, -1].mean() + told, variance
 
 
-def indices(pattern: Pattern) -> tuple[np.ndarray, np.ndarray]:
-    """Level and (ranked) fold of every known score of a pattern."""
-    level = [j for reached in pattern for j in range(reached)]
-    fold = [k for k, reached in enumerate(pattern) for _ in range(reached)]
-    return np.array(level, dtype=int), np.array(fold, dtype=int)
+def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows and which of them each is; much faster than sorting by columns."""
+    packed = np.ascontiguousarray(rows, dtype=np.int16)
+    whole = packed.view(np.dtype((np.void, packed.itemsize * packed.shape[1]))).ravel()
+    _, first, member = np.unique(whole, return_index=True, return_inverse=True)
+    return rows[first], member.ravel()

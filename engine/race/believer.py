@@ -10,6 +10,8 @@ from engine.race.stopper import Stopper
 class Believer(Stopper):
     """A rule that drops and picks work by the forecasts of the score and of each objective."""
 
+    believes = True
+
     def levels(self, epochs: int) -> np.ndarray:
         first = min(self.settings.min_epochs, epochs)
         return np.rint(np.geomspace(first, epochs, self.settings.looks)).astype(int)

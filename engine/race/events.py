@@ -15,11 +15,10 @@ Status = Literal["complete", "diverged", "failed", "stopped", "frozen", "interru
 
 @dataclass(frozen=True)
 class Opened:
-    """A configuration has entered. `cost` orders configurations where a picking rule prefers cheap ones."""
+    """A configuration has entered."""
 
     config: str
     epochs: int
-    cost: float = 0.0
     prerequisite: str | None = None  # key of the first stage that each of its folds needs
     first: bool = False  # asked for by the user (`search.first`)
 
@@ -44,12 +43,16 @@ class Reported:
 
 @dataclass(frozen=True)
 class Ended:
-    """A task has left its worker. `score` is the best of its epochs, by the rule of `Reported.score`."""
+    """A task has left its worker. `score` is the best of its epochs, by the rule of `Reported.score`.
+
+    `cost` is what a picking rule that prefers cheap configurations goes by, as this fold measured it.
+    """
 
     task: Task
     status: Status
     score: float | None = None
     values: tuple[float, ...] = ()
+    cost: float | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import stdtr
 
-from engine.race.beliefs import Beliefs, Pattern, indices
+from engine.race.beliefs import Beliefs, Pattern
 from engine.race.heat import Heat
 
 FIRST = 10  # levels reached before the model is learned for the first time
@@ -59,9 +59,6 @@ class Forecast:
     def pattern(self, row: int) -> Pattern:
         depth: list[int] = self._known(slice(row, row + 1))[1][0].tolist()
         return tuple(sorted(depth, reverse=True))
-
-    def known(self, row: int) -> int:
-        return len(indices(self.pattern(row))[0])
 
     def _extend(self) -> None:
         """Rows for configurations that have entered since: what is believed of one never seen."""

@@ -4,6 +4,8 @@ A rule gives each configuration a *worth*; the highest goes on. It need not be t
 holds: that fold is then frozen at its checkpoint, and thawed when its turn has come.
 """
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from engine.race.beliefs import Pattern
@@ -14,7 +16,7 @@ from engine.race.slices import best_step
 from engine.spec import race as spec
 
 
-class Freezer(Believer):
+class Freezer(Believer, ABC):
     """Opens, continues, freezes. How much anything is worth is the rule's own (`worth`, `fresh`, `over`)."""
 
     def __init__(self, settings: spec.Race, setting: Setting) -> None:
@@ -32,25 +34,25 @@ class Freezer(Believer):
             self._steps.clear()
         return learned
 
+    @abstractmethod
     def worth(self) -> np.ndarray:
         """What each configuration's next slice is worth, comparable across configurations."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fresh(self) -> float:
         """What opening a new configuration is worth, on the same scale."""
-        raise NotImplementedError
 
     def floor(self) -> float:
         """A worker rather waits for the others than take up what is worth no more than this."""
         return -np.inf
 
+    @abstractmethod
     def over(self, rows: np.ndarray) -> bool:
         """Whether none of these unfinished configurations is worth going on with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hopeless(self, rows: np.ndarray) -> np.ndarray:
         """Which of them are not, each by itself."""
-        raise NotImplementedError
 
     def drops(self, row: int, fold: int) -> list[Drop]:
         if not self.ripe:
@@ -74,7 +76,7 @@ class Freezer(Believer):
         ready = np.flatnonzero(heat.ready[: heat.count])
         if not self.forecast.learned:
             return super().choose(may_open)
-        unseen = ready[(heat.state[ready] == State.WAITING).all(axis=1)]
+        unseen = ready[~heat.begun[ready]]
         if len(unseen):
             return int(unseen[0]), heat.next_fold(int(unseen[0]))
         worth = self.worth()
@@ -97,7 +99,8 @@ class Freezer(Believer):
         if key not in self._steps:
             self._steps[key] = best_step(self.forecast.beliefs, pattern, heat.level_epochs(row))
         wanted = pattern[self._steps[key]]
-        free = [k for k in heat.order(row) if heat.state[row, k] <= State.FROZEN]
+        states, last = heat.state[row].tolist(), int(State.FROZEN)
+        free = [k for k in heat.order(row) if states[k] <= last]
         return next((k for k in free if depth[k] == wanted), heat.next_fold(row))
 
     def freezes(self, row: int, fold: int) -> bool:

@@ -22,7 +22,6 @@ class State(IntEnum):
     FAILED = 6  # or diverged
 
 
-AVAILABLE = (State.WAITING, State.FROZEN)
 Levels = Callable[[int], np.ndarray]
 
 
@@ -34,7 +33,7 @@ class Heat:
         self.column = {fold: k for k, fold in enumerate(self.folds)}
         self.count = 0
         self.started = 0
-        self.complete: list[int] = []
+        self.complete: list[int] = []  # in the order in which they became so
         self._levels = levels
         self._level_epochs: dict[int, np.ndarray] = {}
         self._turns = [self._turn(start) for start in range(len(self.folds))]
@@ -49,9 +48,11 @@ class Heat:
         self.state = np.zeros((size, folds), dtype=np.int8)
         self.means = np.full((size, channels), np.nan)  # only of complete configurations
         self.epochs = np.zeros(size, dtype=np.int32)
-        self.cost = np.zeros(size)
+        self.cost = np.full(size, np.nan)  # not known before a fold has ended
+        self.done = np.zeros(size, dtype=bool)
         self.out = np.zeros(size, dtype=bool)
         self.audited = np.zeros(size, dtype=bool)
+        self.begun = np.zeros(size, dtype=bool)
         self.ready = np.zeros(size, dtype=bool)  # has a fold that could be handed out
 
     def _grow(self) -> None:
@@ -61,12 +62,11 @@ class Heat:
             if isinstance(array, np.ndarray):
                 getattr(self, name)[: len(array)] = array
 
-    def open(self, epochs: int, cost: float) -> int:
+    def open(self, epochs: int) -> int:
         if self.count == len(self.epochs):
             self._grow()
         row, self.count = self.count, self.count + 1
-        self.epochs[row], self.cost[row] = epochs, cost
-        self.ready[row] = True
+        self.epochs[row], self.ready[row] = epochs, True
         return row
 
     def level_epochs(self, row: int) -> np.ndarray:
@@ -99,12 +99,14 @@ class Heat:
         self.move(row, fold, State.COMPLETE)
         if (self.state[row] == State.COMPLETE).all():
             self.complete.append(row)
+            self.done[row] = True
             self.means[row] = self.best[row].mean(axis=0)
 
     def forget(self, row: int, fold: int) -> None:
         """All that was known of this fold is gone."""
-        if row in self.complete:
+        if self.done[row]:
             self.complete.remove(row)
+            self.done[row] = False
             self.means[row] = np.nan
         self.curves[row, fold] = np.nan
         self.best[row, fold] = -np.inf
@@ -113,6 +115,7 @@ class Heat:
 
     def move(self, row: int, fold: int, state: State) -> None:
         self.started += state == State.RUNNING
+        self.begun[row] |= state == State.RUNNING
         self.state[row, fold] = state
         self._refresh(row)
 
@@ -136,9 +139,7 @@ class Heat:
 
     def alive(self) -> np.ndarray:
         """Rows that are neither out nor complete."""
-        rows = ~self.out[: self.count]
-        rows[self.complete] = False
-        return np.flatnonzero(rows)
+        return np.flatnonzero(~self.out[: self.count] & ~self.done[: self.count])
 
     def _turn(self, start: int) -> tuple[int, ...]:
         """Folds in the order in which a configuration takes them, repeat after repeat."""
@@ -155,7 +156,10 @@ class Heat:
 
     def next_fold(self, row: int) -> int:
         """The fold of a ready configuration to go on with: one already begun first."""
-        states = self.state[row]
-        frozen = [k for k in self.order(row) if states[k] == State.FROZEN]
-        waiting = [k for k in self.order(row) if states[k] == State.WAITING]
-        return max(frozen, key=lambda k: int(self.reached[row, k])) if frozen else waiting[0]
+        states, order = self.state[row].tolist(), self.order(row)
+        begun, reached = int(State.FROZEN), self.reached[row]
+        frozen = [k for k in order if states[k] == begun]
+        if frozen:
+            return max(frozen, key=lambda k: int(reached[k]))
+        fresh = int(State.WAITING)
+        return next(k for k in order if states[k] == fresh)

@@ -19,14 +19,14 @@ class Outcome:
 
 def outcome(race: Race, config: str) -> Outcome | None:
     """None while anything of the configuration may still be trained."""
-    row = race.rows[config]
-    heats = list(race.heats.values())
+    row = race.field.rows[config]
+    heats = list(race.field.heats.values())
     if any((heat.state[row] == State.FAILED).any() for heat in heats):
         idle = not any((heat.state[row] == State.RUNNING).any() for heat in heats)
         return Outcome("failed", None) if idle else None
-    if all(row in heat.complete for heat in heats):
+    if all(heat.done[row] for heat in heats):
         return Outcome("complete", _mean([_values(heat.means[row]) for heat in heats]))
-    if all((heat.out[row] and not heat.audited[row]) or row in heat.complete for heat in heats):
+    if all((heat.out[row] and not heat.audited[row]) or heat.done[row] for heat in heats):
         return Outcome("dropped", race.posterior(config))
     return None
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from engine.race.bars import bars, beaten
-from engine.race.beliefs import Pattern
+from engine.race.beliefs import Pattern, unique_rows
 from engine.race.freezer import Freezer
 from engine.race.heat import State
 from engine.race.none import Setting
@@ -42,11 +42,23 @@ class Reserve(Freezer):
         learned = super().notice(row)
         if learned:
             self._premiums.clear()
-            self._indices = np.array([self.index(other) for other in range(self.heat.count)])
+            self._indices = self._all_indices()
         elif self.forecast.learned:
             self._extend()
             self._indices[row] = self.index(row)
         return learned
+
+    def _all_indices(self) -> np.ndarray:
+        """`index` of every row at once: a price per distinct pattern, a mean per row."""
+        count, found = self.heat.count, np.zeros((self.heat.count, len(self.forecasts)))
+        ranked = -np.sort(-self.heat.depth[:count].astype(int), axis=1)
+        keyed, member = unique_rows(np.column_stack([ranked, self.heat.epochs[:count]]))
+        first = np.zeros(len(keyed), dtype=int)
+        first[member[::-1]] = np.arange(count)[::-1]
+        for channel in range(found.shape[1]):
+            premiums = [self._premium(channel, self.forecast.pattern(int(row)), int(row)) for row in first]
+            found[:, channel] = self.forecasts[channel].mean[:count] + np.array(premiums)[member]
+        return found
 
     def _extend(self) -> None:
         missing = range(len(self._indices), self.heat.count)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.race.events import Dropped, Ended, Opened, Reported, Started, Status
-from engine.race.race import Continue, Done, Open, Race, Run, Stop, Wait
+from engine.race.protocol import Continue, Done, Open, Run, Stop, Wait
+from engine.race.race import Race
 from engine.race.table import Table
 from engine.task import Task
 
@@ -83,7 +84,7 @@ class Simulation:
         while len(self.running) < self.slots:
             step = self.race.next()
             if isinstance(step, Open):
-                self.race.apply(Opened(f"c{len(self.race.configs)}", self.epochs))
+                self.race.apply(Opened(f"c{len(self.race.field.configs)}", self.epochs))
             elif isinstance(step, Run):
                 self._start(step.task)
             else:
@@ -92,7 +93,7 @@ class Simulation:
 
     def _start(self, task: Task) -> None:
         self.race.apply(Started(task))
-        row, fold = self.race.rows[task.key], self.columns[task.fold]
+        row, fold = self.race.field.rows[task.key], self.columns[task.fold]
         epoch = int(self.reached[row, fold])
         job = _Running(task, row, fold, epoch, self.now, self._next_level(epoch), next(self.tokens))
         self.running[task] = job
@@ -134,7 +135,7 @@ class Simulation:
     def _settle(self, but: Task | None = None) -> None:
         """Decisions take effect: at once for the reporting fold (`but`), for others at their next epoch."""
         dropped = set()
-        for drop in self.race.decisions():
+        while (drop := self.race.decision()) is not None:
             self.race.apply(drop)
             self.decisions.append(drop)
             dropped.add(drop.config)
@@ -155,7 +156,7 @@ class Simulation:
     def outcome(self) -> Outcome:
         table, order = self.table, np.asarray(self.order)
         truth = table.truth[order]
-        heat = next(iter(self.race.heats.values()))
+        heat = next(iter(self.race.field.heats.values()))
         done = np.zeros(len(truth), dtype=bool)
         done[heat.complete] = True
         pick = int(np.argmax(np.where(done, truth, -np.inf))) if done.any() else self._fallback(heat)
@@ -180,7 +181,7 @@ class Simulation:
 
     def _fallback(self, heat: "object") -> int:
         """Nothing is complete (peers that stop folds alone): the best mean over most finished folds."""
-        count = len(self.race.configs)
+        count = len(self.race.field.configs)
         finals = self.reached[:count] == self.epochs
         scores = self.table.scores[np.asarray(self.order)[:count], :, -1]
         means = np.where(finals, scores, 0).sum(1) / np.maximum(finals.sum(1), 1)

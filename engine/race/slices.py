@@ -16,29 +16,46 @@ def cost(epochs: np.ndarray, done: int, to: int) -> float:
 
 def best_step(beliefs: Beliefs, pattern: Pattern, epochs: np.ndarray) -> int:
     """Rank of the fold to go on with, by variance removed per epoch up to its next level or to its end."""
-    now, last = beliefs.variance(pattern), len(epochs)
-    best, choice = -1.0, pattern.index(min(pattern))
-    for rank, done in enumerate(pattern):
-        if done == last or (rank and done == pattern[rank - 1]):
-            continue
-        for to in {done + 1, last}:
-            removed = now - beliefs.variance(advance(pattern, rank, to))
-            if removed / max(cost(epochs, done, to), 1e-9) > best:
-                best, choice = removed / max(cost(epochs, done, to), 1e-9), rank
-    return choice
+    ways = steps(pattern, len(epochs))
+    beliefs.prepare([pattern, *(advance(pattern, rank, to) for rank, to in ways)])
+    now = beliefs.variance(pattern)
+
+    def rate(way: tuple[int, int]) -> float:
+        removed = now - beliefs.variance(advance(pattern, *way))
+        return removed / max(cost(epochs, pattern[way[0]], way[1]), 1e-9)
+
+    return max(ways, key=rate)[0] if ways else 0
+
+
+def steps(pattern: Pattern, last: int) -> list[tuple[int, int]]:
+    """(rank, level) a fold could be brought to, of equal folds the first one only."""
+    return [
+        (rank, to)
+        for rank, done in enumerate(pattern)
+        if done < last and (not rank or done != pattern[rank - 1])
+        for to in sorted({done + 1, last})
+    ]
 
 
 def prospects(beliefs: Beliefs, pattern: Pattern, epochs: np.ndarray) -> list[tuple[float, float]]:
     """(epochs, standard deviation revealed) of the best next slice, then of finishing fold after fold."""
-    now, last, found = beliefs.variance(pattern), len(epochs), []
+    last = len(epochs)
+    if min(pattern) == last:
+        return []
     rank = best_step(beliefs, pattern, epochs)
-    if pattern[rank] < last:
-        after = advance(pattern, rank, pattern[rank] + 1)
-        found.append((cost(epochs, pattern[rank], pattern[rank] + 1), now - beliefs.variance(after)))
-    spent, current = 0.0, pattern
-    while min(current) < last:
-        rank = next(place for place, done in enumerate(current) if done < last)
-        spent += cost(epochs, current[rank], last)
-        current = advance(current, rank, last)
-        found.append((spent, now - beliefs.variance(current)))
-    return [(epochs_, float(np.sqrt(max(removed, 1e-18)))) for epochs_, removed in found]
+    after = advance(pattern, rank, pattern[rank] + 1)
+    ways = [(cost(epochs, pattern[rank], pattern[rank] + 1), after), *finishing(pattern, epochs)]
+    beliefs.prepare([way for _, way in ways])
+    now = beliefs.variance(pattern)
+    return [(spent, float(np.sqrt(max(now - beliefs.variance(way), 1e-18)))) for spent, way in ways]
+
+
+def finishing(pattern: Pattern, epochs: np.ndarray) -> list[tuple[float, Pattern]]:
+    """(epochs, pattern) after each fold that is trained to its end, the furthest first."""
+    spent, last, found = 0.0, len(epochs), []
+    while min(pattern) < last:
+        rank = next(place for place, done in enumerate(pattern) if done < last)
+        spent += cost(epochs, pattern[rank], last)
+        pattern = advance(pattern, rank, last)
+        found.append((spent, pattern))
+    return found

@@ -3,8 +3,10 @@
 With five folds the test cannot reach p < 0.1 before the fourth: with n pairs its smallest p is 1/2^n.
 """
 
+from functools import lru_cache
+
 import numpy as np
-from scipy.stats import wilcoxon
+from scipy.stats import rankdata, wilcoxon
 
 from engine.race.none import Drop
 from engine.race.stopper import Stopper
@@ -16,7 +18,14 @@ def p_worse(difference: np.ndarray) -> float:
     """One-sided p of "these paired differences are not below zero"."""
     if not difference.any():
         return 1.0
-    return float(wilcoxon(difference, alternative="less", zero_method="zsplit").pvalue)
+    ranks = rankdata(np.abs(difference)) * np.sign(difference)
+    return _p_of(tuple(ranks.tolist()))
+
+
+@lru_cache(maxsize=4096)
+def _p_of(signed_ranks: tuple[float, ...]) -> float:
+    """The test sees nothing but signed ranks, and a race asks for the same few again and again."""
+    return float(wilcoxon(signed_ranks, alternative="less", zero_method="zsplit").pvalue)
 
 
 class Wilcoxon(Stopper):

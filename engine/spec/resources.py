@@ -11,13 +11,16 @@ Amount = Annotated[float, Field(gt=0)]
 
 class Resources(Section):
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Folds that run side by side; `auto` is as many as the cluster's resources hold."""
+    """Folds that run side by side; `auto` is as many as the cluster holds. On a cluster that adds nodes by
+    itself say a number: it is what the autoscaler is told, and the search waits for the first node."""
     cpu: Amount | Literal["auto"] = "auto"
     """Cores of one fold; `auto` is 1, or with GPUs the cores divided by the folds that share them."""
     gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    """GPUs of one fold, also a fraction; `auto` is 1 where the cluster has GPUs, else 0."""
-    threads: int = Field(1, ge=1, le=256)
-    """Torch's threads per fold on a CPU; part of a result's address, since sums depend on it."""
+    """GPUs of one fold, also a fraction; `auto` shares a GPU among as many folds as fit into its memory,
+    measured with the largest configuration of the space when the run begins; 0 where there is no GPU."""
+    threads: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
+    """Torch's threads per fold on a CPU; `auto` is the whole cores of `cpu`, or 1 where that is `auto`.
+    Part of a result's address, since sums depend on it: resolved once, when the run begins."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     custom: dict[str, Amount] = Field(default_factory=dict)
     """Ray's custom resources, such as `accelerator_type:A100: 0.001`."""

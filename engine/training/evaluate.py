@@ -28,13 +28,19 @@ class Outputs:
     losses: dict[str, float]
 
 
-def outputs(network: Network, images: np.ndarray, rows: np.ndarray, pack: Pack | None = None) -> Outputs:
+def outputs(
+    network: Network,
+    images: np.ndarray,
+    rows: np.ndarray,
+    pack: Pack | None = None,
+    batch: int = EVALUATION_BATCH,
+) -> Outputs:
     """`images`: [N, H, W, C] of all cases; `rows` picks those asked for; losses need the pack's truth."""
     network.model.eval()
     masks, classes = [], []
     sums: dict[str, float] = {}
-    for start in range(0, len(rows), EVALUATION_BATCH):
-        chosen = rows[start : start + EVALUATION_BATCH]
+    for start in range(0, len(rows), batch):
+        chosen = rows[start : start + batch]
         x = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2)  # [B, C, H, W]
         prediction = network.predict(x)
         if prediction.masks:

@@ -27,10 +27,10 @@ from engine.storage import Storage
 from engine.task import Task
 from engine.training import checkpoint, gallery
 from engine.training.batches import Batches
-from engine.training.evaluate import Outputs, outputs, score_cases
+from engine.training.evaluate import EVALUATION_BATCH, Outputs, outputs, score_cases
 from engine.training.job import Job, Parts
 from engine.training.masks import blindness, read_masks, shown_masks
-from engine.training.measure import Costs, costs_of
+from engine.training.measure import Costs, costs_of, hardware
 from engine.training.network import Network, build_network
 from engine.training.prepared import prepared
 from engine.training.seeds import derive
@@ -40,6 +40,10 @@ EpochRow = dict[str, Any]
 
 class Diverged(Exception):
     """A loss was not finite; the fold ends here and the study goes on."""
+
+
+class BestLost(Exception):
+    """The best epoch's network is damaged, gone, or that of another epoch than the last checkpoint says."""
 
 
 def train_fold(job: Job, pack: Pack, storage: Storage) -> Generator[EpochRow, None, FoldResult]:
@@ -62,7 +66,7 @@ class FoldRun:
         """`masks` stand for those of a first stage that is not trained, for measuring."""
         torch.set_num_threads(job.numerics.threads)
         self.job, self.pack, self.storage = job, pack, storage
-        self.configuration = job.configuration
+        self.configuration = in_parts(job.configuration, job.parts)
         self.train = self.configuration.train
         self.parts = Parts.of(job.fold, pack)
         self.masks = masks if masks is not None or job.two_stage is None else self._first_masks()
@@ -72,6 +76,7 @@ class FoldRun:
         self.started = time.time()
         self.epoch, self.best_epoch, self.best, self.seconds = 0, 0, -math.inf, 0.0
         self.values: list[float] = []
+        self.micro_batches = self.train.micro_batches
         self.rows: list[EpochRow] = []
         torch.manual_seed(job.own_seed)
         self.network = self._network()
@@ -159,7 +164,7 @@ class FoldRun:
 
     def outputs(self, rows: np.ndarray, pack: Pack | None = None) -> Outputs:
         """A second stage has no masks of its own: those of the first one go with what it says."""
-        found = outputs(self.network, self.images, rows, pack)
+        found = outputs(self.network, self.images, rows, pack, max(1, EVALUATION_BATCH // self.job.parts))
         return found if self.masks is None else replace(found, masks=self.masks[rows])
 
     def _values(self, row: dict[str, float]) -> list[float]:
@@ -190,6 +195,7 @@ class FoldRun:
         self.network.load_state_dict(state["network"])
         for name, value in progress.items():
             setattr(self, name, value)
+        self.micro_batches = max(self.micro_batches, self.train.micro_batches)
 
     def finish(self) -> FoldResult:
         """The best epoch's network scores validation once more and test for the only time."""
@@ -200,9 +206,13 @@ class FoldRun:
         return self.end("complete", figures, files)
 
     def go_to_best(self) -> None:
+        """Without the network that the score speaks of there is no result; see `run_task.py`."""
+        if self.best_epoch == 0:  # no epoch had a score
+            return
         best = checkpoint.load(self.storage, self._path("best"), self.job.numerics.device)
-        if best is not None:
-            self.network.model.load_state_dict(best["model"])
+        if best is None or best["epoch"] != self.best_epoch:
+            raise BestLost(f"the checkpoint of {self.job.task.folder}'s best epoch {self.best_epoch} is lost")
+        self.network.model.load_state_dict(best["model"])
 
     def scored(self, found: dict[str, Outputs]) -> tuple[dict[str, dict[str, float]], dict[str, bytes]]:
         """The figures of each part, and the files that hold its cases."""
@@ -243,7 +253,8 @@ class FoldRun:
             numerics=self.job.numerics.record(),
             worker=f"{socket.gethostname()}:{os.getpid()}",
             started=self.started,
-            warnings=warnings_of(self.configuration),
+            warnings=warnings_of(self.configuration) + self._split_warnings(),
+            micro_batches=self.micro_batches,
             error=error,
             validation=figures.get("validation", {}),
             test=figures.get("test", {}),
@@ -251,6 +262,7 @@ class FoldRun:
             flops=costs.flops,
             latency_ms=costs.latency_ms,
             peak_memory_mb=costs.peak_memory_mb,
+            hardware=hardware(self.network.device),
         )
 
     def _costs(self) -> Costs:
@@ -260,6 +272,12 @@ class FoldRun:
         first = None if stage is None else read_result(self.storage, Task(stage.key, self.job.task.fold))
         return own if first is None else own.beside(first)
 
+    def _split_warnings(self) -> list[str]:
+        asked = self.job.configuration.train.micro_batches
+        if self.micro_batches <= asked:
+            return []
+        return [f"memory ran out: batches went through in {self.micro_batches} parts, not in {asked}"]
+
     def tidy(self) -> None:
         """What is kept of a finished fold's checkpoints is bounded by the spec."""
         if self.job.keep != "all":
@@ -268,7 +286,14 @@ class FoldRun:
             self.storage.delete(self._path("best"))
 
 
-PROGRESS = ("epoch", "best_epoch", "best", "values", "seconds", "rows")
+PROGRESS = ("epoch", "best_epoch", "best", "values", "seconds", "rows", "micro_batches")
+
+
+def in_parts(configuration: Configuration, parts: int) -> Configuration:
+    """The same optimizer steps from more, smaller parts of each batch."""
+    train = configuration.train
+    more = {"micro_batches": min(train.batch, train.micro_batches * parts)} if parts > 1 else {}
+    return configuration.model_copy(update={"train": train.model_copy(update=more)})
 
 
 def warnings_of(configuration: Configuration) -> list[str]:

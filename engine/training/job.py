@@ -32,6 +32,7 @@ class Job:
     objective: tuple[Mapping[str, float], ...]
     keep: str = "best"
     inner: tuple[tuple[str, ...], ...] = ()  # of two stages: the held-out cases of each inner fold
+    parts: int = 1  # each batch in so many more parts, after memory ran out; no part of the address
 
     @cached_property
     def spec(self) -> Configuration | FirstStage:

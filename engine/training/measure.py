@@ -1,9 +1,12 @@
 """What a network costs: parameters, arithmetic, time of one image, memory."""
 
+import os
+import platform
 import resource
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -52,6 +55,20 @@ def _latency(network: Network, x: torch.Tensor) -> float:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
     return 1000 * statistics.median(times)
+
+
+def hardware(device: str) -> str:
+    """What a reader of a time or a digit must know of the machine."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def _processor() -> str:
+    """Linux names it in a file only; elsewhere Python knows."""
+    listed = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in listed if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _peak_memory(device: str) -> float:

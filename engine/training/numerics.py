@@ -47,4 +47,11 @@ def resolve(resources: Resources) -> Numerics:
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         fast = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-    return Numerics(device, "bf16" if fast else "off", resources.threads)
+    return Numerics(device, "bf16" if fast else "off", threads(resources, device))
+
+
+def threads(resources: Resources, device: Literal["cpu", "cuda"]) -> int:
+    """They follow a fold's share of the cores where it is given; on a GPU they change next to nothing."""
+    if resources.threads != "auto":
+        return resources.threads
+    return max(1, int(resources.cpu)) if device == "cpu" and resources.cpu != "auto" else 1

@@ -38,7 +38,7 @@
   function sort(header) {
     const table = header.closest("table");
     const column = [...header.parentNode.children].indexOf(header);
-    const numeric = !header.matches(".text, .id, .status");
+    const numeric = !header.matches(".text, .word, .id, .status");
     const now = header.getAttribute("aria-sort");
     const next = now === "none" ? (numeric ? "descending" : "ascending")
       : now === "descending" ? "ascending" : "descending";

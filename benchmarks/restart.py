@@ -1,0 +1,200 @@
+"""From the driver's start to its first new fold, when thousands of folds are in the journal already.
+
+    python benchmarks/restart.py [--folds 10000] [--epochs 20] [--sampler tpe] [--rule reserve] [--profile]
+
+Writes the journal through the real conductor (real sampler, real race) with made-up scores, then resumes: the
+times of each part of a resume, up to the moment when the first worker begins a fold.
+"""
+
+import argparse
+import cProfile
+import os
+import pstats
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from engine import folder
+from engine.conductor import Conductor
+from engine.data.load import default_cache, load
+from engine.driver import launch
+from engine.driver.worker import FoldTrainable
+from engine.folds.make import make_folds
+from engine.race.race import Stop
+from engine.results import FoldResult
+from engine.sampler.designs import Sampled, random_points
+from engine.sampler.learned import Learned
+from engine.sampler.sampler import Sampler, _computed_again
+from engine.spec.load import study_of
+from engine.spec.space import Space
+from engine.spec.study import Study, short_hash
+from engine.storage import open_storage
+from engine.task import Task
+from engine.training.numerics import Numerics
+
+FOLDS = 5
+
+
+def study_for(options: argparse.Namespace, configs: int) -> Study:
+    return study_of(
+        {
+            "study": "restart",
+            "data": {"source": "phantom", "count": 60, "size": 32},
+            "folds": {"k": FOLDS},
+            "train": {"lr": {"loguniform": [1e-5, 1e-1]}, "epochs": options.epochs},
+            "loss": {"lambda": {"uniform": [0, 1]}},
+            "search": {"sampler": options.sampler, "configs": configs},
+            "race": {"rule": options.rule},
+            "resources": {"workers": 2, "device": "cpu"},
+        },
+        "restart",
+    )
+
+
+def curve(task: Task, configuration: Any, epochs: int) -> np.ndarray:
+    """Better for a rate near 0.01, worse on some folds, noisy, and rising with the epochs."""
+    noise = np.random.default_rng(abs(hash(task.folder)) % 2**32)
+    final = 0.8 - 0.1 * abs(np.log10(configuration.train.lr) + 2) + 0.02 * noise.standard_normal()
+    return np.maximum.accumulate(
+        final - 0.5 / np.arange(2, epochs + 2) + 0.01 * noise.standard_normal(epochs)
+    )
+
+
+def write(conductor: Conductor, most: int, slots: int) -> int:
+    """Plays `slots` workers that report in turn, until so many folds have ended."""
+    running: dict[Task, tuple[np.ndarray, int]] = {}
+    ended = 0
+    while ended < most:
+        while len(running) < slots and (task := conductor.next()) is not None:
+            configuration = conductor.configuration_of(task)
+            running[task] = (curve(task, configuration, configuration.epochs), 0)
+        if not running:
+            break
+        for task in tuple(running):
+            if task in running:
+                ended += step(conductor, running, task)
+    return ended
+
+
+def step(conductor: Conductor, running: dict[Task, tuple[np.ndarray, int]], task: Task) -> int:
+    scores, epoch = running[task]
+    running[task] = (scores, epoch + 1)
+    value = float(scores[epoch])
+    halted = conductor.reported(task, epoch + 1, value, [value])
+    for other, verdict in halted.items():
+        conductor.ended(other, "stopped" if isinstance(verdict, Stop) else "frozen")
+        running.pop(other, None)
+    if task in running and epoch + 1 == len(scores):
+        conductor.ended(task, "complete", value, [value])
+        del running[task]
+        return 1 + len(halted)
+    return len(halted)
+
+
+class First(FoldTrainable):
+    """Notes when the first worker begins."""
+
+    def start(self) -> Any:
+        Path(os.environ["RESTART_NOTE"]).touch()
+        return self.nothing()
+
+    def nothing(self) -> Iterator[dict[str, Any]]:
+        yield {"epoch": 1, "score": 0.5, "best": 0.5, "values": [0.5], "stage": "main"}
+        return FoldResult(self.task.key, self.task.fold, "complete", {}, [], "", score=0.5, values=[0.5])
+
+
+def hasten(sampler: Sampler, space: Space) -> None:
+    """A learning sampler takes up to a tenth of a second for each of thousands of proposals; those that a
+    resume does not compute again are drawn at random here and put back as a resume does."""
+    source, quick = sampler._source, random_points(len(space.dimensions), 1)
+    if not isinstance(source, Learned) or not source.kind.anew:
+        return
+    compute, drawn = source.params, Sampled(space, (), quick, quick)
+
+    def params(number: int) -> Any:
+        if number < len(source.first) or _computed_again(number):
+            return compute(number)
+        found = drawn.params(number)
+        source.restore(found)
+        return found
+
+    source.params = params  # type: ignore[method-assign]
+
+
+def begin(study: Study, place: str) -> launch.Session:
+    storage = open_storage(place)
+    pack = load(study.fixed.data, default_cache())
+    manifest = make_folds(pack, study.fixed.folds)
+    numerics = Numerics("cpu", "off", 1)
+    head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), short_hash(study.document))
+    journal = folder.begin(storage, study, manifest, head, "restart")
+    return launch.Session(study, pack, manifest, numerics, storage, journal)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--folds", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--rule", default="reserve")
+    parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        place = f"{scratch}/run"
+        study = study_for(options, configs=options.folds)
+        session = begin(study, place)
+        hasten(session.conductor.sampler, study.space)
+        session.journal._now = lambda: 0.0  # one write for many reports: only the reading is measured
+        began = time.perf_counter()
+        ended = write(session.conductor, options.folds, options.slots)
+        records = session.journal._next - 1
+        session.conductor.close()
+        print(f"{ended} folds of {len(session.conductor.entries)} configurations, {records} records, "
+              f"written in {time.perf_counter() - began:.1f} s", flush=True)  # fmt: skip
+        resume(place, options)
+
+
+def resume(place: str, options: argparse.Namespace) -> None:
+    note = Path(place).parent / "note"
+    os.environ["RESTART_NOTE"] = str(note)
+    profile = cProfile.Profile() if options.profile else None
+    began, wall, busy = time.perf_counter(), time.time(), time.process_time()
+    marks: list[tuple[str, float, float]] = []
+
+    def mark(what: str, at: float | None = None) -> None:
+        marks.append((what, at or time.perf_counter() - began, time.process_time() - busy))
+
+    going_back, running = launch.Session.go_back_to, launch.Session.run
+
+    def timed_back(session: launch.Session, records: Any) -> None:
+        mark("lock, journal, data, Ray")
+        if profile:
+            profile.enable()
+        going_back(session, records)
+        if profile:
+            profile.disable()
+        mark("replay")
+        session.trainable = First
+
+    def timed_run(session: launch.Session, *rest: Any) -> launch.Outcome:
+        session.study.fixed.search.budget.__dict__["hours"] = 1e-9  # the first report ends it
+        return running(session, *rest)
+
+    launch.Session.go_back_to, launch.Session.run = timed_back, timed_run  # type: ignore[method-assign]
+    with open(os.devnull, "w") as nowhere:
+        launch.resume(place, Console(file=nowhere))
+    mark("first fold begins", note.stat().st_mtime - wall)
+    for (what, until, used), (_, since, before) in zip(marks, [("", 0.0, 0.0), *marks], strict=False):
+        print(f"{what:28s} {until - since:6.2f} s, at {until:6.2f} s; driver {used - before:6.2f} s CPU")
+    if profile:
+        pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Who is in the race and how far each has come: the events of the world, kept as they come. No decisions."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from engine.errors import SonotuneError
+from engine.race.events import Ended, Lost, Opened, Reported, Started
+from engine.race.heat import Heat, State
+from engine.race.stages import Stages
+from engine.task import Task
+
+ENDINGS = {
+    "complete": State.COMPLETE,
+    "diverged": State.FAILED,
+    "failed": State.FAILED,
+    "stopped": State.STOPPED,
+    "frozen": State.FROZEN,
+    "interrupted": State.FROZEN,
+}
+
+
+class Place(NamedTuple):
+    """One fold of one configuration."""
+
+    outer: str | None
+    row: int
+    fold: int
+
+
+def outer_of(fold: str) -> str | None:
+    """The outer fold of a nested fold's name ("o1" of "o1-r0-f2"), None of others."""
+    head = fold.split("-")[0]
+    return head if head.startswith("o") else None
+
+
+def by_outer(folds: Sequence[str]) -> dict[str | None, tuple[str, ...]]:
+    groups: dict[str | None, tuple[str, ...]] = {}
+    for fold in folds:
+        groups[outer_of(fold)] = (*groups.get(outer_of(fold), ()), fold)
+    return groups
+
+
+class Field:
+    """Configurations by row, tasks that run or were cut off, shared first stages, a heat per outer fold."""
+
+    def __init__(self, heats: dict[str | None, Heat], channels: int) -> None:
+        self.heats, self.channels = heats, channels
+        self.outer = {fold: outer for outer, heat in heats.items() for fold in heat.folds}
+        self.rows: dict[str, int] = {}
+        self.configs: list[str] = []
+        self.firsts: set[int] = set()  # what the user asked for is finished, dropped or not
+        self.running: dict[Task, None] = {}
+        self.interrupted: dict[Task, None] = {}
+        self.stages = Stages()
+
+    def place(self, task: Task) -> Place:
+        if task.key not in self.rows:
+            raise SonotuneError(f"{task.folder} is of no opened configuration")
+        outer = self.outer[task.fold]
+        return Place(outer, self.rows[task.key], self.heats[outer].column[task.fold])
+
+    def _move(self, place: Place, state: State) -> None:
+        self.heats[place.outer].move(place.row, place.fold, state)
+
+    # -- events: each returns the places where a fold is now known to have failed ------------------
+
+    def open(self, event: Opened) -> list[Place]:
+        if event.config in self.rows:
+            raise SonotuneError(f"configuration {event.config} was opened twice")
+        row = self.rows[event.config] = len(self.configs)
+        self.configs.append(event.config)
+        if event.first:
+            self.firsts.add(row)
+        for heat in self.heats.values():
+            heat.open(event.epochs)
+        return [] if event.prerequisite is None else self._follow(event.config, event.prerequisite, row)
+
+    def _follow(self, config: str, prerequisite: str, row: int) -> list[Place]:
+        """Where the first stage that it needs has been begun for others, it waits or fails with them."""
+        failed = []
+        for fold, state in self.stages.need(prerequisite, row):
+            place = self.place(Task(config, fold))
+            self._move(place, state)
+            failed += [place] if state == State.FAILED else []
+        return failed
+
+    def start(self, event: Started) -> None:
+        self.interrupted.pop(event.task, None)
+        self.running[event.task] = None
+        if self.stages.knows(event.task.key):
+            self._stage(event.task, State.RUNNING, State.BLOCKED)
+        else:
+            self._move(self.place(event.task), State.RUNNING)
+
+    def report(self, event: Reported) -> Place | None:
+        """The place, when it has reached a level at which it is looked at."""
+        if self.stages.knows(event.task.key) or event.stage != "main":
+            return None
+        place = self.place(event.task)
+        scores = self._scores(event.score, event.values)
+        seen = self.heats[place.outer].report(place.row, place.fold, event.epoch, scores)
+        return place if seen else None
+
+    def end(self, event: Ended) -> list[Place]:
+        self.running.pop(event.task, None)
+        if event.status == "interrupted":
+            self.interrupted[event.task] = None
+        if self.stages.knows(event.task.key):
+            return self._stage_ended(event)
+        place = self.place(event.task)
+        heat, row, fold = self.heats[place.outer], place.row, place.fold
+        if event.cost is not None:
+            for each in self.heats.values():
+                each.cost[row] = event.cost
+        if event.status == "complete":
+            known = heat.best[row, fold] if event.score is None else self._scores(event.score, event.values)
+            heat.finish(row, fold, known)
+            return []
+        heat.move(row, fold, ENDINGS[event.status])
+        return [place] if ENDINGS[event.status] == State.FAILED else []
+
+    def lose(self, event: Lost) -> None:
+        self.interrupted.pop(event.task, None)
+        if self.stages.knows(event.task.key):
+            return self._stage(event.task, State.WAITING, State.WAITING)
+        place = self.place(event.task)
+        return self.heats[place.outer].forget(place.row, place.fold)
+
+    def _stage_ended(self, event: Ended) -> list[Place]:
+        state = ENDINGS[event.status]
+        if state == State.COMPLETE:
+            self._stage(event.task, State.COMPLETE, State.WAITING)
+        elif state == State.FAILED:
+            self._stage(event.task, state, State.FAILED)
+            rows = self.stages.users[event.task.key]
+            return [self.place(Task(self.configs[row], event.task.fold)) for row in rows]
+        else:  # it goes on later, before or after others
+            self._stage(event.task, State.FROZEN, State.WAITING)
+        return []
+
+    def _stage(self, stage: Task, state: State, followers: State) -> None:
+        """A first stage moves, and with it the same fold of whatever needs it."""
+        self.stages.move(stage, state)
+        begun = () if followers == State.WAITING else (State.FROZEN,)  # their first stage was lost since
+        heat = self.heats[self.outer[stage.fold]]
+        fold = heat.column[stage.fold]
+        for row in self.stages.users[stage.key]:
+            if heat.state[row, fold] in (State.WAITING, State.BLOCKED, *begun):
+                heat.move(row, fold, followers)
+
+    def _scores(self, score: float, values: tuple[float, ...]) -> tuple[float, ...]:
+        if self.channels == 1:
+            return (score,)
+        if len(values) != self.channels - 1:
+            raise SonotuneError(f"{self.channels - 1} objectives must report as many values, got {values}")
+        return (score, *values)
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    def first(self, task: Task) -> Task:
+        """What must be trained before this task, itself when nothing must."""
+        if self.stages.knows(task.key):
+            return task
+        return self.stages.first(task.key, self.rows[task.key], task.fold)
+
+    def needed(self, task: Task) -> bool:
+        """Whether anybody still wants this task's result."""
+        heat = self.heats[self.outer[task.fold]]
+        rows = self.stages.users[task.key] if self.stages.knows(task.key) else [self.rows[task.key]]
+        return any(heat.wanted(row) for row in rows)

@@ -1,0 +1,236 @@
+"""What the tests of faults share: a small search, ways to break it, and what must hold when it has ended."""
+
+import getpass
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from engine.driver import launch
+from engine.driver.worker import FoldTrainable
+from engine.journal.journal import read_journal
+from engine.lock.holder import start_time
+from engine.results import RunPaths, read_result, read_table
+from engine.spec.load import study_of
+from engine.storage import LocalStorage
+from engine.task import Task
+
+ROOT = Path(__file__).parents[1]
+TIMES = ["seconds", "images_per_second"]
+
+Process = tuple[int, str | None]  # pid and start, as pids come again
+
+
+def document(**sections: Any) -> dict[str, Any]:
+    """Enough epochs to be hit in the middle; sections are laid over, not merged."""
+    return {
+        "study": "faults",
+        "data": {"source": "phantom", "count": 48, "size": 32},
+        "folds": {"k": 2},
+        "model": {"name": "unet_mtl", "width": 4, "depth": 2},
+        "train": {"epochs": 6, "batch": 8, "lr": {"loguniform": [1e-4, 1e-2]}, "retries": 5},
+        "search": {"sampler": "random", "configs": 3},
+        "race": {"rule": "none"},
+        "resources": {"workers": 2, "device": "cpu"},
+        **sections,
+    }
+
+
+def search(
+    folder: Path,
+    trainable: type[FoldTrainable] = FoldTrainable,
+    address: str | None = None,
+    **sections: Any,
+) -> launch.Outcome:
+    study = study_of(document(**sections), "test")
+    with open(os.devnull, "w") as nowhere:
+        return launch.search(study, str(folder), Console(file=nowhere), address, trainable=trainable)
+
+
+def driver(folder: Path, *words: str, **environment: str) -> subprocess.Popen[bytes]:
+    """`sonotune` as a user starts it."""
+    code = "from engine.cli import main; main()"
+    settings = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    with (folder.parent / "out.log").open("ab") as log:
+        return subprocess.Popen([sys.executable, "-c", code, *words], stdout=log, stderr=log, env=settings)
+
+
+# -- what a run has in its journal and files ---------------------------------------------------------
+
+
+def records(folder: Path, event: str) -> list[dict[str, Any]]:
+    return [r for r in read_journal(LocalStorage(folder))[0] if r["event"] == event]
+
+
+def tasks(folder: Path, event: str, **wanted: Any) -> list[Task]:
+    found = records(folder, event)
+    return [Task(**r["task"]) for r in found if all(r.get(name) == value for name, value in wanted.items())]
+
+
+def digits(folder: Path) -> dict[str, str]:
+    """Every number of every fold but the times."""
+    found = {}
+    for path in sorted(folder.glob("results/*/*/*.parquet")):
+        table = read_table(LocalStorage(folder), str(path.relative_to(folder)))
+        kept = table.drop_columns([name for name in TIMES if name in table.column_names])
+        found[str(path.relative_to(folder))] = repr(kept.to_pylist())
+    return found
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    from reports.write import write
+
+    write(str(folder))
+    found: dict[str, Any] = json.loads((folder / RunPaths.report / "summary.json").read_text())
+    return found
+
+
+def check_ends(folder: Path) -> None:
+    """Every configuration's every fold ended once, or failed and says why; only whole ones have means."""
+    names = [fold["name"] for fold in json.loads((folder / RunPaths.folds).read_text())["folds"]]
+    complete = Counter(tasks(folder, "ended", status="complete"))
+    lost = Counter(tasks(folder, "lost"))
+    for config in (r["config"] for r in records(folder, "opened")):
+        for task in (Task(config, name) for name in names):
+            result = read_result(LocalStorage(folder), task)
+            assert result is not None, f"{task.folder} has no result"
+            assert complete[task] == (1 + lost[task] if result.status == "complete" else 0)
+            assert result.status == "complete" or result.error
+    for config in summary(folder)["configs"]:
+        assert bool(config["validation"]) == (config["folds_done"] == len(names))
+    assert not (folder / RunPaths.lock).exists()
+
+
+def check_like(folder: Path, undisturbed: Path) -> None:
+    """Nothing that happened has left a trace in any number or decision."""
+    check_ends(folder)
+    assert digits(folder) == digits(undisturbed)
+    assert summary(folder)["picked"] == summary(undisturbed)["picked"]
+
+
+# -- processes ---------------------------------------------------------------------------------------
+
+
+def offspring(pid: int) -> list[Process]:
+    """All processes below this one."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    below, found = {pid}, True
+    while found:
+        found = {child for child, parent in parents.items() if parent in below} - below
+        below |= found
+    return [(child, start_time(child)) for child in below - {pid}]
+
+
+def busy_workers(pid: int) -> list[int]:
+    """Ray's workers below this process that are in the middle of an epoch."""
+    return [child for child, _ in offspring(pid) if ".train" in _title(child)]
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def wait_until(what: Callable[[], Any], seconds: float = 120.0) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds:g} seconds")
+
+
+def alive(processes: list[Process]) -> list[int]:
+    return [pid for pid, start in processes if start is not None and start_time(pid) == start]
+
+
+@contextmanager
+def nothing_left_behind() -> Iterator[str]:
+    """No process below this one, no open file, no shared memory; yields a place for temporary files, which
+    must be empty in the end. Short, as it holds sockets."""
+    place = tempfile.mkdtemp(prefix="sf-", dir="/tmp")
+    before, usual = (_open_files(), _shared_memory(), set(offspring(os.getpid()))), tempfile.tempdir
+    tempfile.tempdir = os.environ["TMPDIR"] = place
+    try:
+        yield place
+        wait_until(lambda: set(offspring(os.getpid())) <= before[2], 30)
+        left = [name for name in os.listdir(place) if name not in TORCHS_OWN]
+        assert left == [], left
+        assert _shared_memory() <= before[1]
+        assert _open_files() <= before[0] + SPARE_FILES, os.listdir("/proc/self/fd")
+    finally:
+        tempfile.tempdir = usual
+        del os.environ["TMPDIR"]
+        shutil.rmtree(place)
+
+
+TORCHS_OWN = (f"torchinductor_{getpass.getuser()}",)  # its cache, wherever temporary files are
+SPARE_FILES = 8  # what the first Ray of a process opens once and for all
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _shared_memory() -> set[str]:
+    """Ray unlinks its object store's file at once, so that nobody's is ever seen here."""
+    return {path.name for path in Path("/dev/shm").glob("plasma*")}
+
+
+@contextmanager
+def meanwhile(what: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Does this in a thread until the search is over; what goes wrong there fails the test."""
+    over, wrong = threading.Event(), []
+
+    def run() -> None:
+        try:
+            what(over)
+        except BaseException as error:
+            wrong.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert not wrong, wrong
+
+
+def kill_workers(
+    folder: Path, over: threading.Event, every: int, how: signal.Signals = signal.SIGKILL
+) -> list[int]:
+    """Sends the signal to some busy worker whenever so many more epochs have been reported; their pids."""
+    chance, hit, due = random.Random(0), [], every
+    while not over.wait(0.2):
+        if not (folder / RunPaths.journal).exists() or len(records(folder, "reported")) < due:
+            continue
+        workers = busy_workers(os.getpid())
+        if workers:
+            hit.append(chance.choice(workers))
+            with suppress(ProcessLookupError):
+                os.kill(hit[-1], how)
+            due = len(records(folder, "reported")) + every
+    return hit

@@ -1,0 +1,159 @@
+"""Ray clusters of three nodes on one machine: who trains what, what travels, who may join."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.spec.text import dump
+from tests.nodes import ROOT, Nodes, nodes
+from tests.test_driver import document, records
+
+pytestmark = pytest.mark.faults
+
+# A driver whose workers note on which node they are and where their images lie, and sleep then.
+NOTING = """
+import json, sys, time
+from pathlib import Path
+
+import ray
+from rich.console import Console
+
+from engine.driver import launch
+from engine.driver.worker import FoldTrainable
+from engine.results import FoldResult
+from engine.spec.load import load
+
+class Noting(FoldTrainable):
+    def start(self):
+        return self.note(Path(sys.argv[3]), float(sys.argv[4]))
+
+    def note(self, folder, seconds):
+        began = time.time()
+        images = self.shared.pack.images
+        at = images.ctypes.data
+        for line in open("/proc/self/maps"):
+            first, last = (int(part, 16) for part in line.split()[0].split("-"))
+            if first <= at < last:
+                inode, offset = line.split()[4], int(line.split()[2], 16) + at - first
+        time.sleep(seconds)
+        node = ray.get_runtime_context().get_node_id()
+        text = json.dumps([node, inode, offset, images.flags.writeable, began, self.record["train"]["lr"]])
+        (folder / f"{self.task.key}-{self.task.fold}.json").write_text(text)
+        yield {"epoch": 1, "score": 0.5, "best": 0.5, "values": [0.5], "stage": "main"}
+        return FoldResult(self.task.key, self.task.fold, "complete", {}, [], "", score=0.5, values=[0.5])
+
+if __name__ == "__main__":
+    study = load(Path(sys.argv[1]))
+    print(launch.search(study, sys.argv[2], Console(), sys.argv[5], trainable=Noting).reason)
+"""
+
+
+def noting(cluster: Nodes, folder: Path, seconds: float, **sections: Any) -> "subprocess.Popen[str]":
+    (folder / "notes").mkdir()
+    (folder / "driver.py").write_text(NOTING.replace("sys.argv[3]", repr(str(folder / "notes")))
+                                      .replace("sys.argv[4]", str(seconds)))  # fmt: skip
+    (folder / "space.yaml").write_text(dump(document(**sections)))
+    words = [str(folder / "space.yaml"), str(folder / "run"), "-", "-", cluster.address]
+    command = [sys.executable, "-W", "ignore", str(folder / "driver.py"), *words]
+    into = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, text=True, cwd=ROOT, env=dict(cluster.environment), **into)
+
+
+def notes(folder: Path) -> list[list[Any]]:
+    return [json.loads(path.read_text()) for path in (folder / "notes").glob("*.json")]
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[Nodes]:
+    with nodes({"num_cpus": 1}, {"num_cpus": 2}, {"num_cpus": 2}) as cluster:
+        yield cluster
+
+
+def test_folds_spread_over_nodes_and_share_one_copy_of_the_data_on_each(three: Nodes, tmp_path: Path) -> None:
+    many = {"count": 3000, "size": 32, "source": "phantom"}
+    resources = {"workers": "auto", "device": "cpu"}
+    search = {"sampler": "random", "configs": 8}
+    driver = noting(three, tmp_path, 1.0, data=many, resources=resources, search=search)
+    told, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 0, told
+    found = notes(tmp_path)
+    assert len(found) == 16
+    assert len(Counter(node for node, *_ in found)) == 3
+    places = defaultdict(set)
+    for node, inode, offset, writeable, *_ in found:
+        assert not writeable
+        places[node].add((inode, offset))
+    assert [len(of_node) for of_node in places.values()] == [1, 1, 1]  # two workers on a node see one buffer
+    assert len(set.union(*places.values())) == 3
+
+
+PENDING = """
+import sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+print([g["bundles"][0] for g in ray.util.placement_group_table().values() if g["state"] == "PENDING"])
+"""
+
+
+def demand(cluster: Nodes) -> list[dict[str, float]]:
+    """What an autoscaler would see."""
+    words = [sys.executable, "-W", "ignore", "-c", PENDING, cluster.address]
+    done = subprocess.run(words, capture_output=True, text=True, env=dict(cluster.environment), check=True)
+    found: list[dict[str, float]] = json.loads(done.stdout.splitlines()[-1].replace("'", '"'))
+    return found
+
+
+def wait_for(condition: Any, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_a_search_waits_for_the_nodes_it_was_promised_and_takes_each_that_comes(tmp_path: Path) -> None:
+    """From a head that holds no fold, over a GPU node, to a second one that is added while folds run."""
+    resources = {"workers": 3, "gpu": 0.5, "cpu": 1, "custom": {"big": 0.01}}
+    search = {"sampler": "random", "configs": 10}
+    gpu = {"num_cpus": 2, "num_gpus": 1, "resources": {"big": 1}}
+    with nodes({"num_cpus": 0}, {"num_cpus": 4, "num_gpus": 4}) as cluster:
+        driver = noting(cluster, tmp_path, 2.0, resources=resources, search=search)
+        assert driver.stdout is not None
+        line = driver.stdout.readline()
+        assert "waiting for a node with CPU 1, GPU 0.5, big 0.01; the cluster has CPU 4, GPU 4" in line
+        wait_for(lambda: len(demand(cluster)) == 3)
+        assert demand(cluster)[0] == {"CPU": 1.0, "GPU": 0.5, "big": 0.01}
+        assert not (tmp_path / "run" / "journal.jsonl").exists()  # nothing is drawn before it can be trained
+        cluster.add(**gpu)
+        wait_for(lambda: len(notes(tmp_path)) >= 2)
+        assert len(demand(cluster)) == 1
+        assert len({node for node, *_ in notes(tmp_path)}) == 1
+        cluster.add(**gpu)
+        told, _ = driver.communicate(timeout=240)
+        assert driver.returncode == 0, told
+    count = Counter(node for node, *_ in notes(tmp_path))
+    assert sum(count.values()) == 20
+    assert len(count) == 2
+    assert min(count.values()) >= 3
+    assert len(records(tmp_path / "run", "opened")) == 10
+
+
+def test_a_driver_with_another_token_is_refused_in_one_sentence(three: Nodes, tmp_path: Path) -> None:
+    done = three.run("doctor", "--address", three.address, "--run", str(tmp_path), RAY_AUTH_TOKEN="0" * 64)
+    assert done.returncode == 2
+    assert "token" in done.stderr
+    assert "ray get-auth-token" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_asks_every_node(three: Nodes, tmp_path: Path) -> None:
+    done = three.run("doctor", "--address", three.address, "--run", str(tmp_path / "runs"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for what in ("packages", "memory", "/dev/shm", "storage", "clock", "a fold"):
+        assert len(re.findall(rf"(green|yellow) +{what} ", done.stdout)) == 3, done.stdout

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
+from engine.errors import SonotuneError
 from engine.finals import Finals
 from engine.journal.journal import Journal
 from engine.race.events import (
@@ -95,16 +96,25 @@ class Conductor:
 
     def replay(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Goes through an earlier run's journal. Decisions are made anew and compared by the race."""
-        for record in records:
-            if record["event"] == "warm":
-                self.sampler.warm(Known(**one) for one in record["past"])
-            elif record["event"] == "asked":
-                self._replay_ask(record)
-            elif record["event"] in RACE_EVENTS:
-                self._measured(record)
-                self._take(from_record({k: v for k, v in record.items() if k not in EXTRAS}))
+        for number, record in enumerate(records, 1):
+            try:
+                self._replay(record)
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+                raise SonotuneError(
+                    f"record {number} of the journal does not follow from those before it ({error!r}), "
+                    "so it is damaged or foreign; start a new run that reuses this one's results"
+                ) from error
         if (decision := self.race.decision()) is not None:
             self._record(decision)  # and with it all that follow
+
+    def _replay(self, record: Mapping[str, Any]) -> None:
+        if record["event"] == "warm":
+            self.sampler.warm(Known(**one) for one in record["past"])
+        elif record["event"] == "asked":
+            self._replay_ask(record)
+        elif record["event"] in RACE_EVENTS:
+            self._measured(record)
+            self._take(from_record({k: v for k, v in record.items() if k not in EXTRAS}))
 
     def _replay_ask(self, record: Mapping[str, Any]) -> None:
         asked = self.sampler.ask_again(record["params"])

@@ -21,7 +21,7 @@ from engine.spec import text
 from engine.spec.load import study_of
 from engine.spec.overrides import set_path
 from engine.spec.study import Study, short_hash
-from engine.storage import Storage, open_storage
+from engine.storage import Storage, open_storage, without_secrets
 
 SCHEMA = 1
 CHANGEABLE = ("search.configs", "search.budget", "resources")
@@ -112,7 +112,8 @@ def study_in(storage: Storage) -> Study:
 
 def check_document(storage: Storage, journal: Journal) -> None:
     """A study changed by hand would make earlier decisions wrong; what may change goes through --extend."""
-    known = [r["study"] for r in journal.records if r["event"] in ("study", "changed") and r.get("study")]
+    told = [r for r in journal.records if r.get("event") in ("study", "changed")]
+    known = [r["study"] for r in told if r.get("study")]
     if known and short_hash(document_in(storage)) != known[-1]:
         raise SonotuneError(
             f"{RunPaths.study} was edited after the run began; put the old text back and use "
@@ -154,7 +155,10 @@ def head_of(journal: Journal) -> Head:
     record = {k: v for k, v in journal.records[0].items() if k != "event"}
     if record.get("schema") != SCHEMA:
         raise SonotuneError(f"the journal has schema {record.get('schema')}, this sonotune reads {SCHEMA}")
-    return Head(**record)
+    try:
+        return Head(**record)
+    except TypeError as error:
+        raise SonotuneError(f"the journal's study record cannot be read ({error}); it is damaged") from error
 
 
 def check_head(head: Head, fingerprint: str, manifest: Manifest) -> None:
@@ -185,7 +189,12 @@ def provenance(head: Head, command: str) -> bytes:
 
 
 def command_line() -> str:
-    return shlex.join(["sonotune", *sys.argv[1:]])
+    """As it was given, but for user names, passwords and keys in addresses."""
+    return shlex.join(["sonotune", *(_shown(word) for word in sys.argv[1:])])
+
+
+def _shown(word: str) -> str:
+    return without_secrets(word) if "://" in word else word
 
 
 def _version(name: str) -> str | None:

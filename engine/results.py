@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from engine.errors import SonotuneError
 from engine.storage import Storage
@@ -110,7 +111,13 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 
 def read_table(storage: Storage, path: str) -> pa.Table:
-    return pq.read_table(pa.BufferReader(storage.read(path)))
+    data = storage.read(path)
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SonotuneError(f"{path} is not a whole Parquet file ({error}); it is damaged") from error
+    return table
 
 
 def digest(data: bytes) -> str:
@@ -138,13 +145,26 @@ def read_result(storage: Storage, task: Task) -> FoldResult | None:
         envelope = json.loads(storage.read(path))
         record = envelope["result"]
         sound = digest(json.dumps(record, sort_keys=True, allow_nan=True).encode()) == envelope["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SonotuneError(f"{path} cannot be read ({error}); it is damaged") from error
     if not sound:
         raise SonotuneError(f"{path} does not match its own checksum; it is damaged")
-    if record.get("schema") != RESULT_SCHEMA:
-        raise SonotuneError(f"{path} has schema {record.get('schema')}, this sonotune reads {RESULT_SCHEMA}")
-    return FoldResult(**record)
+    if not isinstance(record, dict) or record.get("schema") != RESULT_SCHEMA:
+        found = record.get("schema") if isinstance(record, dict) else None
+        raise SonotuneError(f"{path} has schema {found}, this sonotune reads {RESULT_SCHEMA}")
+    return _result(record, task, path)
+
+
+def _result(record: Mapping[str, Any], task: Task, path: str) -> FoldResult:
+    """A checksum says that a file is whole, not that we wrote it: each field must be what it should be."""
+    try:
+        result = TypeAdapter(FoldResult).validate_python(record)
+    except ValidationError as error:
+        places = ", ".join(str(one["loc"][0]) for one in error.errors())
+        raise SonotuneError(f"{path} has a wrong or missing {places}; it is damaged or foreign") from error
+    if (result.key, result.fold) != (task.key, task.fold):
+        raise SonotuneError(f"{path} is the result of {result.key}/{result.fold}; it lies in a wrong folder")
+    return result
 
 
 def damaged_files(storage: Storage, task: Task, result: FoldResult) -> list[str]:

@@ -76,34 +76,47 @@ class Storage:
         return None
 
 
+def inside(path: str) -> str:
+    """The path, unless it leads out of its storage: names in result.json or folds.json may be anybody's."""
+    parts = path.split("/")
+    if path.startswith("/") or ".." in parts or "\0" in path:
+        raise SonotuneError(
+            f"the path {path!r} leads out of its folder; whatever names it is not to be trusted"
+        )
+    return path
+
+
 class LocalStorage(Storage):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.location = str(root)
 
+    def _at(self, path: str) -> Path:
+        return self.root / inside(path)
+
     def read(self, path: str) -> bytes:
-        return self._try("read", path, (self.root / path).read_bytes)
+        return self._try("read", path, self._at(path).read_bytes)
 
     def write(self, path: str, data: bytes) -> None:
         """Only a read may find that a file is not there; here a folder on the way to it cannot be made."""
         try:
-            self._try("write", path, lambda: _replace(self.root / path, data))
+            self._try("write", path, lambda: _replace(self._at(path), data))
         except FileNotFoundError as error:
             raise StorageError(
                 f"cannot write {self.root / path}: there is no {error.filename}, and it cannot be made"
             ) from error
 
     def exists(self, path: str) -> bool:
-        return self._try("look at", path, (self.root / path).exists)
+        return self._try("look at", path, self._at(path).exists)
 
     def list(self, folder: str) -> list[str]:
-        inside = self.root / folder
-        if not inside.is_dir():
+        place = self._at(folder)
+        if not place.is_dir():
             return []
-        return sorted(entry.name for entry in inside.iterdir() if not entry.name.startswith("."))
+        return sorted(entry.name for entry in place.iterdir() if not entry.name.startswith("."))
 
     def delete(self, path: str) -> None:
-        target = self.root / path
+        target = self._at(path)
         if target.is_dir():
             shutil.rmtree(target, ignore_errors=True)
         else:
@@ -122,7 +135,7 @@ class ObjectStorage(Storage):
         self.files, self.prefix = _file_system(uri)
 
     def _at(self, path: str) -> str:
-        return f"{self.prefix}/{path}".rstrip("/")
+        return f"{self.prefix}/{inside(path)}".rstrip("/")
 
     def read(self, path: str) -> bytes:
         def read() -> bytes:

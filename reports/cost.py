@@ -33,6 +33,7 @@ def totals(run: Run, found: list[Row]) -> str:
     """By kind of device, dropped and unfinished trainings included where the journal kept their time."""
     held = [(config_of(r), float(r["held"])) for r in run.journal if r.get("held") is not None]
     finished = [(row["config_id"], row["seconds"]) for row in found]
+    finished += [(result.key, result.seconds) for result in run.stages]
     spent, whole = (held, "All training") if held else (finished, "All finished folds")
     complete = {config.id for config in run.complete} | {result.key for result in run.stages}
     kinds = "/".join(dict.fromkeys("GPU" if row["device"].startswith("cuda") else "CPU" for row in found))

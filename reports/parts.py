@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.spec import text
+from engine.storage import without_secrets
 from reports import boards, configs, diagnosis, nested, significance
 from reports.aggregate import ranking
 from reports.boards import better
@@ -28,7 +29,7 @@ def pick(study: Study) -> Section:
     if study.pick is None:
         return Section("pick", "The pick", [Text(nothing(study))])
     chosen = study.run.by_id[study.picked]
-    home = shlex.quote(chosen.home.location if chosen.home else study.run.location)
+    home = shlex.quote(without_secrets(chosen.home.location if chosen.home else study.run.location))
     blocks: list[Any] = [
         headlines(study),
         Text(study.pick.reason),

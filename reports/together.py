@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.errors import SonotuneError
-from engine.storage import open_storage
+from engine.storage import open_storage, without_secrets
 from reports.measures import objective
 from reports.run import Config, Problem, Run
 
@@ -61,7 +61,12 @@ def _members(run: Run) -> dict[str, dict[str, frozenset[str]]]:
 def _names(runs: Sequence[Run]) -> list[str]:
     """A study's name, or the folder where two runs share one."""
     names = [run.name for run in runs]
-    return names if len(set(names)) == len(names) else [run.location.rstrip("/") for run in runs]
+    return names if len(set(names)) == len(names) else [_place(run).rstrip("/") for run in runs]
+
+
+def _place(run: Run) -> str:
+    """As a page may show it."""
+    return without_secrets(run.location)
 
 
 def _moved(config: Config, run: Run, name: str) -> Config:
@@ -93,7 +98,7 @@ def _told_apart(configs: Sequence[Config]) -> list[Config]:
 
 def _provenance(runs: Sequence[Run], names: Sequence[str]) -> Mapping[str, Any]:
     return {
-        name: {"location": run.location} | dict(run.provenance) for name, run in zip(names, runs, strict=True)
+        name: {"location": _place(run)} | dict(run.provenance) for name, run in zip(names, runs, strict=True)
     }
 
 

@@ -13,6 +13,7 @@ from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
 from engine.errors import SonotuneError
+from engine.results import digest
 from engine.spec.select import Select
 from reports import (
     boards,
@@ -176,7 +177,9 @@ def test_of_two_tested_on_an_outer_fold_the_pick_of_its_inner_folds_counts(tmp_p
     worse = run.configs[0].id
     shutil.copytree(folder / f"results/{run.configs[2].id}/o1", folder / f"results/{worse}/o1")
     result = folder / f"results/{worse}/o1/result.json"
-    result.write_text(json.dumps(json.loads(result.read_text()) | {"key": worse}))
+    record = json.loads(result.read_text())["result"] | {"key": worse}
+    body = json.dumps(record, sort_keys=True)
+    result.write_text(json.dumps({"sha256": digest(body.encode()), "result": record}))
     again = load(str(folder))
     assert len(again.finals) == 4
     assert {row["config_id"] for row in nested.rows(again)} == {run.configs[2].id}

@@ -89,11 +89,11 @@ def _parquet(path: Path) -> tuple[list[str], list[list[str]]]:
 
     try:
         table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
+        columns = [column.to_pylist() for column in table.columns]
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise SonotuneError(
             f"table {str(path)!r} is not a Parquet file: {str(error).splitlines()[0]}"
         ) from None
-    columns = [column.to_pylist() for column in table.columns]
     return list(table.column_names), [[_cell(value) for value in line] for line in zip(*columns, strict=True)]
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ray
+from ray._private import ray_constants
 
 from engine.driver.scratch import scratch
 from engine.errors import SonotuneError
@@ -43,7 +44,11 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its tracebacks of lost workers are in run.log
     with scratch() as folder:
         try:
-            _join(address) if address else _start(folder, workers, gpus)
+            if address:
+                _join(address)
+            else:
+                with _on_loopback():
+                    _start(folder, workers, gpus)
             yield folder
         finally:
             ray.shutdown()
@@ -63,6 +68,17 @@ def _start(folder: Path, workers: int | None, gpus: int | None) -> None:
         configure_logging=False,
         _temp_dir=str(folder),
     )
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A Ray of our own listens to this machine alone. Ray has a switch for that, which it only asks on macOS
+    and Windows; on Linux all its servers would listen on every interface."""
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def check_address(address: str | None) -> None:

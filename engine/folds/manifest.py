@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -64,7 +65,7 @@ class Manifest:
             record = json.loads(text)
             schema, digest = record.pop("schema"), record.pop("digest")
             manifest = _manifest(record) if schema == SCHEMA else None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SonotuneError(f"{source} is not a fold manifest of sonotune ({error})") from error
         if manifest is None:
             raise SonotuneError(f"{source} has schema {schema}, this sonotune reads {SCHEMA}")
@@ -73,12 +74,24 @@ class Manifest:
         return manifest
 
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a fold: it names folders
+
+
 def _manifest(record: dict[str, Any]) -> Manifest:
     def folds(rows: list[dict[str, Any]]) -> tuple[Fold, ...]:
         parts = ("train", "validation", "test")
-        return tuple(Fold(**(row | {part: tuple(row[part]) for part in parts})) for row in rows)
+        made = [Fold(**(row | {part: _texts(row[part]) for part in parts})) for row in rows]
+        if bad := [fold.name for fold in made if not NAME.fullmatch(fold.name)]:
+            raise ValueError(f"a fold is named {bad[0]!r}")
+        return tuple(made)
 
-    words = {name: tuple(record[name]) for name in ("classes", "notes", "warnings")}
+    words = {name: _texts(record[name]) for name in ("classes", "notes", "warnings")}
     return Manifest(
         folds=folds(record["folds"]), finals=folds(record["finals"]), seed=int(record["seed"]), **words
     )
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("a list of names is something else")
+    return tuple(values)

@@ -37,7 +37,10 @@ def decode(line: bytes, number: int) -> tuple[Record, bool] | None:
     body = line[:-CRC_LENGTH]
     if not body or line[-CRC_LENGTH:] != CRC % zlib.crc32(body):
         return None
-    record = json.loads(body + b"}")
+    try:
+        record = json.loads(body + b"}")
+    except (ValueError, RecursionError):  # a checksum says that a line is whole, not that we wrote it
+        return None
     ends = record.pop("commit", None) is not None
     return (record, ends) if record.pop("n", None) == number else None
 

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from engine import folder
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, many
 from engine.models.registry import build
 from engine.models.staged import TwoStages, build_second
 from engine.results import RunPaths
 from engine.spec.data import Data
 from engine.spec.model import Model
 from engine.spec.preprocess import Preprocess
+from engine.spec.problems import problems_of
 from engine.spec.study import Configuration, FirstStage
 from engine.storage import Storage
 from engine.task import Task
@@ -111,15 +113,20 @@ def _pick(storage: Storage) -> tuple[str, Mapping[str, Any]]:
         )
     try:
         picked = json.loads(storage.read(SUMMARY))["picked"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SonotuneError(f"{storage.location}/{SUMMARY} cannot be read ({error}); report anew") from error
     if picked is None:
         raise SonotuneError(f"{storage.location} has picked nothing: no configuration has finished its folds")
+    if not isinstance(picked, dict) or not {"config_id", "config"} <= set(picked):
+        raise SonotuneError(f"{storage.location}/{SUMMARY} does not say what was picked; report anew")
     return picked["config_id"], picked["config"]
 
 
 def _configuration(config_id: str, record: Mapping[str, Any]) -> Configuration:
-    configuration = Configuration.model_validate(record)
+    try:
+        configuration = Configuration.model_validate(record)
+    except ValidationError as error:
+        raise many(f"configuration {config_id}", problems_of(error, Configuration)) from None
     if configuration.config_id != config_id:
         raise SonotuneError(
             f"configuration {config_id} reads as {configuration.config_id} in this sonotune; "

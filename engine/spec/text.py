@@ -56,6 +56,8 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
 
 
 def parse(text: str, name: str) -> Any:
+    if len(text) > MAX_BYTES:
+        raise SonotuneError(f"{name} has {len(text)} characters; a search space has at most {MAX_BYTES}")
     try:
         value = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:

@@ -31,7 +31,8 @@ def find(data: Data) -> Found:
 
 def _name(row: Row) -> str:
     """The path without its ending, so that `a/1.png` and `b/1.png` are two cases."""
-    return row.get("case") or "-".join(PurePosixPath(row["image"]).with_suffix("").parts)
+    image = PurePosixPath(row["image"])
+    return row.get("case") or "-".join((image.with_suffix("") if image.name else image).parts)
 
 
 def _case(row: Row, folder: Path) -> Case:
@@ -52,7 +53,7 @@ def _masks(row: Row) -> list[str]:
 
 def _mistake(row: Row) -> tuple[str, str] | None:
     """The first rule that a row breaks, and why."""
-    if not row["image"]:
+    if not PurePosixPath(row["image"]).name:
         return "no-image", "names no image"
     outside = [name for name in (row["image"], *_masks(row)) if _leaves(name)]
     if outside:

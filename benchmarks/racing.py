@@ -1,7 +1,7 @@
 """The frontier of every rule: regret of the pick against fold-epochs spent, over random orders.
 
     python benchmarks/racing.py benchmarks/tables/phantom.parquet other.parquet --out racing.csv
-    python benchmarks/racing.py --generated 0,1,2 --slots 1,16 --repeats 50 --out racing.csv
+    python benchmarks/racing.py --made 0,1,2 --slots 1,16 --repeats 50 --out racing.csv
 
 Every rule runs through the same simulator, on the same orders, with the same price of a start. Points are
 appended to the CSV as they are done, and points already in it are not computed again.
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.made_tables import made
 from engine.race.none import Setting, TrainAll
 from engine.race.peers import PEERS
 from engine.race.race import Race
@@ -44,25 +45,6 @@ SLOW = ("optuna-wilcoxon", "none")  # decides as `wilcoxon` does; has no choice
 KEYS = ("table", "rule", "knob", "value", "slots", "audit")
 FIGURES = ("spent", "wall", "regret", "wrong", "best_lost", "complete", "test_regret")
 FIELDS = (*KEYS, "repeats", *FIGURES, "regret_se", "audited", "audit_wrong", "seconds")
-
-
-def generated(seed: int, configs: int = 200, folds: int = 5, epochs: int = 30) -> Table:
-    """Power-law curves: asymptote, rate and start differ, noise within and between folds, some diverge."""
-    rng = np.random.default_rng([seed, 77])
-    shape = (configs, folds, epochs)
-    quality = rng.beta(*[(5, 2), (2, 4), (2, 2)][seed % 3], configs)
-    top = 0.3 + 0.5 * quality + 0.01 * rng.standard_normal(configs)
-    rate = np.exp(rng.normal(-0.3 + 0.8 * (quality - 0.5), 0.7, configs))
-    own = 0.02 * (1 + seed % 2) * rng.standard_normal((configs, folds))
-    asymptote = top[:, None] + own + 0.02 * rng.standard_normal(folds)
-    time_ = np.arange(1, epochs + 1) ** rate[:, None]  # [N, E]
-    curve = asymptote[:, :, None] - (asymptote[:, :, None] - 0.15) * np.exp(-0.35 * time_[:, None, :])
-    noise = 0.03 * rng.standard_normal(shape) * (1 - 0.8 * np.arange(epochs) / epochs)
-    dead = rng.random(configs) < 0.15
-    curve[dead] = 0.15
-    scores = np.maximum.accumulate(curve + noise, axis=2)
-    test = scores[:, :, -1].mean(1) + 0.01 * rng.standard_normal(configs)
-    return Table(f"generated-{seed}", scores, test, np.ones(configs))
 
 
 def maker(rule: str, settings: spec.Race) -> Callable[[tuple[str, ...], int, int], Race]:
@@ -121,7 +103,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tables", nargs="*")
-    parser.add_argument("--generated", default="", help="seeds of generated tables")
+    parser.add_argument("--made", default="", help="seeds of made-up tables")
     parser.add_argument(
         "--slots", type=lambda text: [int(part) for part in text.split(",")], default=[1, 4, 16]
     )
@@ -132,7 +114,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("racing.csv"))
     args = parser.parse_args()
     tables = [load_table(path) for path in args.tables]
-    tables += [generated(int(seed)) for seed in args.generated.split(",") if seed]
+    tables += [made(int(seed)) for seed in args.made.split(",") if seed]
     done = finished(args.out)
     with args.out.open("a", newline="") as args.handle:
         out = csv.DictWriter(args.handle, FIELDS)

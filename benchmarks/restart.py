@@ -22,6 +22,7 @@ from rich.console import Console
 from engine import folder
 from engine.data.load import default_cache, load
 from engine.driver import launch
+from engine.driver.session import Outcome, Session
 from engine.driver.worker import FoldTrainable
 from engine.folds.make import make_folds
 from engine.race.race import Stop
@@ -77,7 +78,7 @@ FILES = {
 }
 
 
-def store(session: launch.Session, task: Task, value: float) -> None:
+def store(session: Session, task: Task, value: float) -> None:
     """A result as its worker would have written it: a resume looks whether it is there and sound."""
     record = session.conductor.configuration_of(task).record()
     address = session.shared.job(task, record).address
@@ -86,7 +87,7 @@ def store(session: launch.Session, task: Task, value: float) -> None:
     write_result(Quick(Path(session.storage.location)), task, result, files)
 
 
-def write(session: launch.Session, most: int, slots: int) -> int:
+def write(session: Session, most: int, slots: int) -> int:
     """Plays `slots` workers that report in turn, until so many folds have ended."""
     conductor = session.conductor
     running: dict[Task, tuple[np.ndarray, int]] = {}
@@ -103,7 +104,7 @@ def write(session: launch.Session, most: int, slots: int) -> int:
     return ended
 
 
-def step(session: launch.Session, running: dict[Task, tuple[np.ndarray, int]], task: Task) -> int:
+def step(session: Session, running: dict[Task, tuple[np.ndarray, int]], task: Task) -> int:
     conductor, (scores, epoch) = session.conductor, running[task]
     running[task] = (scores, epoch + 1)
     value = float(scores[epoch])
@@ -149,14 +150,14 @@ def hasten(sampler: Sampler, space: Space) -> None:
     source.params = params  # type: ignore[method-assign]
 
 
-def begin(study: Study, place: str) -> launch.Session:
+def begin(study: Study, place: str) -> Session:
     storage = open_storage(place)
     pack = load(study.fixed.data, default_cache())
     manifest = make_folds(pack, study.fixed.folds)
     numerics = Numerics("cpu", "off", 1)
     head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), short_hash(study.document))
     journal = folder.begin(storage, study, manifest, head, "restart")
-    return launch.Session(study, pack, manifest, numerics, storage, journal)
+    return Session(study, pack, manifest, numerics, storage, journal)
 
 
 def main() -> None:
@@ -193,9 +194,9 @@ def resume(place: str, options: argparse.Namespace) -> None:
     def mark(what: str, at: float | None = None) -> None:
         marks.append((what, at or time.perf_counter() - began, time.process_time() - busy))
 
-    going_back, running = launch.Session.go_back_to, launch.Session.run
+    going_back, running = Session.go_back_to, Session.run
 
-    def timed_back(session: launch.Session, records: Any) -> None:
+    def timed_back(session: Session, records: Any) -> None:
         mark("lock, journal, data, Ray")
         if profile:
             profile.enable()
@@ -205,11 +206,11 @@ def resume(place: str, options: argparse.Namespace) -> None:
         mark("replay")
         session.trainable = First
 
-    def timed_run(session: launch.Session, *rest: Any) -> launch.Outcome:
+    def timed_run(session: Session, *rest: Any) -> Outcome:
         session.study.fixed.search.budget.__dict__["hours"] = 1e-9  # the first report ends it
         return running(session, *rest)
 
-    launch.Session.go_back_to, launch.Session.run = timed_back, timed_run  # type: ignore[method-assign]
+    Session.go_back_to, Session.run = timed_back, timed_run  # type: ignore[method-assign]
     with open(os.devnull, "w") as nowhere:
         launch.resume(place, Console(file=nowhere))
     mark("first fold begins", note.stat().st_mtime - wall)

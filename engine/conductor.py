@@ -16,6 +16,7 @@ from typing import Any
 from engine.errors import SonotuneError
 from engine.finals import Finals
 from engine.journal.journal import Journal
+from engine.proposals import Proposals
 from engine.race.events import (
     Dropped,
     Ended,
@@ -31,12 +32,12 @@ from engine.race.events import (
     from_record,
     to_record,
 )
-from engine.race.outcome import Outcome, outcome
+from engine.race.outcome import outcome
 from engine.race.protocol import Continue, Done, Freeze, Next, Open, Run, Stop, Verdict, Wait
 from engine.race.race import Race
 from engine.sampler.mirror import Mirror
 from engine.sampler.sampler import Past as Known
-from engine.sampler.sampler import Sampler, State
+from engine.sampler.sampler import Sampler
 from engine.spec.study import Configuration, FirstStage, Study
 from engine.task import Task
 
@@ -58,17 +59,6 @@ class Past:
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass
-class Entry:
-    """A configuration and every sampler number that proposed it."""
-
-    configuration: Configuration
-    params: Mapping[str, Any]
-    numbers: list[int] = field(default_factory=list)
-    figures: dict[str, float] = field(default_factory=dict)
-    told: bool = False
-
-
 class Conductor:
     def __init__(
         self,
@@ -81,11 +71,11 @@ class Conductor:
         sound: Callable[[Task, FirstStage], bool] = lambda task, stage: True,
         finals: Sequence[str] = (),
     ) -> None:
-        self.study, self.sampler, self.race, self.journal = study, sampler, race, journal
-        self.past, self.mirror, self.sound = past, mirror, sound
+        self.study, self.race, self.journal = study, race, journal
+        self.past, self.sound = past, sound
+        self.proposals = Proposals(study, sampler, race, mirror)
+        self.entries, self.stages = self.proposals.entries, self.proposals.stages
         self.finals = Finals(finals)
-        self.entries: dict[str, Entry] = {}
-        self.stages: dict[str, FirstStage] = {}
         self.running: dict[Task, int] = {}  # epochs reported
         self.epochs = 0
         self.done: str | None = None
@@ -109,22 +99,18 @@ class Conductor:
 
     def _replay(self, record: Mapping[str, Any]) -> None:
         if record["event"] == "warm":
-            self.sampler.warm(Known(**one) for one in record["past"])
+            self.proposals.warm(Known(**one) for one in record["past"])
         elif record["event"] == "asked":
-            self._replay_ask(record)
+            self.proposals.ask_again(record["params"])
         elif record["event"] in RACE_EVENTS:
             self._measured(record)
             self._take(from_record({k: v for k, v in record.items() if k not in EXTRAS}))
-
-    def _replay_ask(self, record: Mapping[str, Any]) -> None:
-        asked = self.sampler.ask_again(record["params"])
-        self._enter(asked.number, asked.params)
 
     def warm(self, known: Sequence[Known]) -> tuple[int, int]:
         """What earlier runs learned; journaled, so that a resume learns the same."""
         self.journal.append({"event": "warm", "past": [asdict(one) for one in known]})
         self._commit()
-        return self.sampler.warm(known)
+        return self.proposals.warm(known)
 
     # -- handing out -------------------------------------------------------------------------------
 
@@ -163,39 +149,23 @@ class Conductor:
         for outer in self.finals.folds:
             key = self.race.leader(outer)
             if key is not None:
-                stage = _stage_key(self.entries[key].configuration)
-                yield [Task(each, outer) for each in (stage, key) if each is not None]
+                keys = (self.entries[key].stage_key, key)
+                yield [Task(each, outer) for each in keys if each is not None]
 
     def _open(self) -> None:
         for _ in range(MOST_REPEATS):
-            asked = self.sampler.ask()
+            asked = self.proposals.ask()
             if asked is None:
                 break
             self.journal.append({"event": "asked", "number": asked.number, "params": dict(asked.params)})
-            config_id, fresh = self._enter(asked.number, asked.params)
+            config_id, fresh = self.proposals.enter(asked.number, asked.params)
             if fresh:
                 entry = self.entries[config_id]
                 wanted = asked.number < len(self.study.first)
                 epochs = entry.configuration.trained.train.epochs
-                self._record(Opened(config_id, epochs, _stage_key(entry.configuration), wanted))
+                self._record(Opened(config_id, epochs, entry.stage_key, wanted))
                 return
         self._record(Limited(len(self.entries)))
-
-    def _enter(self, number: int, params: Mapping[str, Any]) -> tuple[str, bool]:
-        """A proposal that leads to a known configuration shares its fate and is not trained again."""
-        configuration = self.study.configuration(params)
-        config_id = configuration.config_id
-        fresh = config_id not in self.entries
-        entry = self.entries.setdefault(config_id, Entry(configuration, params))
-        entry.numbers.append(number)
-        if configuration.first_stage is not None:
-            self.stages[configuration.first_stage.key] = configuration.first_stage
-        if self.mirror:
-            self.mirror.opened(number, params, config_id)
-        found = outcome(self.race, config_id) if entry.told else None
-        if found is not None:
-            self._tell(found, entry, [number])
-        return config_id, fresh
 
     def _lacks_stage(self, task: Task) -> bool:
         """A first stage that was trained and damaged since is trained again before anybody builds on it."""
@@ -303,8 +273,7 @@ class Conductor:
         try:
             self.journal.close()
         finally:
-            if self.mirror:
-                self.mirror.close()
+            self.proposals.close()
 
     # -- the one way in ----------------------------------------------------------------------------
 
@@ -312,8 +281,7 @@ class Conductor:
         """What was decided is durable before anybody acts on it."""
         self.journal.commit()
         self._decided = False
-        if self.mirror:
-            self.mirror.flush()
+        self.proposals.flush()
 
     def _commit_soon(self) -> None:
         """Lost in a crash, these events cost nothing: the fold's checkpoint or result is on storage."""
@@ -333,9 +301,8 @@ class Conductor:
             self._decided = self._dropped = True
 
     def _measured(self, record: Mapping[str, Any]) -> None:
-        """What constraints bound, as some fold of the configuration measured it."""
-        if record.get("figures") and record["task"]["key"] in self.entries:
-            self.entries[record["task"]["key"]].figures = record["figures"]
+        if "figures" in record:
+            self.proposals.measured(record["task"]["key"], record["figures"])
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Started | Reported | Ended | Lost) and self.finals.knows(event.task):
@@ -344,24 +311,7 @@ class Conductor:
             self.finals.running.clear()
         self.race.apply(event)
         if isinstance(event, Ended | Dropped):
-            self._tell_outcome(event.config if isinstance(event, Dropped) else event.task.key)
-
-    def _tell_outcome(self, config_id: str) -> None:
-        """The sampler hears of a configuration once: when it is complete, or out, or failed."""
-        entry = self.entries.get(config_id)
-        found = None if entry is None or entry.told else outcome(self.race, config_id)
-        if entry is not None and found is not None:
-            entry.told = True
-            self._tell(found, entry, entry.numbers)
-
-    def _tell(self, found: Outcome, entry: Entry, numbers: Sequence[int]) -> None:
-        signs = [1 if d == "maximize" else -1 for d in self.study.fixed.search.directions]
-        told = found.values
-        values = None if told is None else [sign * v for sign, v in zip(signs, told, strict=True)]
-        for number in numbers:
-            self.sampler.tell(number, values, STATES[found.state], entry.figures)
-            if self.mirror:
-                self.mirror.ended(number, STATES[found.state], values)
+            self.proposals.tell(event.config if isinstance(event, Dropped) else event.task.key)
 
     def mean(self, config_id: str) -> float | None:
         """Of a complete configuration, over all folds and objectives."""
@@ -380,10 +330,5 @@ class Conductor:
         return found is not None and found.state == "dropped"
 
 
-def _stage_key(configuration: Configuration) -> str | None:
-    return None if configuration.first_stage is None else configuration.first_stage.key
-
-
-STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed": "failed"}
 RACE_EVENTS = {"opened", "started", "reported", "ended", "lost", "dropped", "stopped", "limited", "resumed"}
 EXTRAS = {"reused", "note", "clock", "held", "figures"}

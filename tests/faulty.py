@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from engine.driver import launch
+from engine.driver.session import Outcome
 from engine.driver.worker import FoldTrainable
 from engine.journal.journal import read_journal
 from engine.lock.holder import start_time
@@ -54,7 +55,7 @@ def search(
     trainable: type[FoldTrainable] = FoldTrainable,
     address: str | None = None,
     **sections: Any,
-) -> launch.Outcome:
+) -> Outcome:
     study = study_of(document(**sections), "test")
     with open(os.devnull, "w") as nowhere:
         return launch.search(study, str(folder), Console(file=nowhere), address, trainable=trainable)

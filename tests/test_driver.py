@@ -16,6 +16,7 @@ from rich.console import Console
 
 from engine.driver import launch
 from engine.driver.budget import Spent
+from engine.driver.session import Outcome
 from engine.errors import SonotuneError
 from engine.journal.journal import read_journal
 from engine.results import RunPaths, read_table
@@ -44,7 +45,7 @@ def document(workers: int = 2, **sections: Any) -> dict[str, Any]:
     }
 
 
-def search(folder: Path, workers: int = 2, **sections: Any) -> launch.Outcome:
+def search(folder: Path, workers: int = 2, **sections: Any) -> Outcome:
     study: Study = study_of(document(workers, **sections), "test")
     return launch.search(study, str(folder), quiet())
 

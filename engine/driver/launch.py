@@ -1,65 +1,39 @@
 """Runs a study on Ray from its first task to its last, or from where it was left."""
 
 import logging
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
-from ray.tune.progress_reporter import TrialProgressCallback
 from rich.console import Console
 
-from engine import folder, past
-from engine.conductor import Conductor, Trained
-from engine.data.cases import Pack
+from engine import folder
 from engine.data.load import default_cache, load
 from engine.driver import resources as shares
 from engine.driver import tracking
-from engine.driver.budget import Spent
 from engine.driver.cluster import check_address, connected
-from engine.driver.disk import Keeper
-from engine.driver.faults import Faults
-from engine.driver.growth import Demand, Slots, await_room, nodes
-from engine.driver.live import View
-from engine.driver.mend import damaged
-from engine.driver.packing import ALONE, Packed, packed_in
+from engine.driver.growth import await_room, nodes
+from engine.driver.packing import ALONE, packed_in
 from engine.driver.packing import pack as pack_gpus
-from engine.driver.schedule import TaskScheduler
-from engine.driver.search import TaskSearcher
+from engine.driver.session import Outcome, Session
 from engine.driver.store import check_room
-from engine.driver.worker import FoldTrainable, Shared
+from engine.driver.worker import FoldTrainable
 from engine.errors import SonotuneError
 from engine.folds.make import make_folds
-from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal
 from engine.lock.lock import hold
-from engine.objective import objectives
 from engine.preflight import check_study
-from engine.race.events import Lost
-from engine.race.race import Race
-from engine.results import FoldResult, RunPaths, write_result
-from engine.sampler.mirror import Mirror
-from engine.sampler.sampler import Sampler
+from engine.results import RunPaths
 from engine.sampler.warm import earlier
 from engine.spec.resources import Resources
-from engine.spec.study import FirstStage, Study, short_hash
-from engine.storage import Storage, open_storage
-from engine.task import Task
+from engine.spec.study import Study, short_hash
+from engine.storage import Storage
 from engine.training.alone import Bench
 from engine.training.numerics import Numerics, resolve
 
 log = logging.getLogger("sonotune")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    reason: str
-    interrupted: bool
-    failure: str | None = None
 
 
 def search(
@@ -131,158 +105,6 @@ class RunLog(logging.FileHandler):
         pass
 
 
-class Silent(TrialProgressCallback):  # type: ignore[misc]
-    """Tune's own prints a line for each trial that it stops, even with verbose=0, and keeps every trial."""
-
-    def on_trial_result(self, *args: Any, **info: Any) -> None:
-        pass
-
-    def on_trial_error(self, *args: Any, **info: Any) -> None:
-        pass
-
-    def on_trial_complete(self, *args: Any, **info: Any) -> None:
-        pass
-
-
-class Session:
-    """One driver's life over a run folder."""
-
-    def __init__(
-        self,
-        study: Study,
-        pack: Pack,
-        manifest: Manifest,
-        numerics: Numerics,
-        storage: Storage,
-        journal: Journal,
-        reuse: Sequence[str] = (),
-        trainable: type[FoldTrainable] = FoldTrainable,
-        packed: Packed = ALONE,
-    ) -> None:
-        self.study, self.storage, self.journal, self.trainable = study, storage, journal, trainable
-        self.packed = packed
-        fixed = study.fixed
-        self.shared = Shared(
-            pack,
-            manifest,
-            storage.location,
-            fixed.seed,
-            numerics,
-            objectives(fixed.search),
-            fixed.resources,
-            fixed.folds,
-        )
-        self.records: Sequence[dict[str, Any]] = ()
-        self.faults = Faults()
-        self.reuse = [open_storage(place) for place in reuse]
-        sampler = Sampler(fixed.search, study.space, fixed.seed, first=study.first)
-        race = Race(
-            fixed.race,
-            manifest.names,
-            fixed.search.configs,
-            fixed.seed,
-            len(objectives(fixed.search)),
-            pick=fixed.select.rule,
-            learns=sampler.learns,
-        )
-        mirror = Mirror(storage, study.name, study.space, fixed.search.directions, fixed.search.objectives)
-        finals = [fold.name for fold in manifest.finals]
-        self.conductor = Conductor(
-            study, sampler, race, journal, self._past, mirror=mirror, sound=self._sound, finals=finals
-        )
-
-    def _past(self, task: Task, configuration: Trained) -> past.Past | None:
-        """What two folds of a configuration have met is not tried on the others."""
-        if error := self.faults.broken.get(task.key):
-            self._give_up(task, error)
-            return past.Past((), "failed", None, ())
-        address = self.shared.job(task, configuration.record()).address
-        return past.adopt(self.storage, self.reuse, task, address, self._whole(configuration))
-
-    def _sound(self, task: Task, stage: FirstStage) -> bool:
-        address = self.shared.job(task, stage.record()).address
-        return past.stored(self.storage, task, address, self._whole(stage)) is not None
-
-    def _whole(self, trained: Trained) -> bool:
-        """A first stage whose network was pruned is of no use to what may be picked: it is trained again."""
-        return isinstance(trained, FirstStage) and self.study.fixed.resources.keep != "none"
-
-    def go_back_to(self, records: Sequence[dict[str, Any]]) -> None:
-        """Everything that the journal says has happened, and then the driver's return."""
-        self.conductor.replay(records)
-        self.conductor.resumed()
-        self.records = records
-        for task in damaged(self.conductor, records, self._trained):
-            log.warning("the result of %s is damaged or gone; it is trained again", task.folder)
-            self.conductor.lost(Lost(task))
-
-    def _trained(self, task: Task) -> bool:
-        job = self.shared.job(task, self.conductor.configuration_of(task).record())
-        return past.stored(self.storage, task, job.address) is not None
-
-    def run(self, console: Console, scratch: Path, grows: bool = False) -> Outcome:
-        """`grows`: whether nodes may come and go."""
-        resources = self.study.fixed.resources
-        share = await_room(self._share, resources, grows, console)
-        slots = Slots(resources, share, Demand(share) if grows else None)
-        keeper = Keeper(self.storage, self.conductor, resources.keep_configurations)
-        names = self.shared.manifest.names
-        log.info("%d side by side, each with %s; %s", slots(), share.request(), self.shared.numerics.record())
-        with View(self.conductor, names, slots, console) as view, self._tracking() as trackers:
-            searcher = TaskSearcher(self.conductor, slots)
-            slots.more = lambda: not searcher.idle
-            spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)
-            scheduler = TaskScheduler(
-                self.conductor, searcher, self._give_up, (view, trackers), spent, keeper, self.faults
-            )
-            try:
-                with _interruptible(searcher, console):
-                    if searcher.anything():
-                        self._fit(searcher, scheduler, share, scratch)
-            finally:
-                keeper.sweep()
-                self.conductor.close()
-        if searcher.error is not None:
-            raise searcher.error
-        reason = self.conductor.done or self.conductor.race.stopped or "stopped by its user"
-        return Outcome(reason, searcher.closing, scheduler.failure)
-
-    def _share(self, nodes: Sequence[shares.Node]) -> shares.Share:
-        return shares.share(self.study.fixed.resources, nodes, self.shared.numerics.device, self.packed.folds)
-
-    def _tracking(self) -> tracking.Tracking:
-        fixed = self.study.fixed
-        return tracking.start(fixed.tracking, self.storage, fixed.study, self.conductor.configuration_of)
-
-    def _fit(
-        self, searcher: TaskSearcher, scheduler: TaskScheduler, share: shares.Share, scratch: Path
-    ) -> None:
-        trainable = tune.with_parameters(self.trainable, shared=replace(self.shared, gpu=share.gpu))
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, share.request()),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
-            ),
-            run_config=tune.RunConfig(
-                name="folds",
-                storage_path=str(scratch / "tune"),
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Silent()],
-            ),
-        )
-        tuner.fit()
-
-    def _give_up(self, task: Task, error: str) -> None:
-        """A fold that cannot be trained leaves a result that says why."""
-        job = self.shared.job(task, self.conductor.configuration_of(task).record())
-        classes = self.shared.pack.classes
-        result = FoldResult(
-            task.key, task.fold, "failed", job.record, classes, job.address, job.stage, error=error
-        )
-        write_result(self.storage, task, result, {})
-
-
 def _numerics(resources: Resources, share: shares.Share) -> Numerics:
     """Asked where folds will run, which need not be where the driver runs."""
     ask = ray.remote(resolve).options(num_cpus=0, num_gpus=min(share.gpu, 0.01), resources=dict(share.custom))
@@ -297,25 +119,6 @@ def _ray(study: Study, address: str | None) -> Iterator[Path]:
     resources = study.fixed.resources
     with connected(address, shares.cores(resources)) as scratch:
         yield scratch
-
-
-@contextmanager
-def _interruptible(searcher: TaskSearcher, console: Console) -> Iterator[None]:
-    """Ctrl-C once closes down cleanly; twice is left to Python."""
-
-    def close(*_: object) -> None:
-        if searcher.closing:
-            raise KeyboardInterrupt
-        searcher.closing = True
-        log.info("interrupted by the user")
-        console.print("stopping; what runs is taken up again by a resume. Ctrl-C again to leave at once")
-
-    before = {name: signal.signal(name, close) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
 @contextmanager

@@ -1,0 +1,97 @@
+"""What the sampler has proposed, and what it is told of it.
+
+Several proposals may lead to one configuration (a value that a branch does not read); it is trained once, and
+each of its proposals hears the same.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.race.outcome import Outcome, outcome
+from engine.race.race import Race
+from engine.sampler.mirror import Mirror
+from engine.sampler.sampler import Asked, Past, Sampler, State
+from engine.spec.study import Configuration, FirstStage, Study
+
+STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed": "failed"}
+
+
+@dataclass
+class Entry:
+    """A configuration and every sampler number that proposed it."""
+
+    configuration: Configuration
+    params: Mapping[str, Any]
+    numbers: list[int] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+    told: bool = False
+
+    @property
+    def stage_key(self) -> str | None:
+        stage = self.configuration.first_stage
+        return None if stage is None else stage.key
+
+
+class Proposals:
+    def __init__(self, study: Study, sampler: Sampler, race: Race, mirror: Mirror | None) -> None:
+        self.study, self.sampler, self.race, self.mirror = study, sampler, race, mirror
+        self.entries: dict[str, Entry] = {}
+        self.stages: dict[str, FirstStage] = {}
+
+    def warm(self, known: Iterable[Past]) -> tuple[int, int]:
+        return self.sampler.warm(known)
+
+    def ask(self) -> Asked | None:
+        return self.sampler.ask()
+
+    def ask_again(self, params: Mapping[str, Any]) -> None:
+        """As journaled; a sampler that would propose otherwise is an error."""
+        asked = self.sampler.ask_again(params)
+        self.enter(asked.number, asked.params)
+
+    def enter(self, number: int, params: Mapping[str, Any]) -> tuple[str, bool]:
+        """The configuration that a proposal leads to, and whether it is new: a known one is not trained twice."""
+        configuration = self.study.configuration(params)
+        config_id = configuration.config_id
+        fresh = config_id not in self.entries
+        entry = self.entries.setdefault(config_id, Entry(configuration, params))
+        entry.numbers.append(number)
+        if configuration.first_stage is not None:
+            self.stages[configuration.first_stage.key] = configuration.first_stage
+        if self.mirror:
+            self.mirror.opened(number, params, config_id)
+        found = outcome(self.race, config_id) if entry.told else None
+        if found is not None:
+            self._tell(found, entry, [number])
+        return config_id, fresh
+
+    def measured(self, key: str, figures: Mapping[str, float] | None) -> None:
+        """What constraints bound, as some fold of the configuration measured it."""
+        if figures and key in self.entries:
+            self.entries[key].figures = dict(figures)
+
+    def tell(self, config_id: str) -> None:
+        """The sampler hears of a configuration once: when it is complete, or out, or failed."""
+        entry = self.entries.get(config_id)
+        found = None if entry is None or entry.told else outcome(self.race, config_id)
+        if entry is not None and found is not None:
+            entry.told = True
+            self._tell(found, entry, entry.numbers)
+
+    def _tell(self, found: Outcome, entry: Entry, numbers: Sequence[int]) -> None:
+        signs = [1 if d == "maximize" else -1 for d in self.study.fixed.search.directions]
+        told = found.values
+        values = None if told is None else [sign * v for sign, v in zip(signs, told, strict=True)]
+        for number in numbers:
+            self.sampler.tell(number, values, STATES[found.state], entry.figures)
+            if self.mirror:
+                self.mirror.ended(number, STATES[found.state], values)
+
+    def flush(self) -> None:
+        if self.mirror:
+            self.mirror.flush()
+
+    def close(self) -> None:
+        if self.mirror:
+            self.mirror.close()

@@ -51,7 +51,7 @@ class Proposals:
         self.enter(asked.number, asked.params)
 
     def enter(self, number: int, params: Mapping[str, Any]) -> tuple[str, bool]:
-        """The configuration that a proposal leads to, and whether it is new: a known one is not trained twice."""
+        """The configuration that a proposal leads to, and whether it is new: none is trained twice."""
         configuration = self.study.configuration(params)
         config_id = configuration.config_id
         fresh = config_id not in self.entries

@@ -67,6 +67,15 @@ def test_every_rule_ends_with_a_pick_that_has_all_folds(rule, slots, learns):
     assert simulation.outcome().regret < 3
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_reaches_the_end_of_folds_of_many_epochs(rule: str) -> None:
+    table = table_of(3, configs=4, epochs=150)
+    race = Recorder(spec.Race(rule=rule, audit=0.0), table.folds, 4)
+    outcome = Simulation(table, race, [0, 1, 2, 3], 1).run().outcome()
+    assert race.leader() is not None
+    assert 0 < outcome.spent <= 1.01
+
+
 # with three folds the smallest p of the signed-rank test is 0.125: `wilcoxon` can drop nothing
 @pytest.mark.parametrize("rule", [rule for rule in STOPPING if rule != "wilcoxon"])
 def test_every_rule_spends_less_than_training_everything(rule):

@@ -37,13 +37,13 @@ class Heat:
         self._levels = levels
         self._level_epochs: dict[int, np.ndarray] = {}
         self._turns = [self._turn(start) for start in range(len(self.folds))]
-        self._allocate(16, channels)
+        self._allocate(16, len(levels(100)), channels)
 
-    def _allocate(self, size: int, channels: int) -> None:
-        folds, depth = len(self.folds), len(self._levels(100))
+    def _allocate(self, size: int, depth: int, channels: int) -> None:
+        folds = len(self.folds)
         self.curves = np.full((size, folds, depth, channels), np.nan, dtype=np.float32)
         self.best = np.full((size, folds, channels), -np.inf)
-        self.depth = np.zeros((size, folds), dtype=np.int8)  # levels reached
+        self.depth = np.zeros((size, folds), dtype=np.int32)  # levels reached
         self.reached = np.zeros((size, folds), dtype=np.int32)  # epochs reached
         self.state = np.zeros((size, folds), dtype=np.int8)
         self.means = np.full((size, channels), np.nan)  # only of complete configurations
@@ -57,7 +57,7 @@ class Heat:
 
     def _grow(self) -> None:
         old = dict(vars(self))
-        self._allocate(2 * len(self.epochs), self.curves.shape[-1])
+        self._allocate(2 * len(self.epochs), *self.curves.shape[2:])
         for name, array in old.items():
             if isinstance(array, np.ndarray):
                 getattr(self, name)[: len(array)] = array
@@ -67,7 +67,14 @@ class Heat:
             self._grow()
         row, self.count = self.count, self.count + 1
         self.epochs[row], self.ready[row] = epochs, True
+        self._deepen(len(self.level_epochs(row)))
         return row
+
+    def _deepen(self, depth: int) -> None:
+        """A rule that looks at every epoch needs as many levels as the longest fold has epochs."""
+        missing = depth - self.curves.shape[2]
+        if missing > 0:
+            self.curves = np.pad(self.curves, ((0, 0), (0, 0), (0, missing), (0, 0)), constant_values=np.nan)
 
     def level_epochs(self, row: int) -> np.ndarray:
         """The epochs at which this configuration's folds are looked at; the last one is its end."""

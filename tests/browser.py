@@ -25,6 +25,8 @@ class Page:
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to, self._from = to_browser, from_browser
+        self._heard = select.poll()  # `select` itself knows only the first 1024 files of a process
+        self._heard.register(from_browser, select.POLLIN)
         self._number, self._left = 0, b""
         self.events: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -49,7 +51,7 @@ class Page:
     def _next(self) -> dict[str, Any]:
         end = time.monotonic() + PATIENCE
         while b"\0" not in self._left:
-            if not select.select([self._from], [], [], max(0.0, end - time.monotonic()))[0]:
+            if not self._heard.poll(1000 * max(0.0, end - time.monotonic())):
                 raise TimeoutError("Chromium does not answer")
             self._left += os.read(self._from, 1 << 20)
         line, _, self._left = self._left.partition(b"\0")

@@ -1,3 +1,4 @@
+import errno
 import os
 import resource
 import time
@@ -287,3 +288,20 @@ def test_reading_changes_nothing(tmp_path: Path) -> None:
     assert records == RECORDS[:3]
     assert warnings
     assert (tmp_path / "journal.jsonl").read_bytes() == whole()[:-4]
+
+
+def test_a_disk_that_fails_once_is_asked_again_when_the_journal_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = os.fsync, [OSError(errno.EIO, "Input/output error")]
+
+    def sync(file: int) -> None:
+        if left:
+            raise left.pop()
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with Journal(LocalStorage(tmp_path)) as journal:
+        journal.append({"event": "study"})
+    assert left == []
+    assert [record["event"] for record in Journal(LocalStorage(tmp_path)).records] == ["study"]

@@ -102,14 +102,20 @@ class _File:
 
     def load(self) -> tuple[list[Record], list[str]]:
         found = self.peek()
+        persist(self._open, f"open the journal {self.path}")
+        return found
+
+    def _open(self) -> None:
+        self.close()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._cut_back()
             _sync_folder(self.path.parent)
         except OSError as error:
+            if error.errno in PASSING:
+                raise
             raise self._refused(error) from error
-        return found
 
     def add(self, data: bytes, first: int, last: int) -> None:
         """What may pass is tried again: written anew, as a sync that failed may have lost the pages."""

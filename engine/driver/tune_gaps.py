@@ -10,7 +10,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 
 REMEMBERED = 50  # trials that Tune keeps
-PATIENCE = 5.0  # seconds that a trial waits for a place for its own worker while a warm one is free
+PATIENCE = 30.0  # seconds that a trial waits for a place for its own worker while a warm one is free
 
 
 def close_gaps(controller: Any) -> None:

@@ -173,7 +173,7 @@ def main() -> None:
         place = f"{scratch}/run"
         study = study_for(options, configs=options.folds)
         session = begin(study, place)
-        hasten(session.conductor.sampler, study.space)
+        hasten(session.conductor.proposals.sampler, study.space)
         session.journal._now = lambda: 0.0  # one write for many reports: only the reading is measured
         began = time.perf_counter()
         ended = write(session, options.folds, options.slots)

@@ -10,6 +10,7 @@ import argparse
 import cProfile
 import os
 import pstats
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -213,6 +214,8 @@ def resume(place: str, options: argparse.Namespace) -> None:
     Session.go_back_to, Session.run = timed_back, timed_run  # type: ignore[method-assign]
     with open(os.devnull, "w") as nowhere:
         launch.resume(place, Console(file=nowhere))
+    if not note.exists():
+        sys.exit("the rule has decided the study already, so a resume begins no fold; give fewer --folds")
     mark("first fold begins", note.stat().st_mtime - wall)
     for (what, until, used), (_, since, before) in zip(marks, [("", 0.0, 0.0), *marks], strict=False):
         print(f"{what:28s} {until - since:6.2f} s, at {until:6.2f} s; driver {used - before:6.2f} s CPU")

@@ -17,12 +17,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the findings for progr
 
 def predict(run: RunFolder, image: Images, out: Out = Path("predictions"), as_json: Json = False) -> None:
     """Segment and classify images with the picked configuration's networks of all folds."""
-    import torch
-
-    from engine.predict.ensemble import load_picked
+    from engine.predict.ensemble import fastest_device, load_picked
     from engine.predict.predict import predict as look
 
-    picked = load_picked(run, "cuda" if torch.cuda.is_available() else "cpu")
+    picked = load_picked(run, fastest_device())
     findings = look(picked, image, out)
     if as_json:
         typer.echo(json.dumps([finding.record() for finding in findings], indent=1))

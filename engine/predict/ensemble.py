@@ -93,6 +93,10 @@ class Picked:
         return spec.model_copy(update={"normalise": "unit"}) if spec.normalise == "dataset" else spec
 
 
+def fastest_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def load_picked(location: str, device: str) -> Picked:
     """The networks of the best epoch of every fold."""
     storage = folder.existing(location)

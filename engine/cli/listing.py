@@ -56,7 +56,10 @@ def _cost(name: str, size: int) -> dict[str, int]:
 
 def spaces() -> None:
     """List the search spaces that come with sonotune."""
-    table = Table("space", "study", "profiles", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("space", no_wrap=True)  # to be copied
+    table.add_column("study", no_wrap=True)
+    table.add_column("profiles")
     for path in sorted(SPACES.glob("*.yaml")):
         document = text.read_mapping(path)
         profiles = ", ".join(document.get("profiles") or {})

@@ -1,7 +1,7 @@
 """How a search scales: workers on this machine's cores, slots on one driver, and where the driver saturates.
 
     python benchmarks/scale.py workers [--most 4]             real training, 1, 2, 4 workers
-    python benchmarks/scale.py slots [--slots 64] [--seconds 10] [--rounds 6]      real Ray, sleeping folds
+    python benchmarks/scale.py slots [--slots 64] [--seconds 10] [--rounds 24]      real Ray, sleeping folds
     python benchmarks/scale.py simulate [--tune-ms 5] [--put-ms 0]  512 and 4,096 slots, simulated time
 
 `simulate` runs the real conductor, race and journal and takes what they cost from the clock; what Ray Tune
@@ -95,7 +95,7 @@ def slots(options: argparse.Namespace) -> None:
                 time.sleep(seconds / EPOCHS)
                 if epoch == EPOCHS:
                     note = Path(notes) / f"{os.getpid()}-{began}.json"
-                    note.write_text(json.dumps([began, time.time()]))
+                    note.write_text(json.dumps([began, time.time(), os.getpid()]))
                 yield {"epoch": epoch, "score": 0.5, "best": 0.5, "values": [0.5], "stage": "main"}
             return FoldResult(self.task.key, self.task.fold, "complete", {}, [], "", score=0.5, values=[0.5])
 
@@ -111,13 +111,14 @@ def slots(options: argparse.Namespace) -> None:
 
 
 def print_slots(spans: list[list[float]], count: int, seconds: float, busy: float) -> None:
-    wall = max(end for _, end in spans) - spans[0][0]
-    firsts = spans[min(count, len(spans)) - 1][0]  # by then every slot has begun
+    wall = max(end for _, end, _ in spans) - spans[0][0]
+    begun = {worker: start for start, _, worker in reversed(spans)}  # each worker's first fold
+    firsts = max(begun.values())
     lasts = spans[-1][0]  # from here on slots run empty
-    steady = sum(max(0.0, min(end, lasts) - max(start, firsts)) for start, end in spans)
+    steady = sum(max(0.0, min(end, lasts) - max(start, firsts)) for start, end, _ in spans)
     events = len(spans) * (EPOCHS + 2)  # a start, a report per epoch, an end
     print(f"{len(spans)} folds of {seconds:g} s on {count} slots, {os.cpu_count()} cores")
-    print(f"all slots at work after        {firsts - spans[0][0]:8.1f} s")
+    print(f"all {len(begun)} workers at work after  {firsts - spans[0][0]:8.1f} s")
     print(f"utilisation from then on       {steady / (count * (lasts - firsts)):8.1%}")
     print(f"utilisation from first to last {len(spans) * seconds / (count * wall):8.1%}")
     print(f"the driver computed            {busy:8.1f} s, {1000 * busy / events:.1f} ms per event")
@@ -229,7 +230,7 @@ def main() -> None:
     part = parts.add_parser("slots")
     part.add_argument("--slots", type=int, default=64)
     part.add_argument("--seconds", type=float, default=10.0)
-    part.add_argument("--rounds", type=int, default=6)
+    part.add_argument("--rounds", type=int, default=24)
     part.set_defaults(run=slots)
     part = parts.add_parser("simulate")
     part.add_argument("--counts", type=int, nargs="+", default=[64, 512, 4096])

@@ -1,9 +1,12 @@
 """What a person is told while a search runs."""
 
 import io
+import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from engine.driver.live import View
@@ -11,6 +14,7 @@ from engine.race.events import Ended, Opened, Started
 from engine.race.race import Race
 from engine.spec.race import Race as Settings
 from engine.task import Task
+from tests.faulty import wait_until
 
 FOLDS = ("r0-f0", "r0-f1")
 
@@ -43,3 +47,25 @@ def test_the_time_left_is_that_of_the_folds_left() -> None:
     race.apply(Ended(Task("b", "r0-f1"), "complete", 0.9, (0.9,)))
     view.end(Task("b", "r0-f1"), "complete", 0.9)
     assert view._left(60.0) == " · at most 2.0 min left"
+
+
+@pytest.mark.faults
+def test_what_ray_tells_of_its_nodes_goes_to_the_log_and_not_to_the_screen(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import ray._private.worker as ray_worker
+    from ray._private.utils import publish_error_to_driver
+
+    from engine.driver.cluster import connected, log
+
+    handler = logging.FileHandler(tmp_path / "run.log")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        with connected(None, 1):
+            publish_error_to_driver("test", "a node is gone", ray_worker.global_worker.gcs_client)
+            wait_until(lambda: "Ray: a node is gone" in (tmp_path / "run.log").read_text(), 20)
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+    assert "a node is gone" not in "".join(capfd.readouterr())

@@ -7,12 +7,16 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
+import ray._private.worker as ray_worker
 from ray._private import ray_constants
 
 from engine.driver.scratch import scratch
 from engine.errors import SonotuneError
+
+log = logging.getLogger("sonotune")
 
 PACKAGES = ("engine", "reports")
 REACH_SECONDS = 10.0
@@ -42,7 +46,7 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its tracebacks of lost workers are in run.log
-    with scratch() as folder:
+    with scratch() as folder, _heard_by_the_log():
         try:
             if address:
                 _join(address)
@@ -68,6 +72,21 @@ def _start(folder: Path, workers: int | None, gpus: int | None) -> None:
         configure_logging=False,
         _temp_dir=str(folder),
     )
+
+
+@contextmanager
+def _heard_by_the_log() -> Iterator[None]:
+    """What Ray tells of its nodes belongs to `run.log`; Ray prints it, whatever is on the screen by then."""
+    usual, ray_worker.print_to_stdstream = ray_worker.print_to_stdstream, _note
+    try:
+        yield
+    finally:
+        ray_worker.print_to_stdstream = usual
+
+
+def _note(data: Any, ignore_prefix: bool) -> None:
+    for line in data["lines"]:
+        log.info("Ray: %s", line)
 
 
 @contextmanager

@@ -80,6 +80,9 @@ class FoldResult:
     schema: int = RESULT_SCHEMA
 
 
+RESULT = TypeAdapter(FoldResult)  # once: a resume reads thousands
+
+
 class RunPaths:
     """Every path of a run folder, relative to its storage. No other place builds one."""
 
@@ -158,7 +161,7 @@ def read_result(storage: Storage, task: Task) -> FoldResult | None:
 def _result(record: Mapping[str, Any], task: Task, path: str) -> FoldResult:
     """A checksum says that a file is whole, not that we wrote it: each field must be what it should be."""
     try:
-        result = TypeAdapter(FoldResult).validate_python(record)
+        result = RESULT.validate_python(record)
     except ValidationError as error:
         places = ", ".join(str(one["loc"][0]) for one in error.errors())
         raise SonotuneError(f"{path} has a wrong or missing {places}; it is damaged or foreign") from error

@@ -32,7 +32,7 @@ from engine.race.events import (
     from_record,
     to_record,
 )
-from engine.race.outcome import outcome
+from engine.race.outcome import nothing_left, outcome
 from engine.race.protocol import Continue, Done, Freeze, Next, Open, Run, Stop, Verdict, Wait
 from engine.race.race import Race
 from engine.sampler.mirror import Mirror
@@ -328,6 +328,11 @@ class Conductor:
         """Dropped for good: nobody will ask for its folds again."""
         found = outcome(self.race, config_id) if config_id in self.entries else None
         return found is not None and found.state == "dropped"
+
+    def is_useless(self, config_id: str) -> bool:
+        """Out, or failed with no fold left to train: nobody will go on with it, or pick it."""
+        found = outcome(self.race, config_id) if config_id in self.entries else None
+        return found is not None and found.state != "complete" and nothing_left(self.race, config_id)
 
 
 RACE_EVENTS = {"opened", "started", "reported", "ended", "lost", "dropped", "stopped", "limited", "resumed"}

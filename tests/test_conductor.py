@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from engine.conductor import Conductor, Past
+from engine.driver.disk import Keeper
 from engine.errors import SonotuneError
 from engine.journal.journal import Journal
 from engine.race.protocol import Stop as Stopping
 from engine.race.race import Race
+from engine.results import RunPaths
 from engine.sampler.sampler import Sampler
 from engine.spec.load import study_of
 from engine.spec.study import Configuration, Study
@@ -238,3 +240,22 @@ def test_what_a_finished_fold_measured_is_its_cost_where_the_pick_prefers_cheap_
     again.replay(again.journal.records)
     cost = again.race.field.heats[None].cost[0]
     assert cost == known or (known is None and cost != cost)
+
+
+def test_the_checkpoints_of_a_failed_configuration_go_when_its_last_fold_has_ended(tmp_path: Path) -> None:
+    one, storage = conductor(tmp_path, study(configs=2)), LocalStorage(tmp_path)
+    keeper = Keeper(storage, one, most=10)
+    left = []
+    while (task := one.next()) is not None:
+        storage.write(f"{RunPaths.checkpoint(task)}/last.pt", b"weights")
+        one.reported(task, 1, 0.5, [0.5])
+        one.ended(
+            task, "failed" if task == Task(next(iter(one.entries)), "r0-f0") else "complete", 0.5, [0.5]
+        )
+        keeper.ended(task.key)
+        left.append(storage.list(RunPaths.checkpoints))
+    bad, good = one.entries
+    assert left == [[bad], [bad], [], [good], [good], [good]]
+    storage.write(f"{RunPaths.checkpoint(Task(bad, 'r0-f1'))}/last.pt", b"a worker's last word")
+    keeper.sweep()
+    assert storage.list(RunPaths.checkpoints) == [good]

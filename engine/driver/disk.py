@@ -6,8 +6,8 @@ from engine.storage import Storage
 
 
 class Keeper:
-    """Checkpoints of configurations that are out go at once, of complete ones all but the best few's, and
-    with them those of first stages on which nothing of that builds."""
+    """Checkpoints of configurations that are out or have failed go at once, of complete ones all but the best
+    few's, and with them those of first stages on which nothing of that builds."""
 
     def __init__(self, storage: Storage, conductor: Conductor, most: int) -> None:
         self.storage, self.conductor, self.most = storage, conductor, most
@@ -17,7 +17,7 @@ class Keeper:
         """One of this configuration's folds has left its worker."""
         if key in self.conductor.stages or self._runs(key):
             return
-        if self.conductor.is_out(key):
+        if self.conductor.is_useless(key):
             self._discard(key)
         elif self.conductor.mean(key) is not None:
             self.kept.add(key)
@@ -30,7 +30,7 @@ class Keeper:
         self.kept = {key for key in self.conductor.entries if self.conductor.mean(key) is not None}
         losers = set(self._ranked()[self.most :])
         for key in self.storage.list(RunPaths.checkpoints):
-            if key in losers or self.conductor.is_out(key):
+            if key in losers or self.conductor.is_useless(key):
                 self._discard(key)
         self._prune_stages()
 

@@ -31,6 +31,13 @@ def outcome(race: Race, config: str) -> Outcome | None:
     return None
 
 
+def nothing_left(race: Race, config: str) -> bool:
+    """Whether no fold of it waits or runs any more: after a failed one, others may still be trained."""
+    row = race.field.rows[config]
+    heats = race.field.heats.values()
+    return not any(heat.wanted(row) and (heat.state[row] < State.STOPPED).any() for heat in heats)
+
+
 def _values(channels: np.ndarray) -> np.ndarray:
     """Channel 0 is the score, the only objective where there is one."""
     return channels if len(channels) == 1 else channels[1:]

@@ -1,6 +1,9 @@
 """From the driver's start to its first new fold, when thousands of folds are in the journal already.
 
-    python benchmarks/restart.py [--folds 10000] [--epochs 20] [--sampler tpe] [--rule reserve] [--profile]
+    python benchmarks/restart.py [--folds 10000] [--epochs 20] [--sampler tpe] [--profile]
+                                 [--rule reserve] [--price 1e-5]
+
+`--price` is far below the default: at that one, `reserve` has decided such a study long before so many folds.
 
 Writes the journal through the real conductor (real sampler, real race) with made-up scores, then resumes: the
 times of each part of a resume, up to the moment when the first worker begins a fold.
@@ -26,6 +29,7 @@ from engine.driver import launch
 from engine.driver.session import Outcome, Session
 from engine.driver.worker import FoldTrainable
 from engine.folds.make import make_folds
+from engine.race.heat import State
 from engine.race.race import Stop
 from engine.results import FoldResult, write_result
 from engine.sampler.designs import Sampled, random_points
@@ -50,7 +54,7 @@ def study_for(options: argparse.Namespace, configs: int) -> Study:
             "train": {"lr": {"loguniform": [1e-5, 1e-1]}, "epochs": options.epochs},
             "loss": {"lambda": {"uniform": [0, 1]}},
             "search": {"sampler": options.sampler, "configs": configs},
-            "race": {"rule": options.rule},
+            "race": {"rule": options.rule, "price": options.price},
             "resources": {"workers": 2, "device": "cpu"},
         },
         "restart",
@@ -167,6 +171,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--rule", default="reserve")
+    parser.add_argument("--price", type=float, default=1e-5)
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
@@ -180,8 +185,9 @@ def main() -> None:
         ended = write(session, options.folds, options.slots)
         records = session.journal._next - 1
         session.conductor.close()
-        print(f"{ended} folds of {len(session.conductor.entries)} configurations, {records} records, "
-              f"written in {time.perf_counter() - began:.1f} s", flush=True)  # fmt: skip
+        complete = int((session.conductor.race.rules[None].heat.state == State.COMPLETE).sum())
+        print(f"{ended} folds of {len(session.conductor.entries)} configurations ended, {complete} complete, "
+              f"{records} records, written in {time.perf_counter() - began:.1f} s", flush=True)  # fmt: skip
         resume(place, options)
 
 
@@ -195,27 +201,32 @@ def resume(place: str, options: argparse.Namespace) -> None:
     def mark(what: str, at: float | None = None) -> None:
         marks.append((what, at or time.perf_counter() - began, time.process_time() - busy))
 
-    going_back, running = Session.go_back_to, Session.run
+    going_back, coming_back, running = Session.go_back_to, Session.come_back, Session.run
 
-    def timed_back(session: Session, records: Any) -> None:
-        mark("lock, journal, data, Ray")
+    def timed_back(session: Session, records: Any) -> list[Task]:
+        mark("lock, journal, data")
         if profile:
             profile.enable()
-        going_back(session, records)
+        damaged = going_back(session, records)
         if profile:
             profile.disable()
-        mark("replay")
+        mark("replay, while Ray starts")
+        return damaged
+
+    def timed_return(session: Session, damaged: Any) -> None:
+        mark("the rest of Ray's start")
         session.trainable = First
+        coming_back(session, damaged)
 
     def timed_run(session: Session, *rest: Any) -> Outcome:
         session.study.fixed.search.budget.__dict__["hours"] = 1e-9  # the first report ends it
         return running(session, *rest)
 
-    Session.go_back_to, Session.run = timed_back, timed_run  # type: ignore[method-assign]
+    Session.go_back_to, Session.come_back, Session.run = timed_back, timed_return, timed_run  # type: ignore[method-assign]
     with open(os.devnull, "w") as nowhere:
         launch.resume(place, Console(file=nowhere))
     if not note.exists():
-        sys.exit("the rule has decided the study already, so a resume begins no fold; give fewer --folds")
+        sys.exit("the rule has decided the study already, so a resume begins no fold; give a lower --price")
     mark("first fold begins", note.stat().st_mtime - wall)
     for (what, until, used), (_, since, before) in zip(marks, [("", 0.0, 0.0), *marks], strict=False):
         print(f"{what:28s} {until - since:6.2f} s, at {until:6.2f} s; driver {used - before:6.2f} s CPU")

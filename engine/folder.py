@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Head:
     study: str = ""  # hash of study.yaml's content
     schema: int = SCHEMA
     version: str = __version__
+    weights: Mapping[str, str] = field(default_factory=dict)  # sha256 of each file that networks start from
 
     def record(self) -> dict[str, Any]:
         return {"event": "study"} | self.__dict__

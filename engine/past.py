@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from engine.conductor import Past
 from engine.errors import SonotuneError
 from engine.race.events import Status
-from engine.results import FoldResult, RunPaths, damaged_files, read_result, read_table
+from engine.results import FIGURES, FoldResult, RunPaths, damaged_files, read_result, read_table
 from engine.storage import Storage
 from engine.task import Task
-
-FIGURES = ("latency_ms", "parameters", "flops")  # what `search.constraints` can bound
 
 
 def stored(storage: Storage, task: Task, address: str, network: bool = False) -> FoldResult | None:

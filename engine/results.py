@@ -21,6 +21,7 @@ from engine.storage import Storage
 from engine.task import Task
 
 RESULT_SCHEMA = 1
+FIGURES = ("latency_ms", "parameters", "flops")  # of a result, what `search.constraints` can bound
 WRITERS = 8
 
 # Columns of an epoch's row that are always there; `train_*` and `validation_*` columns follow.
@@ -142,12 +143,12 @@ def write_result(storage: Storage, task: Task, result: FoldResult, files: Mappin
 def read_result(storage: Storage, task: Task) -> FoldResult | None:
     """None when the fold has not ended; an error naming the file when it is damaged or foreign."""
     path = f"{RunPaths.result(task)}/result.json"
-    if not storage.exists(path):
-        return None
     try:
         envelope = json.loads(storage.read(path))
         record = envelope["result"]
         sound = digest(json.dumps(record, sort_keys=True, allow_nan=True).encode()) == envelope["sha256"]
+    except FileNotFoundError:
+        return None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SonotuneError(f"{path} cannot be read ({error}); it is damaged") from error
     if not sound:
@@ -175,7 +176,9 @@ def damaged_files(storage: Storage, task: Task, result: FoldResult) -> list[str]
     folder = RunPaths.result(task)
 
     def sound(name: str, wanted: str) -> bool:
-        path = f"{folder}/{name}"
-        return storage.exists(path) and digest(storage.read(path)) == wanted
+        try:
+            return digest(storage.read(f"{folder}/{name}")) == wanted
+        except FileNotFoundError:
+            return False
 
     return [name for name, wanted in result.files.items() if not sound(name, wanted)]

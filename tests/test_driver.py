@@ -140,12 +140,12 @@ def test_a_search_that_was_cut_off_goes_on_and_trains_nothing_twice(
     space, folder = tmp_path / "space.yaml", tmp_path / "run"
     space.write_text(dump(document(1)))
     driver = command(folder, "search", str(space), "--run", str(folder))
-    wait_for(folder, "ended", 2)
+    wait_for(folder, "ended", 1)
     driver.send_signal(how)
-    code = driver.wait(60)
+    code = driver.wait(120)
     finished = [record["task"] for record in records(folder, "ended") if record["status"] == "complete"]
     assert code == (130 if how == signal.SIGINT else -signal.SIGKILL)
-    assert command(folder, "resume", str(folder)).wait(120) == 0
+    assert command(folder, "resume", str(folder)).wait(240) == 0
     started = [record["task"] for record in records(folder, "started")]
     assert all(started.count(task) == 1 for task in finished)
     assert digits(folder) == digits(one_worker)
@@ -196,6 +196,22 @@ def test_only_the_best_configurations_keep_their_checkpoints(one_worker: Path, t
     search(tmp_path / "run", resources=limits)
     assert LocalStorage(tmp_path / "run").list(RunPaths.checkpoints) == [picked(one_worker)]
     assert digits(tmp_path / "run") == digits(one_worker)
+
+
+def test_a_ray_that_does_not_start_gets_a_second_chance_and_is_told_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def too_slow(**settings: Any) -> None:
+        tries.append(settings)
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", too_slow)
+    with pytest.raises(SonotuneError, match="Ray does not start on this machine"):
+        search(tmp_path / "run")
+    assert len(tries) == 2
+    assert not (tmp_path / "run" / RunPaths.study).exists()
 
 
 def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path: Path) -> None:

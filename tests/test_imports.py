@@ -67,3 +67,11 @@ def test_a_light_module_loads_without_torch_ray_and_monai(module: str) -> None:
     code = f"import sys, {module}; print([m for m in ('torch', 'ray', 'monai') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_worker_loads_nothing_that_only_its_driver_needs() -> None:
+    """With many slots on few cores, workers wait for one another's imports."""
+    driver_only = ("scipy", "optuna", "sklearn", "engine.race", "engine.sampler", "engine.conductor")
+    code = f"import sys, engine.driver.worker; print([m for m in {driver_only} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"

@@ -59,9 +59,26 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
 
 
 def _start(folder: Path, workers: int | None, gpus: int | None) -> None:
-    """`address="local"` never attaches to somebody else's Ray. Sockets need a short path, hence /tmp. Where
-    the driver is killed, Ray's helpers look that long for what died with it, then go too."""
+    """Ray gives its own processes half a minute, which may be too short while other work starts as well: it
+    gets a second chance. Where the driver is killed, Ray's helpers look that long for what died with it, then
+    go too."""
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
+    try:
+        _init(folder, workers, gpus)
+    except Exception as first:  # Ray raises plain ones
+        log.warning("Ray did not start (%s); once more", first)
+        ray.shutdown()
+        try:
+            _init(folder, workers, gpus)
+        except Exception as error:
+            raise SonotuneError(
+                f"Ray does not start on this machine: {error} If other work keeps it busy, wait for that; "
+                "`sonotune doctor` looks at memory and /dev/shm"
+            ) from error
+
+
+def _init(folder: Path, workers: int | None, gpus: int | None) -> None:
+    """`address="local"` never attaches to somebody else's Ray. Sockets need a short path, hence /tmp."""
     ray.init(
         address="local",
         num_cpus=workers,

@@ -9,6 +9,7 @@ it. Pure: no Ray, no clock.
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -91,6 +92,10 @@ class Faults:
             self.diets[task] = replace(diet, alone=True)
             return Verdict("retry alone")
         return Verdict("give up")
+
+    def alone(self, tasks: Collection[Task]) -> bool:
+        """Whether one of these is to have nobody beside it."""
+        return any(diet.alone and task in tasks for task, diet in self.diets.items())
 
     def diet(self, task: Task) -> Diet:
         return self.diets.get(task, Diet())

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from engine.sampler.warm import earlier
 from engine.spec.resources import Resources
 from engine.spec.study import Study, short_hash
 from engine.storage import Storage
+from engine.training import weight_files
 from engine.training.alone import Bench
 from engine.training.numerics import Numerics, resolve
 
@@ -62,12 +64,19 @@ def search(
         check_room(pack, ray.nodes())
         numerics = _numerics(resources, share)
         packed = pack_gpus(Bench(study, pack, manifest, numerics), share, nodes())
-        head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), short_hash(study.document))
+        starts = weight_files.digests(study)
+        head = folder.Head(
+            pack.fingerprint,
+            manifest.digest,
+            numerics.record(),
+            short_hash(study.document),
+            weights=starts,
+        )
         journal = folder.begin(storage, study, manifest, head, folder.command_line(), held.check)
         if packed is not ALONE:
             journal.append(packed.record())
             console.print(str(packed), highlight=False)
-        session = Session(study, pack, manifest, numerics, storage, journal, reuse, trainable, packed)
+        session = Session(study, pack, manifest, numerics, storage, journal, reuse, trainable, packed, starts)
         if warm_from:
             _say_warm(console, notes, session.conductor.warm(known))
         return session.run(console, scratch, bool(address))
@@ -89,13 +98,17 @@ def resume(
         manifest = folder.manifest_in(storage)
         head = folder.head_of(journal)
         folder.check_head(head, pack.fingerprint, manifest)
-        with _ray(study, address) as scratch:
-            check_room(pack, ray.nodes())
-            packed = packed_in(journal.records)
-            numerics = Numerics.of(head.numerics)
-            session = Session(study, pack, manifest, numerics, storage, journal, packed=packed)
-            session.go_back_to(journal.records)
-            return session.run(console, scratch, bool(address))
+        weight_files.check(head.weights, study)
+        packed, numerics = packed_in(journal.records), Numerics.of(head.numerics)
+        session = Session(
+            study, pack, manifest, numerics, storage, journal, packed=packed, weights=head.weights
+        )
+        with ThreadPoolExecutor(1) as beside:
+            going_back = beside.submit(session.go_back_to, journal.records)
+            with _ray(study, address) as scratch:
+                check_room(pack, ray.nodes())
+                session.come_back(going_back.result())
+                return session.run(console, scratch, bool(address))
 
 
 class RunLog(logging.FileHandler):

@@ -18,10 +18,10 @@ from engine.driver.search import TaskSearcher
 from engine.driver.tracking import Listener
 from engine.driver.watch import Watch
 from engine.errors import SonotuneError, StorageError
-from engine.past import FIGURES
 from engine.race.events import Status
 from engine.race.protocol import Freeze
 from engine.race.protocol import Verdict as RaceVerdict
+from engine.results import FIGURES
 from engine.task import Task
 
 log = logging.getLogger("sonotune")
@@ -46,7 +46,7 @@ class TaskScheduler(TrialScheduler):
         self.faults, self.pauses, self.watch = faults, Pauses(), Watch()
         self.failure: str | None = None
         self._closed_gaps = False
-        searcher.diet = faults.diet
+        searcher.diet, searcher.alone = faults.diet, faults.alone
         searcher.before_each, searcher.when_idle = self._take_up, self._take_up_alone
 
     def __getstate__(self) -> dict[str, Any]:

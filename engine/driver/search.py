@@ -1,6 +1,7 @@
 """Hands (configuration, fold) tasks to Ray Tune, one trial each, as the conductor names them."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -26,6 +27,7 @@ class TaskSearcher(Searcher):
         self.waiting: Task | None = None
         self.error: SonotuneError | None = None
         self.diet: Callable[[Task], Diet] = lambda task: Diet()
+        self.alone: Callable[[Collection[Task]], bool] = lambda tasks: False
         self.before_each: Callable[[], None] = lambda: None
         self.when_idle: Callable[[], bool] = lambda: False
 
@@ -52,14 +54,13 @@ class TaskSearcher(Searcher):
         self.idle = task is None
         if task is not None:
             self.tasks[trial_id] = task
-            record = self.conductor.configuration_of(task).record()
+            record = json.dumps(self.conductor.configuration_of(task).record())
             return {"key": task.key, "fold": task.fold, "record": record, "parts": self.diet(task).parts}
         return Searcher.FINISHED if self.conductor.done is not None and not self.tasks else None
 
     def _most(self) -> int:
         """A fold that is to be alone has nobody beside it."""
-        alone = any(self.diet(task).alone for task in self.tasks.values())
-        return 1 if alone else self.slots()
+        return 1 if self.alone(self.tasks.values()) else self.slots()
 
     def _next(self) -> Task | None:
         task, self.waiting = self.waiting or self.conductor.next(), None

@@ -16,7 +16,7 @@ from engine import past
 from engine.conductor import Conductor, Trained
 from engine.data.cases import Pack
 from engine.driver import resources as shares
-from engine.driver import tracking
+from engine.driver import tracking, tune_gaps
 from engine.driver.budget import Spent
 from engine.driver.disk import Keeper
 from engine.driver.faults import Faults
@@ -39,6 +39,7 @@ from engine.spec.study import FirstStage, Study
 from engine.storage import Storage, open_storage
 from engine.task import Task
 from engine.training.numerics import Numerics
+from engine.training.weight_files import NO_FILES, Digests
 
 log = logging.getLogger("sonotune")
 
@@ -77,6 +78,7 @@ class Session:
         reuse: Sequence[str] = (),
         trainable: type[FoldTrainable] = FoldTrainable,
         packed: Packed = ALONE,
+        weights: Digests = NO_FILES,
     ) -> None:
         self.study, self.storage, self.journal, self.trainable = study, storage, journal, trainable
         self.packed = packed
@@ -90,6 +92,7 @@ class Session:
             objectives(fixed.search),
             fixed.resources,
             fixed.folds,
+            weights,
         )
         self.records: Sequence[dict[str, Any]] = ()
         self.faults = Faults()
@@ -126,12 +129,16 @@ class Session:
         """A first stage whose network was pruned is of no use to what may be picked: it is trained again."""
         return isinstance(trained, FirstStage) and self.study.fixed.resources.keep != "none"
 
-    def go_back_to(self, records: Sequence[dict[str, Any]]) -> None:
-        """Everything that the journal says has happened, and then the driver's return."""
-        self.conductor.replay(records)
-        self.conductor.resumed()
+    def go_back_to(self, records: Sequence[dict[str, Any]]) -> list[Task]:
+        """Everything that the journal says has happened; which complete folds are damaged since. Without Ray,
+        which may start meanwhile."""
         self.records = records
-        for task in damaged(self.conductor, records, self._trained):
+        self.conductor.replay(records)
+        return damaged(self.conductor, records, self._trained)
+
+    def come_back(self, damaged: Sequence[Task]) -> None:
+        self.conductor.resumed()
+        for task in damaged:
             log.warning("the result of %s is damaged or gone; it is trained again", task.folder)
             self.conductor.lost(Lost(task))
 
@@ -190,7 +197,8 @@ class Session:
                 callbacks=[Silent()],
             ),
         )
-        tuner.fit()
+        with tune_gaps.without_detours():
+            tuner.fit()
 
     def _give_up(self, task: Task, error: str) -> None:
         """A fold that cannot be trained leaves a result that says why."""

@@ -1,13 +1,16 @@
 """Where Ray Tune 2.60 does not do what a search of many short folds on machines that come and go needs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
 import ray
+from ray.air._internal import usage
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial
+from ray.tune.registry import _global_registry
 
 REMEMBERED = 50  # trials that Tune keeps
 PATIENCE = 30.0  # seconds that a trial waits for a place for its own worker while a warm one is free
@@ -71,6 +74,36 @@ def _find_trials_at_once(controller: Any) -> None:
         add(trial)
 
     controller.add_trial, controller.get_trial = noted, trials.get
+
+
+@contextmanager
+def without_detours() -> Iterator[None]:
+    """While Tune runs an experiment of ours: at its start it imports every tracker that is installed, for
+    seconds, to count those in use; and for each trial it asks Ray's head three times for the same trainable,
+    in its loop's only thread."""
+    registry: Any = _global_registry
+    counted, remembered = usage.tag_callbacks, _Remembered(registry)
+    usage.tag_callbacks = lambda callbacks: False
+    registry.contains, registry.get = remembered.contains, remembered.get
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = counted
+        del registry.contains, registry.get
+
+
+class _Remembered:
+    def __init__(self, registry: Any) -> None:
+        self.known: dict[tuple[str, str], Any] = {}
+        self._contains, self._get = registry.contains, registry.get
+
+    def contains(self, category: str, key: str) -> bool:
+        return (category, key) in self.known or bool(self._contains(category, key))
+
+    def get(self, category: str, key: str) -> Any:
+        if (category, key) not in self.known:
+            self.known[category, key] = self._get(category, key)
+        return self.known[category, key]
 
 
 def forget_finished(controller: Any) -> None:

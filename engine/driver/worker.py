@@ -10,12 +10,13 @@ notice is too short for that, the checkpoint of the epoch before serves.
 """
 
 import gc
+import json
 import logging
 import signal
 import sys
 import traceback
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray import tune
@@ -23,14 +24,14 @@ from ray import tune
 from engine.data.cases import Pack
 from engine.driver.faults import kind_of
 from engine.folds.manifest import Manifest
-from engine.past import FIGURES
-from engine.results import FoldResult
+from engine.results import FIGURES, FoldResult
 from engine.spec.folds import Folds
 from engine.spec.resources import Resources
 from engine.storage import open_storage
 from engine.task import Task
 from engine.training.job import Job, make_job
 from engine.training.numerics import Numerics
+from engine.training.weight_files import Digests
 
 log = logging.getLogger("sonotune")
 
@@ -47,6 +48,7 @@ class Shared:
     objective: tuple[Mapping[str, float], ...]
     resources: Resources
     folds: Folds
+    weights: Digests = field(default_factory=dict)
     gpu: float = 0.0  # what a fold holds of one
 
     def job(self, task: Task, record: Mapping[str, Any], parts: int = 1) -> Job:
@@ -60,12 +62,14 @@ class Shared:
             self.numerics,
             self.objective,
             self.resources.keep,
+            self.weights,
         )
         return job if parts == 1 else replace(job, parts=parts)
 
 
 class FoldTrainable(tune.Trainable):
-    """Tune's config is {"key", "fold", "record", "parts"}; a step is an epoch, the last one its end."""
+    """Tune's config is {"key", "fold", "record", "parts"}; a step is an epoch, the last one its end. The
+    record is one text: Tune copies and flattens each leaf of a config again and again, in its driver."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
         self.shared = shared
@@ -76,7 +80,7 @@ class FoldTrainable(tune.Trainable):
 
     def begin(self, config: Mapping[str, Any]) -> None:
         self.task = Task(config["key"], config["fold"])
-        self.record, self.parts = config["record"], config["parts"]
+        self.record, self.parts = json.loads(config["record"]), config["parts"]
         self.epochs: Generator[dict[str, Any], None, Any] | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -11,8 +11,6 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from engine.data.cases import Pack
 from engine.errors import SonotuneError
@@ -71,7 +69,8 @@ def strata_of(pack: Pack, spec: Folds) -> Rows:
 
 
 def units_of(pack: Pack, spec: Folds) -> Rows:
-    """Connected components of the graph that joins a case to its patient and to its group of duplicates."""
+    """Connected components of the graph that joins a case to its patient and to its group of duplicates.
+    scipy is imported when it is needed: workers start sooner without it."""
     count = len(pack.cases)
     ties: list[Sequence[str | None]] = []
     if spec.group_by in ("patient", "both"):
@@ -87,6 +86,9 @@ def units_of(pack: Pack, spec: Folds) -> Rows:
     ]
     if not edges:
         return np.arange(count, dtype=np.int64)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     ends = np.array(edges).T
     total = count + len(nodes)
     graph = coo_array((np.ones(len(edges), np.int8), (ends[0], ends[1])), shape=(total, total))

@@ -1,7 +1,7 @@
 """One configuration on one fold, in this process: for debugging, and for measuring."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.data.cases import Pack
@@ -16,6 +16,7 @@ from engine.storage import Storage, open_storage
 from engine.task import Task
 from engine.training.job import Job, make_job
 from engine.training.numerics import Numerics, resolve
+from engine.training.weight_files import Digests, digests
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,14 @@ class Bench:
     pack: Pack
     manifest: Manifest
     numerics: Numerics
+    weights: Digests = field(default_factory=dict)
 
     @classmethod
     def of(cls, study: Study) -> "Bench":
         pack = load(study.fixed.data, default_cache())
         manifest = make_folds(pack, study.fixed.folds)
         check_study(study, pack, manifest)
-        return cls(study, pack, manifest, resolve(study.fixed.resources))
+        return cls(study, pack, manifest, resolve(study.fixed.resources), digests(study))
 
     def job(self, configuration: Configuration | FirstStage, fold: str) -> Job:
         fixed = self.study.fixed
@@ -47,6 +49,7 @@ class Bench:
             self.numerics,
             objectives(fixed.search),
             fixed.resources.keep,
+            self.weights,
         )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine.spec.two_stage import TwoStage
 from engine.task import Task
 from engine.training.numerics import Numerics
 from engine.training.seeds import derive
+from engine.training.weight_files import NO_FILES, Digests, paths_in
 
 MASKS_ALONE: tuple[Mapping[str, float], ...] = ({"dice": 1.0},)  # what chooses a first stage's epoch
 
@@ -33,6 +34,7 @@ class Job:
     keep: str = "best"
     inner: tuple[tuple[str, ...], ...] = ()  # of two stages: the held-out cases of each inner fold
     parts: int = 1  # each batch in so many more parts, after memory ran out; no part of the address
+    weights: Digests = field(default_factory=dict)  # of the files that the study's networks start from
 
     @cached_property
     def spec(self) -> Configuration | FirstStage:
@@ -75,6 +77,8 @@ class Job:
         }
         if self.inner:
             parts["inner"] = self.inner
+        if starts := {path: self.weights[path] for path in paths_in(self.record) if path in self.weights}:
+            parts["weights"] = starts
         return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
@@ -103,10 +107,11 @@ def make_job(
     numerics: Numerics,
     goals: tuple[Mapping[str, float], ...],
     keep: str,
+    weights: Digests = NO_FILES,
 ) -> Job:
     """Inner folds are part of what a two-stage result depends on, so that its address knows them."""
     spec = read_record(record)
     stage = spec if isinstance(spec, FirstStage) else spec.first_stage
     inner = () if stage is None else inner_parts(pack, folds, fold, stage.inner_folds)
     wanted = MASKS_ALONE if spec is stage else goals
-    return Job(task, record, fold, pack.fingerprint, seed, numerics, wanted, keep, inner)
+    return Job(task, record, fold, pack.fingerprint, seed, numerics, wanted, keep, inner, weights=weights)

@@ -1,0 +1,41 @@
+"""Files that networks start from, by content: a path says where a file lies, not what is in it."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import SonotuneError
+from engine.results import digest
+from engine.spec.study import Study
+
+BY_NAME = ("none", "imagenet")  # the public files' names hold their sha256
+
+Digests = Mapping[str, str]  # path -> sha256
+NO_FILES: Digests = {}
+
+
+def paths_in(record: Any) -> Iterator[str]:
+    """Whatever stands below a key `weights`, at any depth of a configuration's record."""
+    if isinstance(record, Mapping):
+        for name, below in record.items():
+            if name == "weights" and isinstance(below, str) and below not in BY_NAME:
+                yield below
+            yield from paths_in(below)
+
+
+def digests(study: Study) -> dict[str, str]:
+    """Of every file that a configuration of this study may start from; those that are not there are refused
+    elsewhere."""
+    records = (study.configuration(params).record() for params in study.space.probes())
+    paths = sorted({path for record in records for path in paths_in(record)})
+    return {path: digest(Path(path).read_bytes()) for path in paths if Path(path).is_file()}
+
+
+def check(known: Digests, study: Study) -> None:
+    """A run goes on with the files that it began with. One that is gone is missed by whoever needs it."""
+    for path, now in digests(study).items():
+        if now != known.get(path, now):
+            raise SonotuneError(
+                f"weights: {path} is another file than when this run began (sha256 {now[:12]}, was "
+                f"{known[path][:12]}); put the old file back, or start a new run"
+            )

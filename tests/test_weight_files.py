@@ -1,0 +1,87 @@
+"""A network's start enters a result's address by what is in its file, not by the file's name alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.data.cases import Pack
+from engine.data.load import load
+from engine.errors import SonotuneError
+from engine.folds.make import make_folds
+from engine.spec.load import study_of
+from engine.spec.study import Study
+from engine.task import Task
+from engine.training.job import Job, make_job
+from engine.training.numerics import Numerics
+from engine.training.weight_files import check, digests, paths_in
+
+
+def study(**sections: Any) -> Study:
+    data = {"data": {"source": "phantom", "count": 24, "size": 32}, "folds": {"k": 2}}
+    return study_of({"study": "weights", **data, **sections}, "test")
+
+
+def job(of: Study, pack: Pack, **model: Any) -> Job:
+    fold = make_folds(pack, of.fixed.folds).folds[0]
+    configuration = of.configuration(of.space.base(model))
+    task, numerics = Task(configuration.config_id, fold.name), Numerics("cpu", "off", 1)
+    return make_job(
+        task, configuration.record(), fold, pack, of.fixed.folds, 0, numerics, (), "best", digests(of)
+    )
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Pack:
+    return load(study().fixed.data, tmp_path / "cache")
+
+
+def test_another_file_of_the_same_name_gives_another_address(pack: Pack, tmp_path: Path) -> None:
+    path = tmp_path / "encoder.pth"
+    spec = study(model={"name": "acsnet", "weights": str(path)})
+    path.write_bytes(b"one")
+    first = job(spec, pack).address
+    assert job(spec, pack).address == first
+    path.write_bytes(b"two")
+    second = job(spec, pack)
+    assert second.address != first
+    assert second.task.key == job(spec, pack).task.key
+
+
+def test_addresses_of_networks_that_start_from_no_file_do_not_change(pack: Pack, tmp_path: Path) -> None:
+    path = tmp_path / "encoder.pth"
+    spec = study(model={"name": "acsnet", "weights": {"choice": ["none", "imagenet", str(path)]}})
+    before = [job(spec, pack, **{"model.weights": start}).address for start in ("none", "imagenet")]
+    path.write_bytes(b"one")
+    assert [job(spec, pack, **{"model.weights": start}).address for start in ("none", "imagenet")] == before
+
+
+def test_every_file_of_the_space_is_found_wherever_it_stands(tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in ("a", "b", "c", "d")]
+    for name in names[:3]:
+        Path(name).write_text(name)
+    spec = study(
+        model={"name": "acsnet", "weights": {"choice": ["none", names[0], names[3]]}},
+        loss={"gamma": {"choice": [0.0, 0.5]}, "lossnet": {"weights": names[1]}},
+        variants={"one": None, "two": {"model": {"name": "alexnet", "weights": names[2]}}},
+    )
+    assert set(digests(spec)) == set(names[:3])
+
+
+def test_both_of_two_stages_are_looked_into() -> None:
+    record = {"model": {"two_stage": {"segment": {"weights": "a"}, "classify": {"weights": "b"}}}}
+    assert list(paths_in(record | {"loss": {"class_weights": "balanced"}})) == ["a", "b"]
+
+
+def test_a_run_does_not_go_on_with_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.pth"
+    path.write_bytes(b"one")
+    spec = study(model={"name": "acsnet", "weights": str(path)})
+    known = digests(spec)
+    check(known, spec)
+    path.write_bytes(b"two")
+    with pytest.raises(SonotuneError, match="another file than when this run began"):
+        check(known, spec)
+    check({}, spec)  # a run that began before files were looked into
+    path.unlink()
+    check(known, spec)

@@ -9,6 +9,7 @@ moments, also while it starts, and resumed, `--kills` times in one study.
 
 import argparse
 import json
+import os
 import random
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +31,43 @@ LONGEST = 0.7  # of the undisturbed search's time, that a driver may live
 TITLES = ("", "hits", "folds", "failed", "epochs", "told twice", "seconds", "outcome")
 
 
+def kill_workers(
+    folder: Path, over: threading.Event, every: int, how: signal.Signals = signal.SIGKILL
+) -> list[int]:
+    """Sends the signal to some busy worker whenever so many more epochs have been reported; their pids."""
+    chance, hit, due = random.Random(0), [], every
+    while not over.wait(0.2):
+        if not (folder / RunPaths.journal).exists() or len(faulty.records(folder, "reported")) < due:
+            continue
+        workers = busy_workers(os.getpid())
+        if workers:
+            hit.append(chance.choice(workers))
+            with suppress(ProcessLookupError):
+                os.kill(hit[-1], how)
+            due = len(faulty.records(folder, "reported")) + every
+    return hit
+
+
+def busy_workers(pid: int) -> list[int]:
+    """Ray's workers below this process that are in the middle of an epoch."""
+    return [child for child, _ in faulty.offspring(pid) if ".train" in _title(child)]
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def workers(folder: Path, document: dict[str, Any], options: argparse.Namespace) -> int:
     hit: list[int] = []
 
     def kills(over: threading.Event) -> None:
-        hit.extend(faulty.kill_workers(folder, over, EVERY))
+        hit.extend(kill_workers(folder, over, EVERY))
 
     def notices(over: threading.Event) -> None:
-        hit.extend(faulty.kill_workers(folder, over, EVERY + 3, signal.SIGTERM))
+        hit.extend(kill_workers(folder, over, EVERY + 3, signal.SIGTERM))
 
     with faulty.meanwhile(kills), faulty.meanwhile(notices):
         faulty.search(folder, **document)

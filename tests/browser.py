@@ -58,10 +58,11 @@ class Page:
         return dict(json.loads(line))
 
     def open(self, url: str) -> None:
+        """Up to its load event: before that, the tab may still answer for the page that was there."""
+        since = len(self.events)
         self.call("Page.navigate", url=url)
-        end = time.monotonic() + PATIENCE
-        while self.run("document.readyState") != "complete" and time.monotonic() < end:
-            time.sleep(0.05)
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events[since:]):
+            self.events.append(self._next())
 
     def run(self, script: str) -> Any:
         """The value of an expression; a promise is awaited."""
@@ -130,6 +131,6 @@ def browser() -> Iterator[Page]:
             yield Page(to_browser, from_browser)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE)
             os.close(to_browser)
             os.close(from_browser)

@@ -3,7 +3,6 @@
 import getpass
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -141,25 +140,19 @@ def offspring(pid: int) -> list[Process]:
     return [(child, start_time(child)) for child in below - {pid}]
 
 
-def busy_workers(pid: int) -> list[int]:
-    """Ray's workers below this process that are in the middle of an epoch."""
-    return [child for child, _ in offspring(pid) if ".train" in _title(child)]
-
-
-def _title(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def wait_until(what: Callable[[], Any], seconds: float = 120.0) -> Any:
+def wait_until(what: Callable[[], Any], seconds: float = 300.0) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := what():
             return found
         time.sleep(0.1)
     raise AssertionError(f"not within {seconds:g} seconds")
+
+
+def send(processes: list[Process], what: signal.Signals) -> None:
+    for pid, _ in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
 
 
 def alive(processes: list[Process]) -> list[int]:
@@ -175,7 +168,7 @@ def nothing_left_behind() -> Iterator[str]:
     tempfile.tempdir = os.environ["TMPDIR"] = place
     try:
         yield place
-        wait_until(lambda: set(offspring(os.getpid())) <= before[2], 30)
+        wait_until(lambda: set(offspring(os.getpid())) <= before[2], 120)
         left = [name for name in os.listdir(place) if name not in TORCHS_OWN]
         assert left == [], left
         assert _shared_memory() <= before[1]
@@ -218,20 +211,3 @@ def meanwhile(what: Callable[[threading.Event], None]) -> Iterator[None]:
         over.set()
         thread.join()
     assert not wrong, wrong
-
-
-def kill_workers(
-    folder: Path, over: threading.Event, every: int, how: signal.Signals = signal.SIGKILL
-) -> list[int]:
-    """Sends the signal to some busy worker whenever so many more epochs have been reported; their pids."""
-    chance, hit, due = random.Random(0), [], every
-    while not over.wait(0.2):
-        if not (folder / RunPaths.journal).exists() or len(records(folder, "reported")) < due:
-            continue
-        workers = busy_workers(os.getpid())
-        if workers:
-            hit.append(chance.choice(workers))
-            with suppress(ProcessLookupError):
-                os.kill(hit[-1], how)
-            due = len(records(folder, "reported")) + every
-    return hit

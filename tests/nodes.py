@@ -29,7 +29,7 @@ class Nodes:
 
     def run(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """A `sonotune` command that knows the token."""
-        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=240, cwd=ROOT,
+        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=600, cwd=ROOT,
                               env={**self.environment, **environment})  # fmt: skip
 
     @staticmethod

@@ -1,37 +1,38 @@
 """Real searches that are broken while they run. Each must end with the folds, means and pick of one that was
 not, or say which fold failed and why; and leave nothing behind."""
 
-import errno
 import os
+import random
 import resource
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from engine.data.load import load
 from engine.driver import launch
-from engine.driver.faults import FIRST_PAUSE, Diet, Faults, Verdict, kind_of
-from engine.driver.pauses import Pauses
-from engine.driver.store import check_room
-from engine.driver.watch import Watch
-from engine.driver.worker import FoldTrainable
-from engine.errors import SonotuneError, StorageError
+from engine.driver.worker import FoldTrainable, Shared
+from engine.errors import SonotuneError
 from engine.results import RunPaths, read_result
-from engine.spec.load import study_of
 from engine.spec.text import dump
 from engine.storage import LocalStorage
 from engine.task import Task
 from tests import faulty
 from tests.faulty import check_ends, check_like, document, nothing_left_behind, records, search, tasks
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(900),
+]  # also on a busy machine
 
 ONE_CONFIG = {"sampler": "random", "configs": 1}
 
@@ -57,23 +58,40 @@ def resume(folder: Path) -> None:
 # -- workers that go ---------------------------------------------------------------------------------
 
 
-@pytest.mark.faults
+def doomed(notes: Path, hits: Sequence[int], how: signal.Signals = signal.SIGKILL) -> type[FoldTrainable]:
+    """In these of the search's steps, counted over all workers, the worker is hit at a random moment: by its
+    own hand, as a hand from outside may come too late for a quick search."""
+
+    class Doomed(FoldTrainable):
+        def epoch(self) -> dict[str, Any]:
+            if (number := self.number()) in hits:
+                (notes / f"hit-{number}").touch()
+                moment = random.Random(number).uniform(0, 0.1)
+                threading.Timer(moment, os.kill, (os.getpid(), how)).start()
+            return super().epoch()
+
+        def number(self) -> int:
+            """Whoever makes the note of a number first has it."""
+            for number in count(1):
+                with suppress(FileExistsError):
+                    (notes / f"step-{number}").touch(exist_ok=False)
+                    return number
+            raise AssertionError("numbers do not end")
+
+    return Doomed
+
+
 def test_killed_workers_cost_an_epoch_each_and_change_nothing(undisturbed: Path, tmp_path: Path) -> None:
-    killed: list[int] = []
-    with faulty.meanwhile(lambda over: killed.extend(faulty.kill_workers(tmp_path / "run", over, every=5))):
-        search(tmp_path / "run")
-    assert len(killed) > 2
+    search(tmp_path / "run", doomed(tmp_path, hits=(4, 9, 14, 19, 24)))
+    assert len(list(tmp_path.glob("hit-*"))) == 5
     assert tasks(tmp_path / "run", "ended", status="interrupted")
     check_like(tmp_path / "run", undisturbed)
 
 
-@pytest.mark.faults
 def test_a_worker_told_to_go_stores_its_epoch_and_is_heard(undisturbed: Path, tmp_path: Path) -> None:
     """No epoch is reported twice: what was in hand when the notice came is finished, stored and told."""
     folder = tmp_path / "run"
-
-    with faulty.meanwhile(lambda over: faulty.kill_workers(folder, over, 8, signal.SIGTERM)):
-        search(folder)
+    search(folder, doomed(tmp_path, hits=(5, 13, 21), how=signal.SIGTERM))
     epochs = Counter((Task(**r["task"]), r["epoch"]) for r in records(folder, "reported"))
     assert tasks(folder, "ended", status="interrupted")
     assert set(epochs.values()) == {1}
@@ -82,6 +100,11 @@ def test_a_worker_told_to_go_stores_its_epoch_and_is_heard(undisturbed: Path, tm
 
 def stuck_once(flag: str) -> type[FoldTrainable]:
     class Stuck(FoldTrainable):
+        def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
+            import engine.training.run_task  # noqa: F401  # nothing slow is left for the time that is limited
+
+            super().setup(config, shared)
+
         def epoch(self) -> dict[str, Any]:
             if self.epochs is not None and self.task.fold == "r0-f1" and not os.path.exists(flag):
                 Path(flag).touch()
@@ -91,7 +114,6 @@ def stuck_once(flag: str) -> type[FoldTrainable]:
     return Stuck
 
 
-@pytest.mark.faults
 def test_a_hung_fold_is_ended_and_taken_up_again(tmp_path: Path) -> None:
     """Stopped by a signal: it neither computes nor answers, as if its driver call never returned."""
     train = {"epochs": 3, "batch": 8, "timeout": 20.0}
@@ -101,7 +123,23 @@ def test_a_hung_fold_is_ended_and_taken_up_again(tmp_path: Path) -> None:
     check_ends(tmp_path / "run")
 
 
-@pytest.mark.faults
+def held_up(notes: Path) -> type[FoldTrainable]:
+    """Each worker waits in its second step until the node has gone, so that it surely goes meanwhile."""
+
+    class HeldUp(FoldTrainable):
+        steps = 0
+
+        def epoch(self) -> dict[str, Any]:
+            self.steps += 1
+            if self.steps == 2:
+                (notes / f"waits-{os.getpid()}").touch()
+                while not (notes / "gone").exists():
+                    time.sleep(0.05)
+            return super().epoch()
+
+    return HeldUp
+
+
 def test_a_node_that_is_gone_costs_its_folds_an_epoch(undisturbed: Path, tmp_path: Path) -> None:
     """Its raylet is killed, and with it its object store and its workers."""
     from ray.cluster_utils import Cluster
@@ -113,49 +151,77 @@ def test_a_node_that_is_gone_costs_its_folds_an_epoch(undisturbed: Path, tmp_pat
     folder = tmp_path / "run"
 
     def end_the_node(over: threading.Event) -> None:
-        faulty.wait_until(lambda: (folder / RunPaths.journal).exists() and len(tasks(folder, "reported")) > 4)
+        faulty.wait_until(lambda: len(list(tmp_path.glob("waits-*"))) == 2)
         cluster.remove_node(other, allow_graceful=False)
+        (tmp_path / "gone").touch()
 
     try:
         large = {"source": "phantom", "count": 750, "size": 256}
         with pytest.raises(SonotuneError, match=r"takes 94 MiB, .* holds 80 MiB; start Ray there"):
             search(tmp_path / "large", address=cluster.address, data=large)
         with faulty.meanwhile(end_the_node):
-            search(folder, address=cluster.address)
+            search(folder, held_up(tmp_path), cluster.address)
     finally:
         cluster.shutdown()
         shutil.rmtree(Path(tempfile.gettempdir()) / "ray")
+    assert tasks(folder, "ended", status="interrupted")
     check_like(folder, undisturbed)
 
 
 # -- drivers that go, and files that are torn meanwhile ----------------------------------------------
 
 
-@pytest.mark.faults
-def test_a_driver_killed_again_and_again_and_torn_files_change_nothing(
-    undisturbed: Path, tmp_path: Path
-) -> None:
+def test_a_power_cut_a_killed_driver_and_torn_files_change_nothing(undisturbed: Path, tmp_path: Path) -> None:
     folder, space = tmp_path / "run", tmp_path / "space.yaml"
     space.write_text(dump(document()))
-    left = _killed_after(folder, "search", str(space), "--run", str(folder), reports=5)
-    _flip(next(folder.glob("checkpoints/*/*/last.pt")))
-    left += _killed_after(folder, "resume", str(folder), reports=14)
+    checkpoint, left = _power_cut(folder, "search", str(space), "--run", str(folder))
+    _flip(checkpoint)
+    left += _killed_on_its_way(folder, "resume", str(folder))
     with (folder / RunPaths.journal).open("ab") as journal:
         journal.write(b'{"n":99,"event":"rep')
-    _flip(next(folder.glob("results/*/*/result.json")))
-    assert faulty.driver(folder, "resume", str(folder)).wait(240) == 0
+    whole = tasks(folder, "ended", status="complete")[0]
+    _flip(folder / RunPaths.result(whole) / "result.json")
+    assert faulty.driver(folder, "resume", str(folder)).wait(600) == 0
     assert "cut short and is dropped" in (tmp_path / "out.log").read_text()
+    assert tasks(folder, "lost") == [whole]
     check_like(folder, undisturbed)
-    assert len(left) > 6
     faulty.wait_until(lambda: not faulty.alive(left), 120)
 
 
-def _killed_after(folder: Path, *words: str, reports: int) -> list[faulty.Process]:
-    """The processes that the driver had."""
+def _power_cut(folder: Path, *words: str) -> tuple[Path, list[faulty.Process]]:
+    """The driver and all below it end at once, while some fold is half way: its checkpoint, and who is to be
+    gone. All stand still for the second look, or the fold might end between the look and the cut."""
     process = faulty.driver(folder, *words)
-    faulty.wait_until(
-        lambda: (folder / RunPaths.journal).exists() and len(tasks(folder, "reported")) >= reports
-    )
+    below: list[faulty.Process] = []
+
+    def half_way() -> Path | None:
+        if _checkpoint(folder) is None:
+            return None
+        process.send_signal(signal.SIGSTOP)
+        below[:] = faulty.offspring(process.pid)
+        faulty.send(below, signal.SIGSTOP)
+        found = _checkpoint(folder)
+        faulty.send(below, signal.SIGKILL if found else signal.SIGCONT)
+        process.send_signal(signal.SIGKILL if found else signal.SIGCONT)
+        return found
+
+    checkpoint = faulty.wait_until(half_way)
+    process.wait()
+    return checkpoint, below
+
+
+def _checkpoint(folder: Path) -> Path | None:
+    """Of a fold that has not ended."""
+    with suppress(FileNotFoundError):
+        return next(folder.glob("checkpoints/*/*/last.pt"), None)
+    return None
+
+
+def _killed_on_its_way(folder: Path, *words: str) -> list[faulty.Process]:
+    """The processes that the driver had. Some fold is complete by then."""
+    process, before = faulty.driver(folder, *words), len(tasks(folder, "reported"))
+    faulty.wait_until(lambda: len(tasks(folder, "reported")) > before + 3)
+    faulty.wait_until(lambda: tasks(folder, "ended", status="complete"))
     below = faulty.offspring(process.pid)
     process.kill()
     process.wait()
@@ -198,7 +264,6 @@ HUNGRY: dict[str, Any] = {
 }
 
 
-@pytest.mark.faults
 def test_a_fold_that_exhausts_memory_goes_on_with_half_of_each_batch(tmp_path: Path) -> None:
     search(tmp_path / "run", confined(320), **HUNGRY)
     check_ends(tmp_path / "run")
@@ -209,7 +274,6 @@ def test_a_fold_that_exhausts_memory_goes_on_with_half_of_each_batch(tmp_path: P
         assert "memory ran out" in result.warnings[-1]
 
 
-@pytest.mark.faults
 def test_a_fold_that_never_fits_is_tried_alone_and_then_reported(tmp_path: Path) -> None:
     search(tmp_path / "run", confined(150), **HUNGRY)
     started = Counter(tasks(tmp_path / "run", "started"))
@@ -235,7 +299,6 @@ def mismatched() -> type[FoldTrainable]:
     return Mismatched
 
 
-@pytest.mark.faults
 def test_the_same_error_everywhere_stops_the_study_with_its_traceback(tmp_path: Path) -> None:
     outcome = search(tmp_path / "run", mismatched(), search={"sampler": "random", "configs": 12})
     assert "configuration after configuration" in outcome.reason
@@ -246,14 +309,12 @@ def test_the_same_error_everywhere_stops_the_study_with_its_traceback(tmp_path: 
     assert max(started.values()) <= 4  # each fold once, and once again
 
 
-def poisoned(flag: str) -> type[FoldTrainable]:
+def poisoned(lr: float) -> type[FoldTrainable]:
     class Poisoned(FoldTrainable):
-        """The first configuration's loss becomes NaN at its second epoch, as from an exploding step."""
+        """At this rate the loss becomes NaN at the second epoch, as from an exploding step."""
 
         def epoch(self) -> dict[str, Any]:
-            if not os.path.exists(flag):
-                Path(flag).write_text(self.task.key)
-            if self.epochs is not None and self.task.key == Path(flag).read_text():
+            if self.epochs is not None and self.record["train"]["lr"] == lr:
                 for weight in self.epochs.gi_frame.f_locals["run"].network.model.parameters():
                     weight.data.fill_(float("nan"))
             return super().epoch()
@@ -266,147 +327,12 @@ def poisoned(flag: str) -> type[FoldTrainable]:
     return Poisoned
 
 
-@pytest.mark.faults
 def test_a_loss_that_is_not_finite_fails_its_configuration_and_no_other(tmp_path: Path) -> None:
-    search(tmp_path / "run", poisoned(str(tmp_path / "flag")))
-    bad = (tmp_path / "flag").read_text()
+    first = {"sampler": "random", "configs": 3, "first": [{"train.lr": 0.005}]}
+    search(tmp_path / "run", poisoned(0.005), search=first)
+    bad = records(tmp_path / "run", "opened")[0]["config"]
     found = {c["config_id"]: c for c in faulty.summary(tmp_path / "run")["configs"]}
     assert found[bad]["status"] == "diverged"
     assert not found[bad]["validation"]
     assert sum(c["status"] == "complete" for c in found.values()) == 2
     assert faulty.summary(tmp_path / "run")["picked"]["config_id"] != bad
-
-
-# -- disks and clocks --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with room for about half of the search."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=False).returncode:
-        pytest.skip("may not mount a file system here")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
-@pytest.mark.faults
-def test_a_full_disk_stops_the_study_and_a_resume_goes_on(undisturbed: Path, small_disk: Path) -> None:
-    folder = small_disk / "run"
-    with pytest.raises(SonotuneError, match="make room"):
-        search(folder)
-    assert not (folder / RunPaths.lock).exists()
-    assert not tasks(folder, "ended", status="failed")
-    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
-    resume(folder)
-    check_like(folder, undisturbed)
-
-
-BROKEN_MACHINE = f"""
-import errno, os, random, time
-chance, wall, began = random.Random(os.getpid()), time.time, time.time()
-
-def sync(file, real=os.fsync):
-    if chance.random() < 0.1:
-        raise OSError(errno.{errno.errorcode[errno.EIO]}, "Input/output error")
-    real(file)
-
-os.fsync = sync
-time.time = lambda: wall() + 86400 * chance.uniform(-9, 9)
-"""
-
-
-@pytest.mark.faults
-def test_a_disk_that_fails_one_sync_in_ten_and_a_clock_that_jumps_change_nothing(
-    undisturbed: Path, tmp_path: Path
-) -> None:
-    """In the driver and in every worker; each question of the time has an answer of its own."""
-    (tmp_path / "sitecustomize.py").write_text(BROKEN_MACHINE)
-    space, folder = tmp_path / "space.yaml", tmp_path / "run"
-    space.write_text(dump(document()))
-    path = f"{tmp_path}:{faulty.ROOT}"
-    process = faulty.driver(folder, "search", str(space), "--run", str(folder), PYTHONPATH=path)
-    assert process.wait(280) == 0
-    check_like(folder, undisturbed)
-
-
-# -- the rules by themselves -------------------------------------------------------------------------
-
-
-A, B = Task("a", "r0-f0"), Task("a", "r0-f1")
-
-
-def test_pauses_double_and_end_in_giving_up() -> None:
-    faults = Faults()
-    verdicts = [faults.lost(A, retries=3) for _ in range(4)]
-    assert [v.pause for v in verdicts[:3]] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
-    assert verdicts[3].act == "give up"
-
-
-def test_a_worker_lost_after_progress_uses_up_no_retry() -> None:
-    faults = Faults()
-    assert {faults.lost(A, retries=1, progressed=True).act for _ in range(50)} == {"retry"}
-    assert faults.lost(A, retries=1).act == "retry"
-    assert faults.lost(A, retries=1).act == "give up"
-
-
-def test_the_same_error_on_two_folds_breaks_the_configuration() -> None:
-    faults = Faults()
-    assert faults.error(A, "ValueError at x:1", 5, "text").act == "retry"
-    assert faults.error(B, "ValueError at x:1", 5, "text").act == "give up"
-    assert faults.broken == {"a": "text"}
-
-
-def test_memory_is_saved_by_halves_then_by_being_alone() -> None:
-    faults = Faults()
-    assert faults.memory(A, shared=True) == Verdict("retry")
-    assert faults.diet(A) == Diet(parts=2)
-    assert faults.memory(A, shared=True) == Verdict("retry alone")
-    assert faults.diet(A) == Diet(parts=2, alone=True)
-    assert faults.memory(A, shared=True) == Verdict("give up")
-    assert [faults.memory(B, shared=False).act for _ in range(2)] == ["retry", "give up"]
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (MemoryError(), "memory"),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "memory"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
-        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "memory"),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "error"),
-        (StorageError("cannot write x: there is no room left; make room, then resume"), "storage"),
-        (SonotuneError("this model runs out of memory of its own words"), "error"),
-    ],
-)
-def test_errors_are_told_apart(error: Exception, kind: str) -> None:
-    assert kind_of(error) == kind
-
-
-def test_a_pause_ends_by_its_clock_and_a_lone_fold_waits_for_the_others() -> None:
-    clock = iter([0.0, 1.0, 3.0])
-    pauses = Pauses(lambda: next(clock))
-    pauses.hold(A, 2.0, {"held": 1.0})
-    pauses.hold_until_idle(B, {})
-    assert pauses.over() == []
-    assert pauses.over() == [(A, {"held": 1.0})]
-    assert pauses.next_alone() == (B, {})
-    assert pauses.next_alone() is None
-    assert A not in pauses
-
-
-def test_silence_is_counted_from_the_last_word() -> None:
-    clock = iter([0.0, 0.0, 5.0, 7.0, 8.0])
-    watch = Watch(lambda: next(clock))
-    assert watch.silence("t") == 0.0
-    watch.hear("t")
-    assert watch.silence("t") == 2.0
-
-
-def test_the_smallest_object_store_must_hold_the_data(tmp_path: Path) -> None:
-    pack = load(study_of(document(), "test").fixed.data, tmp_path)
-    node = {"NodeManagerHostname": "n1", "Alive": True, "Resources": {"object_store_memory": 1000.0}}
-    with pytest.raises(SonotuneError, match="object store on n1 holds 0 MiB; start Ray there"):
-        check_room(pack, [node])
-    check_room(pack, [node | {"Alive": False}])

@@ -128,7 +128,7 @@ def test_a_lease_of_a_dead_process_of_this_machine_is_taken_at_once(tmp_path: Pa
     storage.write("lock", encode(Holder(**{**vars(Holder.me()), "started": "1", "token": "x"})))
     start = time.monotonic()
     Lease(storage, beat=30, settle=0.02).release()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 25  # watching it would take beats
 
 
 def test_a_silent_lease_of_another_machine_is_taken_over_after_watching_it(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_driver_that_loses_its_lease_stops(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     held = Lease(storage, **SHORT)
     storage.write("lock", encode(elsewhere()))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while held._lost is None and time.monotonic() < deadline:
         time.sleep(0.02)
     with pytest.raises(SonotuneError, match=r"lost the lock.*node7"):

@@ -1,0 +1,95 @@
+"""What is decided of a fold that did not end by itself, and when: the rules, fed with numbers."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.data.load import load
+from engine.driver.faults import FIRST_PAUSE, Diet, Faults, Verdict, kind_of
+from engine.driver.pauses import Pauses
+from engine.driver.store import check_room
+from engine.driver.watch import Watch
+from engine.errors import SonotuneError, StorageError
+from engine.spec.load import study_of
+from engine.task import Task
+from tests.faulty import document
+
+A, B = Task("a", "r0-f0"), Task("a", "r0-f1")
+
+
+def test_pauses_double_and_end_in_giving_up() -> None:
+    faults = Faults()
+    verdicts = [faults.lost(A, retries=3) for _ in range(4)]
+    assert [v.pause for v in verdicts[:3]] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+    assert verdicts[3].act == "give up"
+
+
+def test_a_worker_lost_after_progress_uses_up_no_retry() -> None:
+    faults = Faults()
+    assert {faults.lost(A, retries=1, progressed=True).act for _ in range(50)} == {"retry"}
+    assert faults.lost(A, retries=1).act == "retry"
+    assert faults.lost(A, retries=1).act == "give up"
+
+
+def test_the_same_error_on_two_folds_breaks_the_configuration() -> None:
+    faults = Faults()
+    assert faults.error(A, "ValueError at x:1", 5, "text").act == "retry"
+    assert faults.error(B, "ValueError at x:1", 5, "text").act == "give up"
+    assert faults.broken == {"a": "text"}
+
+
+def test_memory_is_saved_by_halves_then_by_being_alone() -> None:
+    faults = Faults()
+    assert faults.memory(A, shared=True) == Verdict("retry")
+    assert faults.diet(A) == Diet(parts=2)
+    assert faults.memory(A, shared=True) == Verdict("retry alone")
+    assert faults.diet(A) == Diet(parts=2, alone=True)
+    assert [faults.alone([A, B]), faults.alone([B])] == [True, False]
+    assert faults.memory(A, shared=True) == Verdict("give up")
+    assert [faults.memory(B, shared=False).act for _ in range(2)] == ["retry", "give up"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), "memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "memory"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "error"),
+        (StorageError("cannot write x: there is no room left; make room, then resume"), "storage"),
+        (SonotuneError("this model runs out of memory of its own words"), "error"),
+    ],
+)
+def test_errors_are_told_apart(error: Exception, kind: str) -> None:
+    assert kind_of(error) == kind
+
+
+def test_a_pause_ends_by_its_clock_and_a_lone_fold_waits_for_the_others() -> None:
+    clock = iter([0.0, 1.0, 3.0])
+    pauses = Pauses(lambda: next(clock))
+    pauses.hold(A, 2.0, {"held": 1.0})
+    pauses.hold_until_idle(B, {})
+    assert pauses.over() == []
+    assert pauses.over() == [(A, {"held": 1.0})]
+    assert pauses.next_alone() == (B, {})
+    assert pauses.next_alone() is None
+    assert A not in pauses
+
+
+def test_silence_is_counted_from_the_last_word() -> None:
+    clock = iter([0.0, 0.0, 5.0, 7.0, 8.0])
+    watch = Watch(lambda: next(clock))
+    assert watch.silence("t") == 0.0
+    watch.hear("t")
+    assert watch.silence("t") == 2.0
+
+
+def test_the_smallest_object_store_must_hold_the_data(tmp_path: Path) -> None:
+    pack = load(study_of(document(), "test").fixed.data, tmp_path)
+    node = {"NodeManagerHostname": "n1", "Alive": True, "Resources": {"object_store_memory": 1000.0}}
+    with pytest.raises(SonotuneError, match="object store on n1 holds 0 MiB; start Ray there"):
+        check_room(pack, [node])
+    check_room(pack, [node | {"Alive": False}])

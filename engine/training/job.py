@@ -77,8 +77,8 @@ class Job:
         }
         if self.inner:
             parts["inner"] = self.inner
-        if starts := {path: self.weights[path] for path in paths_in(self.record) if path in self.weights}:
-            parts["weights"] = starts
+        if self.weights and (starts := self.weights.keys() & set(paths_in(self.record))):
+            parts["weights"] = {path: self.weights[path] for path in starts}
         return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 

@@ -38,7 +38,8 @@ ONE_CONFIG = {"sampler": "random", "configs": 1}
 
 
 @pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
+def _clean(tmp_path: Path) -> Iterator[None]:
+    """The folder of a test is no temporary file that its search leaves behind."""
     with nothing_left_behind():
         yield
 

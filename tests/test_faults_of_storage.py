@@ -25,7 +25,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
+def _clean(tmp_path: Path) -> Iterator[None]:
+    """The folder of a test is no temporary file that its search leaves behind."""
     with nothing_left_behind():
         yield
 

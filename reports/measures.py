@@ -64,7 +64,19 @@ def objective(study: Mapping[str, Any]) -> list[dict[str, float]]:
     given = search.get("objective") if isinstance(search, Mapping) else None
     if isinstance(given, Mapping) and given:
         return [{str(name): float(weight) for name, weight in given.items()}]
-    names = [given] if isinstance(given, str) and given else given
-    if not isinstance(names, list) or not names:
+    names = _listed(given)
+    if not names:
         return [dict(DEFAULT_OBJECTIVE)]
-    return [{str(name): 1.0 if higher_is_better(str(name)) else -1.0} for name in names]
+    return [{name: 1.0 if higher_is_better(name) else -1.0} for name in names]
+
+
+def objectives(study: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics that the search told apart; none where it maximised a weighted sum."""
+    search, prefix = study.get("search"), "refined_" if refines(study) else ""
+    given = search.get("objective") if isinstance(search, Mapping) else None
+    return tuple(prefix + name for name in _listed(given))
+
+
+def _listed(given: Any) -> list[str]:
+    names = [given] if isinstance(given, str) and given else given
+    return [str(name) for name in names] if isinstance(names, list) else []

@@ -18,10 +18,10 @@ from reports.study import Study
 from reports.tables import Column, Table
 
 UNCORRECTED = (
-    "The objective cannot be recomputed from the stored cases (an AUC, for one, is no sum over cases), so "
-    "the optimism of choosing is not corrected here."
+    "The objective reads a figure that is not recomputed from the stored cases, so the optimism of choosing "
+    "is not corrected here."
 )
-POOLED = ("dice", "dice_pooled", "hd95", "accuracy", "f1_macro", "refined_dice")
+POOLED = ("dice", "dice_pooled", "hd95", "accuracy", "f1_macro", "auc_macro")
 HEADLINES = ("dice", "f1_macro", "accuracy", "hd95")
 
 
@@ -94,7 +94,7 @@ def optimism(study: Study) -> Section | None:
     elif study.pick and len(study.fit.configs) > 1:
         blocks.append(Text(UNCORRECTED))
     if study.outer:
-        blocks += [Text(nested.told(study.run, study.outer, study.select.rule)), *nested.tables(study.outer)]
+        blocks += [Text(nested.told(study.run, study.outer, study.select)), *nested.tables(study.outer)]
     return Section("optimism", "What choosing costs", blocks) if blocks else None
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from reports.aggregate import Figures, corrected_error
+from engine.picking import corrected_error
+from reports.aggregate import Figures
 from reports.measures import higher_is_better, label
 from reports.stack import Stack
 from reports.tables import Column, Table

@@ -164,7 +164,7 @@ def nested_run(place: Path, **changes: object) -> Path:
 def test_the_outer_estimate_is_the_mean_of_the_outer_folds_picks(tmp_path: Path) -> None:
     run = load(str(nested_run(tmp_path / "run")))
     assert len(run.folds) == 6
-    found = nested.rows(run)
+    found = nested.rows(run, Select())
     assert {row["config_id"] for row in found} == {run.configs[2].id}
     dice = next(row for row in nested.estimates(found) if row["metric"] == "dice")
     assert dice["mean"] == pytest.approx(np.mean([r.test["dice"] for r in run.finals]))
@@ -182,7 +182,7 @@ def test_of_two_tested_on_an_outer_fold_the_pick_of_its_inner_folds_counts(tmp_p
     result.write_text(json.dumps({"sha256": digest(body.encode()), "result": record}))
     again = load(str(folder))
     assert len(again.finals) == 4
-    assert {row["config_id"] for row in nested.rows(again)} == {run.configs[2].id}
+    assert {row["config_id"] for row in nested.rows(again, Select())} == {run.configs[2].id}
 
 
 def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> None:
@@ -200,11 +200,18 @@ def test_an_outer_fold_that_was_not_tested_leaves_no_outer_estimate(tmp_path: Pa
     folder = nested_run(tmp_path / "run")
     run = load(str(folder))
     shutil.rmtree(folder / f"results/{run.configs[2].id}/o2")
-    found = nested.rows(load(str(folder)))
+    found = nested.rows(load(str(folder)), Select())
     assert [row["told"] for row in found] == ["", "", "not trained yet"]
     assert nested.estimates(found) == []
-    assert "no outer estimate yet" in nested.told(run, found, "best_mean")
-    assert "here one_se picks above" in nested.told(run, found, "one_se")
+    assert "no outer estimate yet" in nested.told(run, found, Select())
+
+
+def test_the_page_says_by_which_rule_the_outer_folds_were_picked(tmp_path: Path) -> None:
+    run = load(str(nested_run(tmp_path / "run")))
+    assert "one_se chose by its inner folds" in nested.told(run, [], Select(rule="one_se"))
+    told = nested.told(run, [], Select(rule="median_rank"))  # the search knew Dice and F1 as their sum only
+    assert "best_mean chose by its inner folds" in told
+    assert "The pick above is by median_rank" in told
 
 
 def test_a_copied_command_names_the_run_and_does_nothing_else(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def seen(study: Study) -> Section | None:
 
 
 def printed(study: Study) -> Section | None:
-    tables = [published.paper_table(t, published.frame(t, study.run, study.known))
+    tables = [published.paper_table(t, published.frame(t, study.run, study.known), study.run)
               for t in published.relevant(study.run, study.known)]  # fmt: skip
     return Section("published", "Published figures", [Text(published.MEANING), *tables]) if tables else None
 
@@ -137,13 +137,14 @@ def origin(study: Study) -> Section:
     rows += [(f"note {n}", str(note)) for n, note in enumerate(study.run.manifest.get("notes") or (), 1)]
     spec = [Code("study", "The study, as it was searched", text.dump(dict(study.run.study)))]
     several = len({config.run for config in study.run.configs}) > 1  # each of them has its own study
-    return Section("provenance", "Provenance", [Facts(rows), *([] if several else spec)])
+    data = [plain_table("provenance", "Provenance", [{"what": name, "value": told} for name, told in rows])]
+    return Section("provenance", "Provenance", [Facts(rows), *([] if several else spec)], data)
 
 
 def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict):
         return [fact for key, below in value.items() for fact in _facts(below, f"{path} {key}".strip())]
-    return [(path, str(value))]
+    return [(path, ("no", "yes")[value] if isinstance(value, bool) else str(value))]
 
 
 def _sizes(run: Run) -> str:

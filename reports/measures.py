@@ -16,7 +16,10 @@ LABELS = {
     "hausdorff": "Hausdorff", "asd": "ASD", "assd": "ASSD", "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy", "f1_macro": "F1, macro", "f1_weighted": "F1, weighted",
     "auc_macro": "AUC, macro", "brier": "Brier", "ece": "ECE", "incoherent": "Incoherent",
-    "pixel_accuracy": "Pixel accuracy", "auc": "AUC", "flops": "FLOPs",
+    "pixel_accuracy": "Pixel accuracy", "auc": "AUC", "flops": "FLOPs", "f1": "F1",
+    "precision_macro": "Precision, macro", "sensitivity_macro": "Sensitivity, macro",
+    "specificity_macro": "Specificity, macro", "pixel_accuracy_pooled": "Pixel accuracy, pooled",
+    "mask_precision_pooled": "Precision, pooled pixels", "mask_recall_pooled": "Recall, pooled pixels",
 }  # fmt: skip
 
 

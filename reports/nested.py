@@ -21,6 +21,7 @@ from reports.run import Run
 from reports.tables import Column, Table
 
 Row = dict[str, Any]
+SHOWN = ("dice", "iou", "hd95", "accuracy", "f1_macro", "auc_macro")  # the CSV has all
 LEARNERS = ("tpe", "gp", "cmaes", "nsga2", "motpe")
 
 
@@ -76,10 +77,12 @@ def _estimate(metric: str, found: Sequence[Row]) -> Row:
 
 
 def tables(found: Sequence[Row]) -> list[Table]:
-    shown = leading({key for row in found for key in row})
+    known = {key for row in found for key in row}
+    shown = [metric for metric in SHOWN if metric in known]
     each = (Column("outer", "Outer fold", "word"), Column("config_id", "Its pick", "id"),
-            Column("cases", "Cases", "count"), *(Column(m, label(m)) for m in shown),
-            Column("told", "Not estimated since", "text"))  # fmt: skip
+            Column("cases", "Cases", "count"), *(Column(m, label(m)) for m in shown))  # fmt: skip
+    if any(row["told"] for row in found):
+        each += (Column("told", "Not estimated since", "text"),)
     mean = (Column("label", "Metric", "text"), Column("mean", "Outer estimate", spread="std"),
             Column("outer_folds", "Outer folds", "count"))  # fmt: skip
     whole = estimates(found)

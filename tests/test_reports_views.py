@@ -246,6 +246,21 @@ def test_published_figures_say_how_far_they_compare(
     assert published.mark(published.find(key), run) == marking
 
 
+@pytest.mark.parametrize(("source", "ranked"), [("busi", True), ("phantom", False)])
+def test_our_row_is_ranked_among_the_printed_ones_only_where_they_compare(
+    tmp_path: Path, source: str, ranked: bool
+) -> None:
+    folder = make_run(tmp_path / "run", Plan(configs=2, folds=4, cases=450, quality=(1.5, 1.4), epochs=2))
+    run = replace(load(str(folder)), study={"data": {"source": source}})
+    config = {"model": {"name": "mt_unetpp"}}
+    run = replace(run, configs=tuple(replace(c, config=config) for c in run.configs))
+    table = published.find("refining.8")
+    shown = published.paper_table(table, published.frame(table, run, figures(run)), run)
+    best = next(n for (n, key), rank in shown.ranks().items() if (key, rank) == ("dice", "best"))
+    assert (shown.rows[best]["whose"] != "printed") == ranked
+    assert ("this run's data is phantom" in shown.note) != ranked
+
+
 def test_an_unknown_table_lists_the_known_ones() -> None:
     with pytest.raises(SonotuneError, match=r"acsnet\.5"):
         published.find("acsnet.99")

@@ -7,6 +7,7 @@ from typing import Any
 from engine.spec import text
 from reports import (
     boards,
+    by_model,
     configs,
     cost,
     importance,
@@ -33,7 +34,8 @@ SLICES = 9
 
 def board(study: Study) -> Section:
     between = [parts.intervals(study)] if study.pick else []
-    blocks = [boards.board_table(study.run, study.known), *between,
+    models = by_model.table(study.run, study.known)
+    blocks = [boards.board_table(study.run, study.known), *([models] if models else []), *between,
               boards.fold_table(study.run, study.known)]  # fmt: skip
     aggregate = Sheet("aggregate", frame(study.known, study.select.confidence))
     return Section("leaderboard", "Leaderboard", blocks, [aggregate])

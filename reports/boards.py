@@ -28,17 +28,21 @@ def board_table(run: Run, known: Figures) -> Table:
     several = len({config.run for config in run.configs}) > 1
     columns = [Column("rank", "#", "count"), Column("config_id", "Configuration", "id")]
     columns += [Column("run", "Run", "text")] if several else []
-    columns += [
-        Column(f"{split}_{m}_mean", f"{split.capitalize()} {inside(m)}", spread=f"{split}_{m}_std",
-               better=better(m), digits=2 if m == "hd95" else 3)
-        for split, shown in BOARD.items() for m in shown if m in known.at
-    ]  # fmt: skip
-    columns += [Column("model", "Model", "text"), Column("parameters", "Params", "count"),
-                Column("folds_done", "Folds", "count"),
+    columns += [*figure_columns(known), Column("model", "Model", "text"),
+                Column("parameters", "Params", "count"), Column("folds_done", "Folds", "count"),
                 Column("status", "Status", "status")]  # fmt: skip
     rows = [row | _named(run.by_id[str(row["config_id"])]) for row in leaderboard(run, known, metrics)]
     note = "Mean ± standard deviation (ddof 1) over folds. A configuration has figures once all folds ended."
     return Table("leaderboard", "All configurations", tuple(columns), rows, note, wide=True, filters=True)
+
+
+def figure_columns(known: Figures) -> list[Column]:
+    """The figures that lead a table of configurations."""
+    return [
+        Column(f"{split}_{m}_mean", f"{split.capitalize()} {inside(m)}", spread=f"{split}_{m}_std",
+               better=better(m), digits=2 if m == "hd95" else 3)
+        for split, shown in BOARD.items() for m in shown if m in known.at
+    ]  # fmt: skip
 
 
 def _named(config: Config) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from engine.spec.search import LESS_IS_BETTER
 
 LOWER_IS_BETTER = (*LESS_IS_BETTER, "lesions_false", "loss", "fp", "fn")
 LEADING = ("score", "dice", "iou", "dice_pooled", "iou_pooled", "hd95", "asd", "accuracy",
-           "balanced_accuracy", "f1_macro", "f1_weighted", "auc_macro", "incoherent", "ece")  # fmt: skip
+           "balanced_accuracy", "f1_macro", "f1_weighted", "auc_macro", "incoherent", "ece",
+           "brier")  # fmt: skip
 DEFAULT_OBJECTIVE = {"dice": 0.5, "f1_macro": 0.5}
 
 LABELS = {

@@ -17,6 +17,7 @@ from engine.results import digest
 from engine.spec.select import Select
 from reports import (
     boards,
+    by_model,
     configs,
     diagnosis,
     importance,
@@ -259,6 +260,28 @@ def test_our_row_is_ranked_among_the_printed_ones_only_where_they_compare(
     best = next(n for (n, key), rank in shown.ranks().items() if (key, rank) == ("dice", "best"))
     assert (shown.rows[best]["whose"] != "printed") == ranked
     assert ("this run's data is phantom" in shown.note) != ranked
+
+
+def test_each_model_stands_with_its_best_configuration(run_folder: Path) -> None:
+    run = load(str(run_folder))
+    names = ("acsnet", "mtl_oca", "acsnet")
+    configs = [replace(c, config={"model": {"name": names[n % 3]}}) for n, c in enumerate(run.configs)]
+    run = replace(run, configs=tuple(configs))
+    known = figures(run)
+    table = by_model.table(run, known)
+    assert table is not None
+    for row in table.rows:
+        own = [c.id for c in configs if c.config["model"]["name"] == row["model"]]
+        scores = {
+            c: known.of("validation", "score")[known.configs.index(c)] for c in own if c in known.configs
+        }
+        best = max(scores, key=lambda c: float(scores[c].mean()))
+        assert (row["tried"], row["complete"], row["config_id"]) == (len(own), len(scores), best)
+        assert row["validation_score_mean"] == pytest.approx(scores[best].mean())
+        assert row["validation_score_std"] == pytest.approx(scores[best].std(ddof=1))
+        means = [float(s.mean()) for s in scores.values()]
+        assert row["score_over_configurations"] == pytest.approx(np.mean(means))
+    assert by_model.table(load(str(run_folder)), known) is None  # one model only
 
 
 def test_an_unknown_table_lists_the_known_ones() -> None:

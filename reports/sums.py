@@ -42,8 +42,15 @@ def pixels(stack: Stack, prefix: str) -> np.ndarray:
 def one_hot(stack: Stack, prefix: str) -> np.ndarray:
     """[C, R, classes²]: where a row falls in the confusion matrix."""
     said, classes = stack.columns[f"{prefix}predicted"], len(stack.classes)
-    cell = stack.label * classes + said
-    return np.asarray((cell[..., None] == np.arange(classes**2)) & (said >= 0)[..., None], dtype=float)
+    known = (said >= 0).astype(float)
+    return _placed(np.where(said >= 0, stack.label * classes + said, 0), known, classes**2)
+
+
+def _placed(place: np.ndarray, values: np.ndarray, width: int) -> np.ndarray:
+    """[..., width]: each value at its place, 0 elsewhere."""
+    found = np.zeros((*place.shape, width))
+    np.put_along_axis(found, place[..., None], values[..., None], axis=-1)
+    return found
 
 
 def brier(stack: Stack, prefix: str) -> np.ndarray:
@@ -56,10 +63,11 @@ def gaps(stack: Stack, prefix: str) -> np.ndarray:
     chances = stack.chances(prefix)
     confidence = chances.max(axis=-1)
     known = np.isfinite(confidence)
-    place = np.clip(np.ceil(np.nan_to_num(confidence) * BINS) - 1, 0, BINS - 1)
+    place = np.clip(np.ceil(np.nan_to_num(confidence) * BINS).astype(np.int64) - 1, 0, BINS - 1)
     gap = np.where(known, (chances.argmax(axis=-1) == stack.label) - confidence, 0.0)
-    binned = gap[..., None] * (place[..., None] == np.arange(BINS))
-    return np.concatenate([binned, known[..., None]], axis=-1)
+    found = _placed(place, gap, BINS + 1)
+    found[..., BINS] = known
+    return found
 
 
 # -- figures -------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def aggregate(folder: str) -> None:
     table = frame(figures(run))
     rows = stack.read(run, "test")
     assert rows.columns["dice"].size == 1_000_000, rows.columns["dice"].size
-    for name in ("dice", "dice_pooled", "f1_macro", "accuracy", "hd95"):
+    for name in ("dice", "dice_pooled", "f1_macro", "accuracy", "hd95", "auc_macro", "ece"):
         what = pooled.statistic(name, run.classes)
         assert what is not None
         assert np.isfinite(pooled.figures(rows, what)).all()

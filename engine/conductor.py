@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from engine.errors import SonotuneError
-from engine.finals import Finals
+from engine.finals import Finals, pick
 from engine.journal.journal import Journal
 from engine.proposals import Proposals
 from engine.race.events import (
@@ -69,13 +69,13 @@ class Conductor:
         past: Callable[[Task, Trained], Past | None] = lambda task, configuration: None,
         mirror: Mirror | None = None,
         sound: Callable[[Task, FirstStage], bool] = lambda task, stage: True,
-        finals: Sequence[str] = (),
+        finals: Finals | None = None,
     ) -> None:
         self.study, self.race, self.journal = study, race, journal
         self.past, self.sound = past, sound
         self.proposals = Proposals(study, sampler, race, mirror)
         self.entries, self.stages = self.proposals.entries, self.proposals.stages
-        self.finals = Finals(finals)
+        self.finals = finals or Finals()
         self.running: dict[Task, int] = {}  # epochs reported
         self.epochs = 0
         self.done: str | None = None
@@ -147,7 +147,7 @@ class Conductor:
 
     def _chains(self) -> Iterator[list[Task]]:
         for outer in self.finals.folds:
-            key = self.race.leader(outer)
+            key = pick(self.race, outer, self.study, self.finals.ratio, self.proposals.fits)
             if key is not None:
                 keys = (self.entries[key].stage_key, key)
                 yield [Task(each, outer) for each in keys if each is not None]
@@ -301,7 +301,7 @@ class Conductor:
             self._decided = self._dropped = True
 
     def _measured(self, record: Mapping[str, Any]) -> None:
-        if "figures" in record:
+        if "figures" in record and not self.finals.knows(Task(**record["task"])):
             self.proposals.measured(record["task"]["key"], record["figures"])
 
     def _take(self, event: Event) -> None:

@@ -4,17 +4,24 @@ Inner folds choose, outer folds judge: no case of an outer test part has had a s
 Pure, like the race: events in, the next task out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
+
+from engine.picking import RULES, Evidence, outer_rule
 from engine.race.events import Ended, Event, Lost, Started
+from engine.race.race import Race
+from engine.spec.study import Study
 from engine.task import Task
 
 OVER = ("complete", "diverged", "failed")
 
 
 class Finals:
-    def __init__(self, folds: Sequence[str]) -> None:
-        self.folds = tuple(folds)
+    """`ratio`: validation cases for each training case, which `lower_bound` reads."""
+
+    def __init__(self, folds: Sequence[str] = (), ratio: float = 0.0) -> None:
+        self.folds, self.ratio = tuple(folds), ratio
         self.running: set[Task] = set()
         self.over: set[Task] = set()
 
@@ -39,3 +46,26 @@ class Finals:
             if left and left[0] not in self.running:
                 return left[0]
         return None
+
+
+def pick(race: Race, outer: str, study: Study, ratio: float, fits: Callable[[str], bool]) -> str | None:
+    """What the study's rule picks by the inner folds alone, among the complete configurations that fit."""
+    configs, heat = race.field.configs, race.rules[outer].heat
+    rows = [row for row in sorted(heat.complete) if fits(configs[row])]
+    if not rows:
+        return None
+    select, names = study.fixed.select, objectives_of(study)
+    best = heat.best[rows]  # [configs, folds, channels], the score first
+    wanted = [names.index(name) for name in select.metrics or names if name in names]
+    each = best if race.field.channels == 1 else best[..., 1:]
+    several = np.moveaxis(each[..., wanted], -1, 0)
+    evidence = Evidence(best[..., 0], several, heat.cost[rows], ratio, select.confidence)
+    return configs[rows[int(RULES[outer_rule(select, names)](evidence))]]
+
+
+def objectives_of(study: Study) -> tuple[str, ...]:
+    """The metrics of which each fold's own value is known; none under a weighted sum."""
+    search, predict = study.fixed.search, study.document.get("predict")
+    refined = isinstance(predict, Mapping) and predict.get("refine") is True
+    prefix = "refined_" if refined else ""
+    return () if isinstance(search.objective, dict) else tuple(prefix + name for name in search.objectives)

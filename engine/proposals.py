@@ -71,6 +71,12 @@ class Proposals:
         if figures and key in self.entries:
             self.entries[key].figures = dict(figures)
 
+    def fits(self, config_id: str) -> bool:
+        """Within the bounds of `search.constraints`, as far as it was measured."""
+        figures = self.entries[config_id].figures
+        bounds = self.study.fixed.search.constraints.bounds()
+        return all(figures.get(name, 0.0) <= bound for name, bound in bounds.items())
+
     def tell(self, config_id: str) -> None:
         """The sampler hears of a configuration once: when it is complete, or out, or failed."""
         entry = self.entries.get(config_id)

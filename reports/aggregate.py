@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
+from engine.picking import corrected_error
 from engine.results import FoldResult
 from reports.run import SPLITS, Run
 
@@ -66,12 +67,6 @@ def ratios(run: Run) -> dict[str, float]:
         return dict.fromkeys(SPLITS, math.nan)
     share = sum(r.test_cases for r in results) / sum(r.train_cases for r in results)
     return dict.fromkeys(SPLITS, share)
-
-
-def corrected_error(std: np.ndarray, n: np.ndarray, ratio: float) -> np.ndarray:
-    """Nadeau and Bengio's error of a mean over folds whose training parts overlap."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return std * np.sqrt(1 / n + (ratio if math.isfinite(ratio) else 0.0))
 
 
 def summarise(values: np.ndarray, ratio: float, confidence: float) -> dict[str, np.ndarray]:

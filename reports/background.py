@@ -7,6 +7,7 @@ from typing import Any
 from engine.spec import text
 from reports import (
     boards,
+    by_model,
     configs,
     cost,
     importance,
@@ -33,7 +34,8 @@ SLICES = 9
 
 def board(study: Study) -> Section:
     between = [parts.intervals(study)] if study.pick else []
-    blocks = [boards.board_table(study.run, study.known), *between,
+    models = by_model.table(study.run, study.known)
+    blocks = [boards.board_table(study.run, study.known), *([models] if models else []), *between,
               boards.fold_table(study.run, study.known)]  # fmt: skip
     aggregate = Sheet("aggregate", frame(study.known, study.select.confidence))
     return Section("leaderboard", "Leaderboard", blocks, [aggregate])
@@ -118,7 +120,7 @@ def seen(study: Study) -> Section | None:
 
 
 def printed(study: Study) -> Section | None:
-    tables = [published.paper_table(t, published.frame(t, study.run, study.known))
+    tables = [published.paper_table(t, published.frame(t, study.run, study.known), study.run)
               for t in published.relevant(study.run, study.known)]  # fmt: skip
     return Section("published", "Published figures", [Text(published.MEANING), *tables]) if tables else None
 
@@ -137,13 +139,14 @@ def origin(study: Study) -> Section:
     rows += [(f"note {n}", str(note)) for n, note in enumerate(study.run.manifest.get("notes") or (), 1)]
     spec = [Code("study", "The study, as it was searched", text.dump(dict(study.run.study)))]
     several = len({config.run for config in study.run.configs}) > 1  # each of them has its own study
-    return Section("provenance", "Provenance", [Facts(rows), *([] if several else spec)])
+    data = [plain_table("provenance", "Provenance", [{"what": name, "value": told} for name, told in rows])]
+    return Section("provenance", "Provenance", [Facts(rows), *([] if several else spec)], data)
 
 
 def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict):
         return [fact for key, below in value.items() for fact in _facts(below, f"{path} {key}".strip())]
-    return [(path, str(value))]
+    return [(path, ("no", "yes")[value] if isinstance(value, bool) else str(value))]
 
 
 def _sizes(run: Run) -> str:

@@ -14,6 +14,7 @@ from reports.tables import Column, Table
 
 BOARD = {"validation": ("score",), "test": ("dice", "hd95", "accuracy", "f1_macro")}
 FOLD_METRICS = ("score", "dice", "accuracy", "f1_macro")
+CLASS_SHOWN = ("precision", "sensitivity", "specificity", "f1", "auc", "dice", "hd95")  # the CSV has all
 CLASS_METRICS = ("precision", "sensitivity", "specificity", "f1", "auc", "dice", "iou", "hd95")
 OUTLIER = 3.0
 
@@ -27,17 +28,21 @@ def board_table(run: Run, known: Figures) -> Table:
     several = len({config.run for config in run.configs}) > 1
     columns = [Column("rank", "#", "count"), Column("config_id", "Configuration", "id")]
     columns += [Column("run", "Run", "text")] if several else []
-    columns += [
-        Column(f"{split}_{m}_mean", f"{split.capitalize()} {inside(m)}", spread=f"{split}_{m}_std",
-               better=better(m), digits=2 if m == "hd95" else 3)
-        for split, shown in BOARD.items() for m in shown if m in known.at
-    ]  # fmt: skip
-    columns += [Column("model", "Model", "word"), Column("parameters", "Parameters", "count"),
-                Column("seconds", "Time", "seconds"), Column("folds_done", "Folds", "count"),
+    columns += [*figure_columns(known), Column("model", "Model", "text"),
+                Column("parameters", "Params", "count"), Column("folds_done", "Folds", "count"),
                 Column("status", "Status", "status")]  # fmt: skip
     rows = [row | _named(run.by_id[str(row["config_id"])]) for row in leaderboard(run, known, metrics)]
     note = "Mean ± standard deviation (ddof 1) over folds. A configuration has figures once all folds ended."
     return Table("leaderboard", "All configurations", tuple(columns), rows, note, wide=True, filters=True)
+
+
+def figure_columns(known: Figures) -> list[Column]:
+    """The figures that lead a table of configurations."""
+    return [
+        Column(f"{split}_{m}_mean", f"{split.capitalize()} {inside(m)}", spread=f"{split}_{m}_std",
+               better=better(m), digits=2 if m == "hd95" else 3)
+        for split, shown in BOARD.items() for m in shown if m in known.at
+    ]  # fmt: skip
 
 
 def _named(config: Config) -> dict[str, Any]:
@@ -102,7 +107,7 @@ def class_table(run: Run, known: Figures, configs: Sequence[str], confidence: fl
     columns = [Column("config_id", "Configuration", "id"), Column("predictions", "Predictions", "word"),
                Column("class", "Class", "word")]  # fmt: skip
     columns += [Column(f"{m}_mean", label(m), spread=f"{m}_std", digits=2 if m == "hd95" else 3)
-                for m in metrics]  # fmt: skip
+                for m in metrics if m in CLASS_SHOWN]  # fmt: skip
     rows = [r for r in rows if any(_there(r.get(f"{m}_mean")) for m in metrics)]
     return Table(
         "classes", "Per class", tuple(columns), rows, "Test figures, mean ± std over folds.", wide=True
@@ -143,7 +148,8 @@ def interval_table(known: Figures, config: str, confidence: float, name: str = "
                Column("low", f"{confidence:.0%} from"), Column("high", "to"), Column("min", "Lowest fold"),
                Column("max", "Highest fold"), Column("n", "Folds", "count"))  # fmt: skip
     note = ("The error of the mean is Nadeau and Bengio's: folds share training cases, so the plain "
-            "std/√n is too small. The interval is mean ± t(n − 1) × that error.")  # fmt: skip
+            "std/√n is too small. The interval is mean ± t(n − 1) × that error; with few folds it may reach "
+            "beyond what the figure can be.")  # fmt: skip
     return Table(name, f"Figures of {config}", columns, rows, note)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from engine.errors import SonotuneError
+from engine.picking import RULES, Evidence
 from engine.spec.select import Select
 from reports.aggregate import Figures
 from reports.measures import higher_is_better, objective, refines
 from reports.reasons import REASONS
-from reports.rules import RULES, Evidence
 from reports.run import Run
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 
 from engine.errors import SonotuneError
 from engine.spec.select import Select
@@ -18,7 +19,7 @@ from reports.watch import watch
 from reports.write import write_run
 
 SIDE = "side-by-side"
-WIDE = 116  # a paper's table is not squeezed into a narrow terminal
+WIDEST = 1000  # a paper's table is not squeezed into a narrow terminal: no figure may lose its end
 
 
 def page(locations: Sequence[str], baseline: str | None, out: str | None, console: Console) -> str:
@@ -63,7 +64,10 @@ def paper(locations: Sequence[str], tables: str | None, console: Console) -> Non
             f"no published table has a model or the data of {run.location}; name one by --tables"
         )
     for table in chosen:
-        shown = published.paper_table(table, published.frame(table, run, known))
-        console.print(grid(shown, rows=None), width=max(console.width, WIDE), crop=False, soft_wrap=False)
+        shown = published.paper_table(table, published.frame(table, run, known), run)
+        drawn = grid(shown, rows=None)
+        wide = Measurement.get(console, console.options.update(max_width=WIDEST), drawn).maximum
+        console.width = max(console.width, wide)
+        console.print(drawn, crop=False)
         console.print(escape(shown.note) + "\n", highlight=False)
     console.print(escape(published.MEANING), style="dim", highlight=False)

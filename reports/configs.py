@@ -56,6 +56,8 @@ def parameters(rows: Sequence[Row]) -> list[str]:
 
 
 def short(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()  # as in the YAML
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -6,7 +6,7 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--",
     "∞": r"$\infty$", "λ": r"$\lambda$", "α": r"$\alpha$", "γ": r"$\gamma$", "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$", "<": r"\textless{}", ">": r"\textgreater{}", "−": "--", "·": r"$\cdot$",
+    "↓": r"$\downarrow$", "<": r"\textless{}", ">": r"\textgreater{}", "−": "$-$", "·": r"$\cdot$",
     "≥": r"$\geq$", "≤": r"$\leq$", "σ": r"$\sigma$",
 }  # fmt: skip
 

@@ -7,7 +7,8 @@ from engine.spec.search import LESS_IS_BETTER
 
 LOWER_IS_BETTER = (*LESS_IS_BETTER, "lesions_false", "loss", "fp", "fn")
 LEADING = ("score", "dice", "iou", "dice_pooled", "iou_pooled", "hd95", "asd", "accuracy",
-           "balanced_accuracy", "f1_macro", "f1_weighted", "auc_macro", "incoherent", "ece")  # fmt: skip
+           "balanced_accuracy", "f1_macro", "f1_weighted", "auc_macro", "incoherent", "ece",
+           "brier")  # fmt: skip
 DEFAULT_OBJECTIVE = {"dice": 0.5, "f1_macro": 0.5}
 
 LABELS = {
@@ -16,7 +17,10 @@ LABELS = {
     "hausdorff": "Hausdorff", "asd": "ASD", "assd": "ASSD", "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy", "f1_macro": "F1, macro", "f1_weighted": "F1, weighted",
     "auc_macro": "AUC, macro", "brier": "Brier", "ece": "ECE", "incoherent": "Incoherent",
-    "pixel_accuracy": "Pixel accuracy", "auc": "AUC", "flops": "FLOPs",
+    "pixel_accuracy": "Pixel accuracy", "auc": "AUC", "flops": "FLOPs", "f1": "F1",
+    "precision_macro": "Precision, macro", "sensitivity_macro": "Sensitivity, macro",
+    "specificity_macro": "Specificity, macro", "pixel_accuracy_pooled": "Pixel accuracy, pooled",
+    "mask_precision_pooled": "Precision, pooled pixels", "mask_recall_pooled": "Recall, pooled pixels",
 }  # fmt: skip
 
 
@@ -64,7 +68,19 @@ def objective(study: Mapping[str, Any]) -> list[dict[str, float]]:
     given = search.get("objective") if isinstance(search, Mapping) else None
     if isinstance(given, Mapping) and given:
         return [{str(name): float(weight) for name, weight in given.items()}]
-    names = [given] if isinstance(given, str) and given else given
-    if not isinstance(names, list) or not names:
+    names = _listed(given)
+    if not names:
         return [dict(DEFAULT_OBJECTIVE)]
-    return [{str(name): 1.0 if higher_is_better(str(name)) else -1.0} for name in names]
+    return [{name: 1.0 if higher_is_better(name) else -1.0} for name in names]
+
+
+def objectives(study: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics that the search told apart; none where it maximised a weighted sum."""
+    search, prefix = study.get("search"), "refined_" if refines(study) else ""
+    given = search.get("objective") if isinstance(search, Mapping) else None
+    return tuple(prefix + name for name in _listed(given))
+
+
+def _listed(given: Any) -> list[str]:
+    names = [given] if isinstance(given, str) and given else given
+    return [str(name) for name in names] if isinstance(names, list) else []

@@ -1,8 +1,8 @@
 """Nested folds: what the whole procedure, choosing included, reaches on cases that it never saw.
 
-When the race is over, the best mean over an outer fold's inner folds is trained on all that the outer fold
-does not test (`engine/finals.py`) and tested there once. A search that was extended may have picked anew and
-tested both: what counts is the pick of the inner folds as they are now.
+When the race is over, what `select.rule` picks by an outer fold's inner folds is trained on all that the
+outer fold does not test (`engine/finals.py`) and tested there once. A search that was extended may have
+picked anew and tested both: what counts is the pick of the inner folds as they are now.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,32 +11,47 @@ from typing import Any
 
 import numpy as np
 
+from engine.picking import RULES, outer_rule
 from engine.results import FoldResult
-from reports.aggregate import deviation
-from reports.measures import both, label, leading
+from engine.spec.select import Select
+from reports.aggregate import deviation, figures
+from reports.choose import eligible, evidence_of, metrics_of
+from reports.measures import both, label, leading, objectives
 from reports.run import Run
 from reports.tables import Column, Table
 
 Row = dict[str, Any]
+SHOWN = ("dice", "iou", "hd95", "accuracy", "f1_macro", "auc_macro")  # the CSV has all
 LEARNERS = ("tpe", "gp", "cmaes", "nsga2", "motpe")
 
 
-def rows(run: Run) -> list[Row]:
+def rows(run: Run, select: Select) -> list[Row]:
     """A row for each outer fold: its pick, and that pick's figures on the outer fold's test part."""
     finals = [row for row in run.manifest.get("finals") or () if isinstance(row, Mapping)]
-    return [_row(run, str(final.get("name")), len(final.get("test") or ())) for final in finals]
+    return [_row(run, select, str(final.get("name")), len(final.get("test") or ())) for final in finals]
 
 
-def _row(run: Run, name: str, cases: int) -> Row:
+def _row(run: Run, select: Select, name: str, cases: int) -> Row:
     row: Row = {"outer": name, "config_id": None, "cases": cases, "told": ""}
-    tested = [result for result in run.finals if result.fold == name]
+    tested = {result.key: result for result in run.finals if result.fold == name}
     if not tested:
         return row | {"told": "not trained yet"}
-    final = max(tested, key=lambda result: inner_mean(run, result))
+    picked = inner_pick(run, select, name)
+    final = tested.get(picked) if picked else None
+    final = final or max(tested.values(), key=lambda result: inner_mean(run, result))
     row["config_id"] = final.key
     return row | (
         dict(final.test) if final.status == "complete" else {"told": f"its training {final.status}"}
     )
+
+
+def inner_pick(run: Run, select: Select, outer: str) -> str | None:
+    """As the search picked it: by the same rule, over what was complete on these inner folds."""
+    known = eligible(run, figures(run, [fold for fold in run.folds if fold.startswith(f"{outer}-")]))
+    if not known.configs:
+        return None
+    evidence = evidence_of(run, known, select, metrics_of(run, select))
+    return known.configs[int(RULES[outer_rule(select, objectives(run.study))](evidence))]
 
 
 def inner_mean(run: Run, final: FoldResult) -> float:
@@ -62,10 +77,12 @@ def _estimate(metric: str, found: Sequence[Row]) -> Row:
 
 
 def tables(found: Sequence[Row]) -> list[Table]:
-    shown = leading({key for row in found for key in row})
+    known = {key for row in found for key in row}
+    shown = [metric for metric in SHOWN if metric in known]
     each = (Column("outer", "Outer fold", "word"), Column("config_id", "Its pick", "id"),
-            Column("cases", "Cases", "count"), *(Column(m, label(m)) for m in shown),
-            Column("told", "Not estimated since", "text"))  # fmt: skip
+            Column("cases", "Cases", "count"), *(Column(m, label(m)) for m in shown))  # fmt: skip
+    if any(row["told"] for row in found):
+        each += (Column("told", "Not estimated since", "text"),)
     mean = (Column("label", "Metric", "text"), Column("mean", "Outer estimate", spread="std"),
             Column("outer_folds", "Outer folds", "count"))  # fmt: skip
     whole = estimates(found)
@@ -73,15 +90,17 @@ def tables(found: Sequence[Row]) -> list[Table]:
     return [*drawn, Table("outer_folds", "Outer folds", each, found, wide=True)]
 
 
-def told(run: Run, found: Sequence[Row], rule: str) -> str:
+def told(run: Run, found: Sequence[Row], select: Select) -> str:
+    rule = outer_rule(select, objectives(run.study))
     text = (
-        "Nested folds: within each outer fold the configuration with the best mean score over its inner "
-        "folds was chosen, trained on all that the outer fold does not test, and tested there once. Neither "
-        "the choice nor the network had seen a case it was tested on, so this needs no correction."
+        f"Nested folds: within each outer fold, {rule} chose by its inner folds alone; what it chose was "
+        "trained on all that the outer fold does not test, and tested there once. Neither the choice nor the "
+        "network had seen a case it was tested on, so this needs no correction."
     )
-    if rule != "best_mean":
+    if rule != select.rule:
         text += (
-            f" That is so whatever select.rule is: here {rule} picks above, and its estimate would differ."
+            f" The pick above is by {select.rule}, which reads more of a fold than the search knows while it "
+            "runs, so the estimate of that rule would differ."
         )
     search = run.study.get("search")
     sampler = search.get("sampler", "tpe") if isinstance(search, Mapping) else "tpe"

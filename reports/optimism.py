@@ -7,14 +7,15 @@ resample chooses with fewer distinct cases.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from engine.picking import RULES, Evidence
 from reports import pooled
-from reports.pooled import Statistic
-from reports.resample import CHUNK, draws, percentiles
-from reports.rules import RULES, Evidence
+from reports.pooled import Statistic, Under
+from reports.resample import CHUNK, by_parts, draws, percentiles
 from reports.stack import Stack
 
 
@@ -51,41 +52,40 @@ def corrected(
     names = np.union1d(validation.cluster_names, test.cluster_names)
     drawn = draws(len(names), times, seed)
     inner, outer = (np.searchsorted(names, s.cluster_names)[s.cluster] for s in (validation, test))
-    inside = [(what, what.features(validation)) for what in (score, *several)]
-    outside = {metric.name: metric.features(test) for metric in metrics}
-    found: dict[str, list[np.ndarray]] = {metric.name: [] for metric in metrics}
-    for at in range(0, times, CHUNK):
-        part = drawn[at : at + CHUNK]
-        picks = _picks(inside, part[:, inner], validation.fold, rule, evidence)
-        left = (part[:, outer] == 0).astype(np.float64)
-        for metric in metrics:
-            values = metric.figure(_chosen_sums(outside[metric.name], left, picks))
-            found[metric.name].append(values)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-Piece = tuple[Statistic, np.ndarray]
-
-
-def _picks(
-    pieces: Sequence[Piece], weights: np.ndarray, fold: np.ndarray, rule: str, evidence: Evidence
-) -> np.ndarray:
-    """[B]: the position of what each resample chose, by fold figures of the drawn validation cases."""
-    cubes = []
-    for what, features in pieces:
-        folds = [what.figure(pooled.sums(features[:, fold == f], weights[:, fold == f]))
-                 for f in np.unique(fold)]  # fmt: skip
-        cubes.append(np.stack(folds, axis=-1))  # [B, C, folds]
-    scores, several = cubes[0], cubes[1:]
-    shaped = np.stack(several, axis=-3) if several else np.zeros((len(weights), 0, *scores.shape[1:]))
-    now = Evidence(scores, shaped, evidence.cost, evidence.ratio, evidence.confidence)
-    return np.asarray(RULES[rule](now))
-
-
-def _chosen_sums(features: np.ndarray, left: np.ndarray, picks: np.ndarray) -> np.ndarray:
-    """[B, k]: out-of-bag sums of each resample's own choice; a product for each distinct choice."""
-    found = np.zeros((len(left), features.shape[-1]))
+    folds = [_inside(validation, inner, fold, (score, *several)) for fold in np.unique(validation.fold)]
+    picks = np.concatenate([_picks(folds, drawn[at : at + CHUNK], rule, evidence)
+                            for at in range(0, times, CHUNK)])  # fmt: skip
+    left = (drawn == 0).astype(np.float64)
+    found = {metric.name: np.full(times, np.nan) for metric in metrics}
     for config in np.unique(picks):
-        mine = picks == config
-        found[mine] = left[mine] @ features[config]
+        mine, own = picks == config, test.pick([test.configs[config]])
+        for metric in metrics:
+            found[metric.name][mine] = by_parts(metric.over(own), left[mine], outer)[:, 0]
     return found
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The validation rows of one fold: the cluster of each, and figures under weights of the rows."""
+
+    cluster: np.ndarray
+    score: Under
+    several: Sequence[Under]
+
+
+def _inside(validation: Stack, cluster: np.ndarray, fold: int, what: Sequence[Statistic]) -> Fold:
+    at = np.flatnonzero(validation.fold == fold)
+    score, *several = (one.over(validation.rows(at)) for one in what)
+    return Fold(cluster[at], score, several)
+
+
+def _picks(folds: Sequence[Fold], drawn: np.ndarray, rule: str, evidence: Evidence) -> np.ndarray:
+    """[B]: the position of what each resample chose, by fold figures of the drawn validation cases."""
+    weights = [drawn[:, fold.cluster] for fold in folds]
+    scores = np.stack([f.score(w) for f, w in zip(folds, weights, strict=True)], axis=-1)  # [B, C, folds]
+    several = np.zeros((len(drawn), len(folds[0].several), *scores.shape[1:]))
+    for number, (fold, weight) in enumerate(zip(folds, weights, strict=True)):
+        for metric, under in enumerate(fold.several):
+            several[:, metric, :, number] = under(weight)
+    now = Evidence(scores, several, evidence.cost, evidence.ratio, evidence.confidence)
+    return np.asarray(RULES[rule](now))

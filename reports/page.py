@@ -31,7 +31,7 @@ def render(
     environment.globals |= {
         "kind": kind,
         "cell": cell,
-        "shown": shown,
+        "dressed": dressed,
         "sort_value": sort_value,
         "limit": limit,
         "marked": marked,
@@ -86,6 +86,15 @@ def cell(table: Table, number: int, column: Column, row: Row, ranks: dict[tuple[
     if column.kind == "status":
         words.append(f"is-{row.get(column.key)}")
     return " ".join(word for word in words if word)
+
+
+def dressed(column: Column, row: Row) -> str:
+    """A cell whose spread or interval stands back behind its value."""
+    text = shown(column, row)
+    value, mark, rest = text.partition(" ± " if column.spread else " [")
+    if not mark or not (column.spread or column.reach):
+        return text
+    return Markup("{}<span>{}</span>").format(value, mark + rest)
 
 
 def sort_value(column: Column, row: Row) -> str:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from engine.picking import front
 from reports.aggregate import Figures
 from reports.draw import SERIES, SOFT, Canvas, Figure, draw
 from reports.measures import label
-from reports.rules import front
 
 Row = dict[str, Any]
 

@@ -18,10 +18,10 @@ from reports.study import Study
 from reports.tables import Column, Table
 
 UNCORRECTED = (
-    "The objective cannot be recomputed from the stored cases (an AUC, for one, is no sum over cases), so "
-    "the optimism of choosing is not corrected here."
+    "The objective reads a figure that is not recomputed from the stored cases, so the optimism of choosing "
+    "is not corrected here."
 )
-POOLED = ("dice", "dice_pooled", "hd95", "accuracy", "f1_macro", "refined_dice")
+POOLED = ("dice", "dice_pooled", "hd95", "accuracy", "f1_macro", "auc_macro")
 HEADLINES = ("dice", "f1_macro", "accuracy", "hd95")
 
 
@@ -77,7 +77,7 @@ def _headline(metric: str, values: np.ndarray, row: dict[str, Any] | None) -> He
 
 
 def _corrected(row: dict[str, Any], digits: int) -> str:
-    return f"{row['corrected']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    return f"{row['corrected']:.{digits}f} [{row['low']:.{digits}f},\u00a0{row['high']:.{digits}f}]"
 
 
 def sentences(study: Study) -> list[str]:
@@ -94,7 +94,7 @@ def optimism(study: Study) -> Section | None:
     elif study.pick and len(study.fit.configs) > 1:
         blocks.append(Text(UNCORRECTED))
     if study.outer:
-        blocks += [Text(nested.told(study.run, study.outer, study.select.rule)), *nested.tables(study.outer)]
+        blocks += [Text(nested.told(study.run, study.outer, study.select)), *nested.tables(study.outer)]
     return Section("optimism", "What choosing costs", blocks) if blocks else None
 
 
@@ -139,7 +139,8 @@ def intervals(study: Study) -> Table:
         names = {"pooled": "", "bootstrap_low": "_low", "bootstrap_high": "_high"}
         rows[row["config_id"]] |= {f"{row['metric']}{end}": row[key] for key, end in names.items()}
     columns = [Column("config_id", "Configuration", "id")]
-    columns += [Column(name, label(name), reach=(f"{name}_low", f"{name}_high"), better=better(name))
+    columns += [Column(name, label(name), reach=(f"{name}_low", f"{name}_high"), better=better(name),
+                       digits=2 if name == "hd95" else 3)
                 for name in (one.name for one in study.statistics) if name in POOLED]  # fmt: skip
     drawn = "clusters (patients or duplicates)" if study.test.grouped else "cases"
     note = f"Test rows; percentile intervals over {study.select.bootstraps:,} resamples of {drawn}."

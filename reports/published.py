@@ -144,7 +144,21 @@ def _ours(run: Run, known: Figures, config: str, metric: str, scale: float) -> V
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
-def paper_table(table: Printed, rows: Sequence[Row]) -> Table:
+def why(table: Printed, run: Run) -> str:
+    """What keeps a table and this run apart."""
+    if mark(table, run) != NOT:
+        return ""
+    data = run.study.get("data")
+    source = data.get("source") if isinstance(data, Mapping) else None
+    if source != table.data["source"]:
+        return f" (this run's data is {source or 'not known'})"
+    if cases(run) != table.data["cases"]:
+        return f" (this run has {cases(run)} cases, the paper {table.data['cases']})"
+    return " (the paper's figures are of a part held out once)"
+
+
+def paper_table(table: Printed, rows: Sequence[Row], run: Run) -> Table:
+    """What cannot be compared is not ranked together: the best is then the best printed one."""
     columns = [Column("method", "Method", "text")]
     columns += [Column(m, f"{label(m)}{UNITS.get(s, '')}", "number", f"{m}_std", better=better(m),
                        digits=3 if s == 1 and m not in DISTANCES else 2)
@@ -152,8 +166,11 @@ def paper_table(table: Printed, rows: Sequence[Row]) -> Table:
     folds = f"{table.folds} folds" if table.folds else "one held-out part"
     size = f"{table.size}×{table.size}" if table.size else "size not said"
     title = f"{table.key}: {table.title} ({table.paper}; {table.data['title']}, {folds}, {size})"
-    note = f"{rows[0]['comparable'].capitalize()}. {table.note}".strip()
-    return Table(f"published_{table.key.replace('.', '_')}", title, tuple(columns), rows, note, wide=True)
+    note = f"{rows[0]['comparable'].capitalize()}{why(table, run)}. {table.note}".strip()
+    ours = frozenset(n for n, row in enumerate(rows) if row["whose"] != "printed")
+    name = f"published_{table.key.replace('.', '_')}"
+    unranked = ours if rows[0]["comparable"] in (NOT, ONE_SPLIT) else frozenset()
+    return Table(name, title, tuple(columns), rows, note, wide=True, unranked=unranked)
 
 
 UNITS = {0.01: ", %", 1e9: ", G", 1e6: ", M"}

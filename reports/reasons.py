@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from engine.spec.select import Select
-from reports.measures import label
-from reports.rules import (
+from engine.picking import (
     Evidence,
     best_mean,
     front,
@@ -16,6 +14,8 @@ from reports.rules import (
     one_se_floor,
     spread_of,
 )
+from engine.spec.select import Select
+from reports.measures import label
 
 
 def _why_best(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:

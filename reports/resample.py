@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reports import pooled
-from reports.pooled import Statistic
+from reports.pooled import Statistic, Under
 from reports.stack import Stack
 
 CHUNK = 250  # resamples at a time: bounds the memory whatever their number
@@ -28,17 +27,21 @@ def intervals(
     drawn = draws(stack.clusters, times, seed)
     rows: list[dict[str, Any]] = []
     for metric in metrics:
-        features = metric.features(stack)
-        whole = metric.figure(features.sum(axis=1))
-        parts = [metric.figure(pooled.sums(features, drawn[at : at + CHUNK][:, stack.cluster]))
-                 for at in range(0, times, CHUNK)]  # fmt: skip
-        low, high = percentiles(np.concatenate(parts), confidence)
+        under = metric.over(stack)
+        whole = under(np.ones((1, len(stack.label))))[0]
+        low, high = percentiles(by_parts(under, drawn, stack.cluster), confidence)
         rows += [
             {"config_id": config, "metric": metric.name, "pooled": float(whole[c]),
              "bootstrap_low": float(low[c]), "bootstrap_high": float(high[c])}
             for c, config in enumerate(stack.configs)
         ]  # fmt: skip
     return rows
+
+
+def by_parts(under: Under, weights: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """[times, C], of weights of clusters [times, clusters]."""
+    parts = [under(weights[at : at + CHUNK][:, cluster]) for at in range(0, len(weights), CHUNK)]
+    return np.concatenate(parts)
 
 
 def percentiles(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:

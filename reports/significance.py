@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from reports.aggregate import Figures, corrected_error
+from engine.picking import corrected_error
+from reports.aggregate import Figures
 from reports.measures import higher_is_better, label
 from reports.stack import Stack
 from reports.tables import Column, Table
@@ -181,6 +182,7 @@ def few_folds(n: int, ratio: float, confidence: float) -> str:
     unit = float(corrected_error(np.array(1.0), np.array(n), ratio))
     need = float(stats.t.ppf(1 - alpha / 2, n - 1)) * unit
     return (
-        f"{n} folds leave {n - 1} degrees of freedom: a mean difference must exceed {need:.2f} standard "
-        f"deviations of the fold differences to reach p < {alpha:.2g}. Repeated folds would help."
+        f"{n} folds leave {n - 1} {'degree' if n == 2 else 'degrees'} of freedom: a mean difference must "
+        f"exceed {need:.2f} standard deviations of the fold differences to reach p < {alpha:.2g}. Repeated "
+        "folds would help."
     )

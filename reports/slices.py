@@ -4,7 +4,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
 
 from reports.configs import Row, is_number, short, unit
 from reports.draw import SERIES, SOFT, Canvas, Figure, draw
@@ -54,9 +54,17 @@ def _slice(axis: Any, rows: Sequence[Row], name: str, pick: str | None, log: boo
     axis.scatter(x, y, c=colours, s=16, zorder=3, linewidths=0)
     if log:
         axis.set_xscale("log")
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        mark_decades(axis.xaxis, values)
     axis.set_title(SYMBOLS.get(name, name), fontsize=8.5)
     axis.tick_params(axis="x", labelsize=8)
+
+
+def mark_decades(side: Any, values: Sequence[float]) -> None:
+    """Over less than two decades powers of ten alone would leave one mark or none."""
+    few = max(values) / min(values) < 100
+    side.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}") if few else LogFormatterMathtext())
+    side.set_minor_formatter(NullFormatter())
 
 
 def parallel_figure(
@@ -130,8 +138,9 @@ def contour_figure(
         mine = [n for n, row in enumerate(rows) if row["config_id"] == pick]
         axis.scatter(x[mine], y[mine], c=SERIES[1], s=46, marker="D", linewidths=0, clip_on=False, zorder=5)
         axis.set(xscale="log" if first in logs else "linear", yscale="log" if second in logs else "linear")
-        for side in (axis.xaxis, axis.yaxis):
-            side.set_minor_formatter(NullFormatter())
+        for side, values, name in ((axis.xaxis, x, first), (axis.yaxis, y, second)):
+            if name in logs:
+                mark_decades(side, values.tolist())
         axis.set(xlabel=SYMBOLS.get(first, first), ylabel=SYMBOLS.get(second, second))
         sheet.colorbar(filled, ax=axis, label="validation score, smoothed")
 

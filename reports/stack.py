@@ -41,6 +41,21 @@ class Stack:
         columns = {name: values[at] for name, values in self.columns.items()}
         return replace(self, configs=tuple(configs), columns=columns, probabilities=self.probabilities[at])
 
+    def rows(self, at: np.ndarray) -> "Stack":
+        return replace(
+            self, cases=self.cases[at], case=self.case[at], cluster=self.cluster[at], label=self.label[at],
+            fold=self.fold[at], columns={name: values[:, at] for name, values in self.columns.items()},
+            probabilities=self.probabilities[:, at],
+        )  # fmt: skip
+
+    def chances(self, prefix: str) -> np.ndarray:
+        """[C, R, classes]; where refinement changed the class, it is certain of the new one."""
+        if not prefix:
+            return self.probabilities
+        said = self.columns[f"{prefix}predicted"]
+        changed = (said != self.columns["predicted"])[..., None]
+        return np.where(changed, np.eye(len(self.classes))[said], self.probabilities)
+
     @property
     def clusters(self) -> int:
         return len(self.cluster_names)

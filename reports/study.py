@@ -12,13 +12,13 @@ from reports import nested, optimism, pooled, resample, significance, stack
 from reports.aggregate import Figures, figures, ranking
 from reports.choose import Pick, choose, eligible, evidence_of, metrics_of
 from reports.measures import higher_is_better, objective, refines
-from reports.pooled import Statistic
+from reports.pooled import Statistic, Under
 from reports.run import Problem, Run
 from reports.stack import Stack
 
-MAIN = ("dice", "iou", "accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "hd95", "dice_pooled",
-        "iou_pooled", "incoherent", "refined_dice", "refined_iou", "refined_accuracy", "refined_f1_macro",
-        "refined_dice_pooled")  # fmt: skip
+MAIN = ("dice", "iou", "accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "auc_macro", "hd95", "asd",
+        "dice_pooled", "iou_pooled", "ece", "brier", "incoherent", "refined_dice", "refined_iou",
+        "refined_accuracy", "refined_f1_macro", "refined_dice_pooled")  # fmt: skip
 RUNNERS_UP = 4
 
 
@@ -71,7 +71,7 @@ class Study:
     @cached_property
     def outer(self) -> list[dict[str, Any]]:
         """A row for each outer fold of a nested design."""
-        return nested.rows(self.run)
+        return nested.rows(self.run, self.select)
 
     @cached_property
     def intervals(self) -> list[dict[str, Any]]:
@@ -122,11 +122,12 @@ def score_statistic(run: Run) -> Statistic | None:
 
 
 def _by_config(raw: Statistic, refined: Statistic, refining: Container[str]) -> Statistic:
-    def features(rows: Stack) -> np.ndarray:
+    def over(rows: Stack) -> Under:
         mine = np.array([config in refining for config in rows.configs])
-        return np.where(mine[:, None, None], refined.features(rows), raw.features(rows))
+        each = refined.over(rows), raw.over(rows)
+        return lambda weights: np.where(mine, each[0](weights), each[1](weights))
 
-    return replace(raw, features=features)
+    return replace(raw, over=over)
 
 
 def turned(metric: str, classes: tuple[str, ...]) -> Statistic | None:
@@ -134,5 +135,10 @@ def turned(metric: str, classes: tuple[str, ...]) -> Statistic | None:
     what = pooled.statistic(metric, classes)
     if what is None or higher_is_better(metric):
         return what
-    figure = what.figure
-    return replace(what, figure=lambda sums: -figure(sums))
+    over = what.over
+
+    def negative(rows: Stack) -> Under:
+        figures = over(rows)
+        return lambda weights: -figures(weights)
+
+    return replace(what, over=negative)

@@ -38,6 +38,7 @@ class Table:
     rows: Sequence[Row]
     note: str = ""
     marks: Mapping[tuple[int, str], str] = field(default_factory=dict)  # (row, key) -> a word of emphasis
+    unranked: frozenset[int] = frozenset()  # rows that are neither best nor second
     wide: bool = False
     filters: bool = False
 
@@ -54,7 +55,7 @@ class Table:
         found: dict[tuple[int, str], str] = {}
         for column in self.columns:
             if column.better and len(self.rows) > 1:
-                found |= _ranked(column, self.rows)
+                found |= _ranked(column, self.rows, self.unranked)
         return found
 
 
@@ -77,8 +78,9 @@ def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
 
 
-def _ranked(column: Column, rows: Sequence[Row]) -> dict[tuple[int, str], str]:
-    values = {n: float(row[column.key]) for n, row in enumerate(rows) if _finite(row.get(column.key))}
+def _ranked(column: Column, rows: Sequence[Row], unranked: frozenset[int]) -> dict[tuple[int, str], str]:
+    values = {n: float(row[column.key]) for n, row in enumerate(rows)
+              if n not in unranked and _finite(row.get(column.key))}  # fmt: skip
     levels = sorted(set(values.values()), reverse=column.better == "high")[:2]
     names = dict(zip(levels, ("best", "second"), strict=False))
     return {(n, column.key): names[value] for n, value in values.items() if value in names}
@@ -138,7 +140,7 @@ def _p(value: float, digits: int) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    return "∞" if math.isinf(value) else f"{value:.{digits}f}"
+    return "∞" if math.isinf(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 FORMATS = {

@@ -19,7 +19,7 @@ def warnings_of(study: Study) -> list[str]:
         found.append(f"{count} parts of the run folder are missing or damaged; see “Left out”.")
     if len(run.folds) < 2 and run.folds:
         found.append("There is one fold only, so nothing here has a spread.")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(text[:1].upper() + text[1:] for text in found))
 
 
 def _of_folds(run: Run) -> list[tuple[str, int]]:

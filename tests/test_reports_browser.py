@@ -125,6 +125,12 @@ def test_text_stands_out_from_its_paper(page: Page, dark: bool) -> None:
         assert contrast(page, selector) >= 4.5, selector
 
 
+def test_no_table_scrolls_sideways_on_a_small_desktop(page: Page) -> None:
+    page.size(1280, 900)
+    wide = "[...document.querySelectorAll('.table .scroll')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+    assert page.run(f"{wide}.map(e => e.getAttribute('aria-label'))") == []
+
+
 @pytest.mark.parametrize(("name", "width"), [("desktop", 1280), ("phone", 390)])
 def test_no_width_scrolls_sideways(page: Page, name: str, width: int) -> None:
     page.size(width, 900)

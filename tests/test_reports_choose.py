@@ -9,12 +9,13 @@ import pytest
 from optuna._hypervolume import compute_hypervolume
 from scipy import stats
 
+from engine import picking
 from engine.errors import SonotuneError
+from engine.picking import Evidence
 from engine.spec.select import Select
-from reports import choose, pareto, rules
+from reports import choose, pareto
 from reports.aggregate import figures
 from reports.load import load
-from reports.rules import Evidence
 from tests.runs import Plan, make_run, rewrite
 
 SCORES = np.array([[0.80, 0.82, 0.84], [0.79, 0.83, 0.85], [0.81, 0.81, 0.81], [0.60, 0.61, 0.62]])
@@ -26,16 +27,16 @@ EVIDENCE = Evidence(SCORES, np.stack([SCORES, SCORES]), np.array([5e6, 9e6, 1e6,
     [("best_mean", 1), ("one_se", 2), ("lower_bound", 2), ("median_rank", 1), ("pareto", 1)],
 )
 def test_a_rule_picks_what_its_definition_says(rule: str, wanted: int) -> None:
-    assert int(rules.RULES[rule](EVIDENCE)) == wanted
+    assert int(picking.RULES[rule](EVIDENCE)) == wanted
 
 
-@pytest.mark.parametrize("rule", list(rules.RULES))
+@pytest.mark.parametrize("rule", list(picking.RULES))
 def test_a_rule_over_leading_axes_is_the_rule_on_each(rule: str) -> None:
     rng = np.random.default_rng(0)
     scores, several = rng.random((7, 5, 3)), rng.random((7, 2, 5, 3))
-    whole = rules.RULES[rule](Evidence(scores, several, np.arange(5.0), 0.25, 0.95))
+    whole = picking.RULES[rule](Evidence(scores, several, np.arange(5.0), 0.25, 0.95))
     each = [
-        rules.RULES[rule](Evidence(s, m, np.arange(5.0), 0.25, 0.95))
+        picking.RULES[rule](Evidence(s, m, np.arange(5.0), 0.25, 0.95))
         for s, m in zip(scores, several, strict=True)
     ]
     assert whole.tolist() == [int(one) for one in each]
@@ -43,21 +44,21 @@ def test_a_rule_over_leading_axes_is_the_rule_on_each(rule: str) -> None:
 
 def test_one_standard_error_never_takes_what_lies_below_the_floor() -> None:
     floor = SCORES[1].mean() - stats.sem(SCORES[1])
-    assert rules.one_se_floor(EVIDENCE)[0] == pytest.approx(floor)
+    assert picking.one_se_floor(EVIDENCE)[0] == pytest.approx(floor)
     assert SCORES[2].mean() >= floor > SCORES[3].mean()
 
 
 def test_the_lower_bound_uses_the_corrected_error() -> None:
     std, n = SCORES[0].std(ddof=1), 3
     expected = SCORES[0].mean() - stats.t.ppf(0.975, n - 1) * std * np.sqrt(1 / n + 0.25)
-    assert rules.lower_bounds(EVIDENCE)[0] == pytest.approx(expected)
+    assert picking.lower_bounds(EVIDENCE)[0] == pytest.approx(expected)
 
 
 def test_an_undefined_score_is_never_the_best() -> None:
     scores = SCORES.copy()
     scores[1, 0] = np.nan
     for rule in ("best_mean", "one_se", "lower_bound"):
-        assert int(rules.RULES[rule](replace(EVIDENCE, scores=scores))) != 1
+        assert int(picking.RULES[rule](replace(EVIDENCE, scores=scores))) != 1
 
 
 def test_the_front_is_optunas() -> None:
@@ -66,7 +67,7 @@ def test_the_front_is_optunas() -> None:
     for point in points:
         study.add_trial(optuna.trial.create_trial(values=point.tolist()))
     theirs = {t.number for t in study.best_trials}
-    assert set(np.flatnonzero(rules.front(points))) == theirs
+    assert set(np.flatnonzero(picking.front(points))) == theirs
 
 
 @pytest.mark.parametrize("metrics", [2, 3])
@@ -79,7 +80,7 @@ def test_the_hypervolume_is_optunas(metrics: int) -> None:
 def test_every_reason_names_the_pick_and_a_number(tmp_path: Path) -> None:
     run = load(str(make_run(tmp_path / "run", Plan(configs=5))))
     known = figures(run)
-    for rule in rules.RULES:
+    for rule in picking.RULES:
         pick = choose.choose(run, known, Select.model_validate({"rule": rule}))
         assert pick is not None
         assert pick.config_id in pick.reason

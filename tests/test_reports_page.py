@@ -81,7 +81,7 @@ def test_every_number_of_a_table_stands_in_its_csv(page: Path) -> None:
         for cells, line in zip([row for row in rows if row], lines[1:], strict=False):
             known = [float(v) for v in line if re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", v)]
             for cell in (c for c in cells if c not in line and not c.startswith("< ")):
-                for number in re.findall(r"(?<![\w.])-?\d+\.\d{2,4}(?![\w.])", cell):
+                for number in re.findall(r"(?<![\w.])-?\d+\.\d{2,4}(?![\w.])", cell.replace("−", "-")):
                     digits = len(number.split(".")[1])
                     assert any(abs(k - float(number)) <= 0.5000001 * 10**-digits for k in known), (name, cell)
 

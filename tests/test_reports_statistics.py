@@ -1,6 +1,7 @@
 """Every statistic against an independent implementation, or against a truth that was put in."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn import metrics as sk
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from engine.metrics.classification import probability_figures
 from engine.metrics.fold import fold_metrics
 from reports import pooled, resample, significance, stack
 from reports.aggregate import summarise
@@ -32,7 +34,8 @@ def test_rows(run_folder: Path) -> stack.Stack:
 POOLED = ("dice", "iou", "hd95", "asd", "dice_pooled", "iou_pooled", "accuracy", "incoherent", "f1_macro",
           "f1_weighted", "balanced_accuracy", "precision_macro", "dice_benign", "f1_malignant",
           "sensitivity_normal", "specificity_benign", "precision_malignant", "refined_dice",
-          "refined_dice_pooled", "refined_f1_macro", "refined_accuracy")  # fmt: skip
+          "refined_dice_pooled", "refined_f1_macro", "refined_accuracy", "auc_macro", "auc_malignant", "ece",
+          "brier", "refined_auc_macro", "refined_ece")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", POOLED)
@@ -52,11 +55,51 @@ def test_macro_f1_under_weights_is_that_of_the_repeated_rows(test_rows: stack.St
     what = pooled.statistic("f1_macro", test_rows.classes)
     assert what is not None
     weights = resample.draws(test_rows.clusters, 3, seed=1)[:, test_rows.cluster]
-    ours = pooled.resampled(test_rows, what, weights)
+    ours = what.over(test_rows)(weights)
     for b, c in itertools.product(range(3), range(len(test_rows.configs))):
         rows = np.repeat(np.arange(len(test_rows.label)), weights[b].astype(int))
         theirs = sk.f1_score(test_rows.label[rows], test_rows.columns["predicted"][c, rows], average="macro")
         assert ours[b, c] == pytest.approx(theirs, abs=1e-12)
+
+
+@pytest.mark.parametrize("decimals", [12, 1])  # rounded, so that many scores are equal
+def test_an_area_under_weights_is_that_of_scikit_learn(test_rows: stack.Stack, decimals: int) -> None:
+    rows = replace(test_rows, probabilities=test_rows.probabilities.round(decimals))
+    weights = resample.draws(rows.clusters, 4, seed=2)[:, rows.cluster]
+    each = [pooled.statistic(f"auc_{name}", rows.classes) for name in rows.classes]
+    ours = [what.over(rows)(weights) for what in each if what]
+    for (b, c), n in itertools.product(np.ndindex(4, len(rows.configs)), range(3)):
+        truth, scores = rows.label == n, rows.probabilities[c, :, n]
+        theirs = sk.roc_auc_score(truth, scores, sample_weight=weights[b])
+        assert ours[n][b, c] == pytest.approx(theirs, abs=1e-12)
+    macro = pooled.statistic("auc_macro", rows.classes)
+    assert macro is not None
+    assert macro.over(rows)(weights) == pytest.approx(np.mean(ours, axis=0), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["ece", "brier", "auc_macro"])
+def test_a_figure_of_probabilities_under_weights_is_that_of_the_repeated_rows(
+    test_rows: stack.Stack, name: str
+) -> None:
+    what = pooled.statistic(name, test_rows.classes)
+    assert what is not None
+    weights = resample.draws(test_rows.clusters, 3, seed=4)[:, test_rows.cluster]
+    ours = what.over(test_rows)(weights)
+    for b, c in itertools.product(range(3), range(len(test_rows.configs))):
+        rows = np.repeat(np.arange(len(test_rows.label)), weights[b].astype(int))
+        figures = probability_figures(
+            test_rows.probabilities[c, rows], test_rows.label[rows], test_rows.classes
+        )
+        assert ours[b, c] == pytest.approx(figures[name], abs=1e-12)
+
+
+def test_an_area_without_cases_of_one_kind_is_undefined_and_left_out(test_rows: stack.Stack) -> None:
+    weights = (test_rows.label[None] != 2).astype(float)
+    normal, macro = (pooled.statistic(f"auc_{n}", test_rows.classes) for n in (test_rows.classes[2], "macro"))
+    assert normal is not None
+    assert macro is not None
+    assert np.isnan(normal.over(test_rows)(weights)).all()
+    assert np.isfinite(macro.over(test_rows)(weights)).all()
 
 
 def test_a_clustered_draw_takes_all_rows_of_a_cluster_together(test_rows: stack.Stack) -> None:

@@ -17,6 +17,7 @@ from engine.results import digest
 from engine.spec.select import Select
 from reports import (
     boards,
+    by_model,
     configs,
     diagnosis,
     importance,
@@ -164,7 +165,7 @@ def nested_run(place: Path, **changes: object) -> Path:
 def test_the_outer_estimate_is_the_mean_of_the_outer_folds_picks(tmp_path: Path) -> None:
     run = load(str(nested_run(tmp_path / "run")))
     assert len(run.folds) == 6
-    found = nested.rows(run)
+    found = nested.rows(run, Select())
     assert {row["config_id"] for row in found} == {run.configs[2].id}
     dice = next(row for row in nested.estimates(found) if row["metric"] == "dice")
     assert dice["mean"] == pytest.approx(np.mean([r.test["dice"] for r in run.finals]))
@@ -182,7 +183,7 @@ def test_of_two_tested_on_an_outer_fold_the_pick_of_its_inner_folds_counts(tmp_p
     result.write_text(json.dumps({"sha256": digest(body.encode()), "result": record}))
     again = load(str(folder))
     assert len(again.finals) == 4
-    assert {row["config_id"] for row in nested.rows(again)} == {run.configs[2].id}
+    assert {row["config_id"] for row in nested.rows(again, Select())} == {run.configs[2].id}
 
 
 def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> None:
@@ -200,11 +201,18 @@ def test_an_outer_fold_that_was_not_tested_leaves_no_outer_estimate(tmp_path: Pa
     folder = nested_run(tmp_path / "run")
     run = load(str(folder))
     shutil.rmtree(folder / f"results/{run.configs[2].id}/o2")
-    found = nested.rows(load(str(folder)))
+    found = nested.rows(load(str(folder)), Select())
     assert [row["told"] for row in found] == ["", "", "not trained yet"]
     assert nested.estimates(found) == []
-    assert "no outer estimate yet" in nested.told(run, found, "best_mean")
-    assert "here one_se picks above" in nested.told(run, found, "one_se")
+    assert "no outer estimate yet" in nested.told(run, found, Select())
+
+
+def test_the_page_says_by_which_rule_the_outer_folds_were_picked(tmp_path: Path) -> None:
+    run = load(str(nested_run(tmp_path / "run")))
+    assert "one_se chose by its inner folds" in nested.told(run, [], Select(rule="one_se"))
+    told = nested.told(run, [], Select(rule="median_rank"))  # the search knew Dice and F1 as their sum only
+    assert "best_mean chose by its inner folds" in told
+    assert "The pick above is by median_rank" in told
 
 
 def test_a_copied_command_names_the_run_and_does_nothing_else(tmp_path: Path) -> None:
@@ -237,6 +245,43 @@ def test_published_figures_say_how_far_they_compare(
     rows = [{"name": f"r0-f{f}", "repeat": 0, "test": names[f::folds]} for f in range(folds)]
     run = replace(load(str(run_folder)), study={"data": {"source": source}}, manifest={"folds": rows})
     assert published.mark(published.find(key), run) == marking
+
+
+@pytest.mark.parametrize(("source", "ranked"), [("busi", True), ("phantom", False)])
+def test_our_row_is_ranked_among_the_printed_ones_only_where_they_compare(
+    tmp_path: Path, source: str, ranked: bool
+) -> None:
+    folder = make_run(tmp_path / "run", Plan(configs=2, folds=4, cases=450, quality=(1.5, 1.4), epochs=2))
+    run = replace(load(str(folder)), study={"data": {"source": source}})
+    config = {"model": {"name": "mt_unetpp"}}
+    run = replace(run, configs=tuple(replace(c, config=config) for c in run.configs))
+    table = published.find("refining.8")
+    shown = published.paper_table(table, published.frame(table, run, figures(run)), run)
+    best = next(n for (n, key), rank in shown.ranks().items() if (key, rank) == ("dice", "best"))
+    assert (shown.rows[best]["whose"] != "printed") == ranked
+    assert ("this run's data is phantom" in shown.note) != ranked
+
+
+def test_each_model_stands_with_its_best_configuration(run_folder: Path) -> None:
+    run = load(str(run_folder))
+    names = ("acsnet", "mtl_oca", "acsnet")
+    configs = [replace(c, config={"model": {"name": names[n % 3]}}) for n, c in enumerate(run.configs)]
+    run = replace(run, configs=tuple(configs))
+    known = figures(run)
+    table = by_model.table(run, known)
+    assert table is not None
+    for row in table.rows:
+        own = [c.id for c in configs if c.config["model"]["name"] == row["model"]]
+        scores = {
+            c: known.of("validation", "score")[known.configs.index(c)] for c in own if c in known.configs
+        }
+        best = max(scores, key=lambda c: float(scores[c].mean()))
+        assert (row["tried"], row["complete"], row["config_id"]) == (len(own), len(scores), best)
+        assert row["validation_score_mean"] == pytest.approx(scores[best].mean())
+        assert row["validation_score_std"] == pytest.approx(scores[best].std(ddof=1))
+        means = [float(s.mean()) for s in scores.values()]
+        assert row["score_over_configurations"] == pytest.approx(np.mean(means))
+    assert by_model.table(load(str(run_folder)), known) is None  # one model only
 
 
 def test_an_unknown_table_lists_the_known_ones() -> None:

@@ -27,6 +27,7 @@ from engine.driver.packing import ALONE, Packed
 from engine.driver.schedule import TaskScheduler
 from engine.driver.search import TaskSearcher
 from engine.driver.worker import FoldTrainable, Shared
+from engine.finals import Finals
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal
 from engine.objective import objectives
@@ -108,7 +109,7 @@ class Session:
             learns=sampler.learns,
         )
         mirror = Mirror(storage, study.name, study.space, fixed.search.directions, fixed.search.objectives)
-        finals = [fold.name for fold in manifest.finals]
+        finals = Finals([fold.name for fold in manifest.finals], manifest.ratio)
         self.conductor = Conductor(
             study, sampler, race, journal, self._past, mirror=mirror, sound=self._sound, finals=finals
         )

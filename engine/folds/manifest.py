@@ -49,6 +49,11 @@ class Manifest:
     def names(self) -> tuple[str, ...]:
         return tuple(fold.name for fold in self.folds)
 
+    @property
+    def ratio(self) -> float:
+        """Validation cases for each training case."""
+        return sum(len(f.validation) for f in self.folds) / sum(len(f.train) for f in self.folds)
+
     def fold(self, name: str) -> Fold:
         for fold in (*self.folds, *self.finals):
             if fold.name == name:

@@ -1,15 +1,17 @@
 """Picking rules: validation figures in, the position of the pick out.
 
-They work over leading axes, so that the bootstrap of `optimism.py` picks by the very same rule.
+Reports pick the study's configuration by them, a nested search that of each outer fold. They work over
+leading axes, so that the bootstrap of a report picks by the very same rule.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from reports.aggregate import corrected_error
+from engine.spec.select import Select
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,24 @@ class Evidence:
     cost: np.ndarray
     ratio: float
     confidence: float
+
+
+def outer_rule(select: Select, objectives: Sequence[str]) -> str:
+    """What picks within an outer fold: `select.rule`, as far as it reads what a search knows of a fold. That
+    is its score, each of several objectives (`objectives`, empty for a weighted sum), and sizes; seconds
+    would pick otherwise after each restart."""
+    if select.rule == "one_se":
+        return "best_mean" if select.cost == "seconds" else "one_se"
+    if select.rule in ("pareto", "median_rank"):
+        wanted = select.metrics or objectives
+        return select.rule if wanted and set(wanted) <= set(objectives) else "best_mean"
+    return select.rule
+
+
+def corrected_error(std: np.ndarray, n: np.ndarray, ratio: float) -> np.ndarray:
+    """Nadeau and Bengio's error of a mean over folds whose training parts overlap."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return std * np.sqrt(1 / n + (ratio if math.isfinite(ratio) else 0.0))
 
 
 def mean_of(scores: np.ndarray) -> np.ndarray:

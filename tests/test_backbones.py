@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engine.errors import SonotuneError
 from engine.models.backbones import LEAKY
+from engine.models.blocks import normalise
 from engine.models.mtl_oca import ObjectContext, gather, relate
 from engine.models.multitask import build_backbone
 from engine.models.registry import BACKBONES, build, resolve
@@ -33,6 +34,15 @@ def images(size: int = 64, count: int = 2) -> Tensor:
 def over(backbone: str, **fields: Any) -> Model:
     sizes = dict(BACKBONES[backbone].small) | {"backbone": backbone}
     return Model.model_validate({"name": "refining", **sizes, **fields})
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(4, 4), (6, 6), (12, 6), (48, 8), (64, 8), (11, 1)])
+def test_a_group_norm_has_as_many_groups_as_divide_its_channels_and_eight_at_most(
+    channels: int, groups: int
+) -> None:
+    norm = normalise("group", channels)
+    assert isinstance(norm, nn.GroupNorm)
+    assert norm.num_groups == groups
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,16 +1,16 @@
 """What the backbones made of MONAI's networks have in common."""
 
-import math
 from typing import Any
 
+from engine.models.blocks import groups_of
 from engine.models.features import Channels, supervised
 from engine.spec.model import Model
 
 
 def norm_of(model: Model, channels: int) -> tuple[str, dict[str, Any]]:
-    """MONAI's name for our norm; groups of at most 8."""
+    """MONAI's name for our norm; the groups of the first level divide those after it as well."""
     if model.norm == "group":
-        return ("group", {"num_groups": math.gcd(8, channels)})
+        return ("group", {"num_groups": groups_of(channels)})
     return (str(model.norm), {"affine": True})
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from engine.errors import SonotuneError
 from engine.models.alexnet import AlexNet
-from engine.models.resnet import ResNet, ResNetEncoder
+from engine.models.resnet import Pointwise, ResNet, ResNetEncoder
 
 torch.set_num_threads(1)
 # Parameters of torchvision's networks with 1000 classes, and number of entries of their state_dict.
@@ -63,6 +63,22 @@ def test_the_encoder_gives_the_maps_it_announces(name: str, stem_stride: int, di
     shapes = [tuple(m.shape) for m in encoder(torch.rand(1, 1, 64, 96))]
     wanted = zip(encoder.channels, encoder.strides, strict=True)
     assert shapes == [(1, channels, 64 // stride, 96 // stride) for channels, stride in wanted]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_strided_pointwise_convolution_is_an_ordinary_one_in_any_layout(
+    layout: torch.memory_format,
+) -> None:
+    torch.manual_seed(0)
+    x, seen = torch.randn(2, 8, 96, 96), torch.randn(2, 16, 48, 48)
+    plain, ours = nn.Conv2d(8, 16, 1, 2, bias=False), Pointwise(8, 16, 1, 2, bias=False)
+    ours.load_state_dict(plain.state_dict())
+    found = []
+    for layer, given in ((plain, x.clone()), (ours, x.to(memory_format=layout))):
+        y = layer(given.requires_grad_())
+        found.append((y, *torch.autograd.grad((y * seen).sum(), (given, layer.weight))))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d", "alexnet"])

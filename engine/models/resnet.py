@@ -39,6 +39,15 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution that leaves its stride to the reading: oneDNN's own strided one writes beyond its
+    memory on CPUs with AVX-512, when it goes backward in float32 through maps that lie channels last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, across = self.stride
+        return F.conv2d(x[:, :, ::down, ::across], self.weight, self.bias)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
 
@@ -166,7 +175,7 @@ def _conv3x3(inputs: int, outputs: int, stride: int, dilation: int, groups: int 
 def _shortcut(inputs: int, outputs: int, stride: int, norm: NormName) -> nn.Sequential | None:
     if stride == 1 and inputs == outputs:
         return None
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), normalise(norm, outputs))
+    return nn.Sequential(Pointwise(inputs, outputs, 1, stride, bias=False), normalise(norm, outputs))
 
 
 def _stage(

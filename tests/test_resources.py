@@ -11,7 +11,7 @@ from engine.driver.resources import Node, Share, share
 from engine.errors import SonotuneError
 from engine.spec.resources import Resources
 from engine.training.memory import CONTEXT, allowed
-from engine.training.numerics import threads
+from engine.training.numerics import multiplies_bfloat16, threads
 
 HEAD: Node = {"CPU": 4.0}
 GPUS: Node = {"CPU": 16.0, "GPU": 2.0, "accelerator_type:A100": 1.0}
@@ -146,3 +146,16 @@ def test_no_room_is_said_with_what_there_is() -> None:
     assert shares.may_wait(Resources(workers=2))
     assert shares.may_wait(Resources(gpu=0.5))
     assert isinstance(error, SonotuneError)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "fast"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, True),
+        ({"amx_bf16": False, "avx512_bf16": True}, True),
+        ({"amx_bf16": False, "avx512_f": True}, False),
+        ({}, False),
+    ],
+)
+def test_bfloat16_is_chosen_where_a_cpu_multiplies_in_it(capabilities: dict[str, bool], fast: bool) -> None:
+    assert multiplies_bfloat16(capabilities) == fast

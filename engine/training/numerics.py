@@ -12,7 +12,7 @@ from engine.errors import SonotuneError
 from engine.spec.resources import Resources
 from engine.spec.train import Train
 
-TRAINING_VERSION = 1  # raised whenever a change of the training code changes its digits
+TRAINING_VERSION = 2  # raised whenever a change of the training code changes its digits
 
 Precision = Literal["off", "bf16", "fp16"]
 
@@ -46,8 +46,14 @@ def resolve(resources: Resources) -> Numerics:
     if device == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+        fast = multiplies_bfloat16(torch.cpu.get_capabilities())
     return Numerics(device, "bf16" if fast else "off", threads(resources, device))
+
+
+def multiplies_bfloat16(capabilities: Mapping[str, Any]) -> bool:
+    """AMX has tiles for it, AVX-512 instructions with twice the products of float32. CPUs that have
+    neither emulate it and lose."""
+    return any(capabilities.get(unit, False) for unit in ("amx_bf16", "avx512_bf16"))
 
 
 def threads(resources: Resources, device: Literal["cpu", "cuda"]) -> int:

@@ -15,9 +15,9 @@ from engine.spec.train import Train
 def build_optimizer(train: Train, parameters: Iterable[nn.Parameter]) -> Optimizer:
     trained = [p for p in parameters if p.requires_grad]
     if train.optimizer == "sgd":
-        return SGD(trained, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay)
+        return SGD(trained, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=True)
     kind = AdamW if train.optimizer == "adamw" else Adam
-    return kind(trained, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay)
+    return kind(trained, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay, fused=True)
 
 
 def lr_factor(train: Train, epoch: int) -> float:

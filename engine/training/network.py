@@ -78,8 +78,10 @@ class Network:
         return self._objective(_float(prediction), batch, images)
 
     def _objective(self, prediction: Prediction, batch: Batch, images: Tensor) -> Terms:
+        """The losses themselves stay in full precision; what autocast hastens is the feature loss's VGG."""
         masks, labels = batch.masks.to(self.device), batch.labels.to(self.device)
-        terms: Terms = self.objective(prediction, masks, labels, images, self.epoch)
+        with self.autocast():
+            terms: Terms = self.objective(prediction, masks, labels, images, self.epoch)
         return terms
 
     def trained(self) -> Iterable[nn.Parameter]:

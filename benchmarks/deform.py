@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.models.deform import DeformConv, _project_then_sample, _sample_then_project, sampling_grid
 
-CHANNELS = ((64, 64), (128, 64), (128, 128), (256, 128))
+CHANNELS = ((8, 8), (16, 8), (64, 64), (128, 64), (128, 128), (256, 128))
+CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
 
 
 def main() -> None:
@@ -40,13 +42,43 @@ def _layers(inputs: int, outputs: int, device: str) -> dict[str, Callable[[Tenso
     def project_first(x: Tensor) -> Tensor:
         return _project_then_sample(x, sampling_grid(deform.offset(x)), deform.weight, deform.bias)
 
+    def gather_rows(x: Tensor) -> Tensor:
+        return gathered(x, sampling_grid(deform.offset(x)), deform.weight, deform.bias)
+
     plain = nn.Conv2d(inputs, outputs, 3, padding=1, device=device)
     return {
         "ordinary": plain,
         "DeformConv": deform,
         "sample first": sample_first,
         "project first": project_first,
+        "gather rows": gather_rows,
     }
+
+
+def gathered(x: Tensor, grid: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same without `grid_sample`: a pixel's channels are one row in memory, and each tap is a weighted
+    sum of its four corners' rows, whose numbers and weights all channels share."""
+    batch, channels, height, width = x.shape
+    corners, weights = zip(
+        *(_corner(grid, height, width, right, down) for right, down in CORNERS), strict=True
+    )
+    first = (torch.arange(batch, device=x.device) * height * width).view(-1, 1, 1, 1)
+    numbers = torch.stack([corner + first for corner in corners], dim=-1).view(-1, 4)
+    rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
+    shares = torch.stack(weights, dim=-1).view(-1, 4)
+    sampled = F.embedding_bag(numbers, rows, mode="sum", per_sample_weights=shares)
+    columns = sampled.view(batch, 9, height * width, channels).permute(0, 2, 1, 3).flatten(2)
+    summed = columns @ weight.permute(2, 3, 1, 0).reshape(9 * channels, -1) + bias
+    return summed.transpose(1, 2).unflatten(2, (height, width))
+
+
+def _corner(grid: Tensor, height: int, width: int, right: int, down: int) -> tuple[Tensor, Tensor]:
+    """Of each tap: the corner's row in its image, and its weight, which is nothing outside."""
+    x, y = ((grid[..., axis] + 1) * length / 2 - 0.5 for axis, length in enumerate((width, height)))
+    column, row = x.detach().floor() + right, y.detach().floor() + down
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    share = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
+    return (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long(), share
 
 
 def _print_rows(title: str, layers: dict[str, Callable[[Tensor], Tensor]], x: Tensor) -> None:

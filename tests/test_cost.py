@@ -1,10 +1,14 @@
 """Parameters and operations of a model, against counts made by hand."""
 
+import re
+from pathlib import Path
+
+import pytest
 import torch
 from torch import nn
 
 from engine.models.cost import cost, cost_of
-from engine.models.registry import build, small
+from engine.models.registry import MODELS, build, small
 from engine.spec.model import Model
 
 torch.set_num_threads(1)
@@ -31,3 +35,14 @@ def test_counting_leaves_the_network_in_its_mode() -> None:
     network = build(small("unet_mtl"), 1, 3, 64).train()
     cost(network, 1, 64)
     assert network.training
+
+
+@pytest.mark.slow
+def test_the_page_on_models_gives_what_every_row_costs() -> None:
+    page = Path(__file__).parents[1].joinpath("docs/models.md").read_text()
+    written = {m[1]: (m[2], m[3]) for m in re.finditer(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \|", page, re.M)}
+    assert set(written) == set(MODELS)
+    for name, (parameters, operations) in written.items():
+        found = cost_of(Model(name=name), channels=1, classes=3, size=256)
+        counted = (f"{found.parameters / 1e6:.2f}", f"{found.multiply_adds / 1e9:.2f}")
+        assert (name, *counted) == (name, parameters, operations)

@@ -8,7 +8,7 @@ from torch import nn
 
 from engine.errors import SonotuneError
 from engine.models.alexnet import AlexNet
-from engine.models.resnet import ResNet, ResNetEncoder
+from engine.models.resnet import Bottleneck, ResNet, ResNetEncoder
 
 torch.set_num_threads(1)
 # Parameters of torchvision's networks with 1000 classes, and number of entries of their state_dict.
@@ -63,6 +63,14 @@ def test_the_encoder_gives_the_maps_it_announces(name: str, stem_stride: int, di
     shapes = [tuple(m.shape) for m in encoder(torch.rand(1, 1, 64, 96))]
     wanted = zip(encoder.channels, encoder.strides, strict=True)
     assert shapes == [(1, channels, 64 // stride, 96 // stride) for channels, stride in wanted]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d"])
+def test_a_stack_of_bottlenecks_begins_as_its_shortcuts(name: str) -> None:
+    encoder = ResNetEncoder(name, 1, 4).eval()
+    for block in (block for block in encoder.modules() if isinstance(block, Bottleneck)):
+        x = torch.rand(1, block.conv1.in_channels, 8, 8)
+        assert torch.equal(block(x), x if block.downsample is None else block.downsample(x).relu())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d", "alexnet"])

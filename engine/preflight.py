@@ -10,6 +10,7 @@ from engine.folds.manifest import Manifest
 from engine.losses.check import check_loss
 from engine.metrics.fold import figure_names
 from engine.models import registry
+from engine.models.row import BOTH, Row
 from engine.objective import objectives
 from engine.spec.model import Model
 from engine.spec.network import Network
@@ -107,8 +108,21 @@ def _impossible_stages(
     second = configuration.trained.model_copy(update={"predict": Predict()})  # refinement has both masks
     for name, stage in (("segment", first.trained), ("classify", second)):
         place = f"model.two_stage.{name}"
-        problems = [f"{place}: {problem}" for problem in _impossible_network(stage, size, classes)]
-        yield from problems or _foreign_tasks(place, name, stage.model)
+        problems = _unable(stage.model) or list(_impossible_network(stage, size, classes))
+        yield from [f"{place}: {problem}" for problem in problems] or _foreign_tasks(place, name, stage.model)
+
+
+def _unable(model: Model) -> list[str]:
+    """A network made for the other stage: what it may be built for says less than what it cannot do."""
+    (task, *others), row = model.tasks or ("",), registry.MODELS.get(model.name)
+    if row is None or others or _can(row, task):
+        return []
+    return [f"{model.name} cannot {task}; choose a model that does (`sonotune models` lists them)"]
+
+
+def _can(row: Row, task: str) -> bool:
+    allowed = row.choices.get("tasks", (BOTH,))
+    return (task,) in allowed or BOTH in allowed
 
 
 def _foreign_tasks(place: str, name: str, model: Model) -> Iterator[str]:

@@ -61,17 +61,31 @@ def test_reports_see_the_run_folder_and_little_else_of_the_engine(path: Path) ->
     assert {name for name in engine if not name.startswith(REPORTS_MAY_READ)} == set()
 
 
+def loaded_by(code: str, heavy: tuple[str, ...]) -> list[str]:
+    code = f"import sys\n{code}\nprint([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    return ast.literal_eval(done.stdout.strip())
+
+
 @pytest.mark.parametrize("module", ["engine.cli.app", "engine.spec.load", "engine.race.race", "reports.write",
                                     "engine.conductor", "engine.models.registry"])  # fmt: skip
 def test_a_light_module_loads_without_torch_ray_and_monai(module: str) -> None:
-    code = f"import sys, {module}; print([m for m in ('torch', 'ray', 'monai') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.strip() == "[]"
+    assert loaded_by(f"import {module}", ("torch", "ray", "monai")) == []
 
 
 def test_a_worker_loads_nothing_that_only_its_driver_needs() -> None:
     """With many slots on few cores, workers wait for one another's imports."""
     driver_only = ("scipy", "optuna", "sklearn", "engine.race", "engine.sampler", "engine.conductor")
-    code = f"import sys, engine.driver.worker; print([m for m in {driver_only} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.strip() == "[]"
+    assert loaded_by("import engine.driver.worker", driver_only) == []
+
+
+def test_training_loads_no_compiler_and_no_library_that_only_other_studies_need(tmp_path: Path) -> None:
+    """Each of these would cost every worker a second or more before its first epoch."""
+    document = {
+        "study": "light", "data": {"source": "phantom", "count": 24, "size": 32}, "folds": {"k": 2},
+        "model": {"name": "unet_mtl", "width": 4, "depth": 2},
+        "train": {"epochs": 1, "batch": 8}, "augment": {"preset": "none"},
+    }  # fmt: skip
+    train = f"import pathlib, tests.trained as t; t.finished_run(pathlib.Path({str(tmp_path)!r}), {document})"
+    heavy = ("torch._dynamo", "monai", "albumentations", "optuna", "matplotlib")
+    assert loaded_by(train, heavy) == []

@@ -8,7 +8,7 @@ from torch import nn
 
 from engine.errors import SonotuneError
 from engine.models.alexnet import AlexNet
-from engine.models.resnet import Pointwise, ResNet, ResNetEncoder
+from engine.models.resnet import Bottleneck, Pointwise, ResNet, ResNetEncoder
 
 torch.set_num_threads(1)
 # Parameters of torchvision's networks with 1000 classes, and number of entries of their state_dict.
@@ -79,6 +79,14 @@ def test_a_strided_pointwise_convolution_is_an_ordinary_one_in_any_layout(
         found.append((y, *torch.autograd.grad((y * seen).sum(), (given, layer.weight))))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d"])
+def test_a_stack_of_bottlenecks_begins_as_its_shortcuts(name: str) -> None:
+    encoder = ResNetEncoder(name, 1, 4).eval()
+    for block in (block for block in encoder.modules() if isinstance(block, Bottleneck)):
+        x = torch.rand(1, block.conv1.in_channels, 8, 8)
+        assert torch.equal(block(x), x if block.downsample is None else block.downsample(x).relu())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d", "alexnet"])

@@ -55,12 +55,16 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
 
 @pytest.mark.parametrize(
     ("changes", "told"),
-    [({"segment": {"name": "resnet34"}}, r"model.two_stage.segment: .*resnet34 takes \[classify\]"),
+    [({"segment": {"name": "resnet34"}},
+      "^model.two_stage.segment: resnet34 cannot segment; choose a model that does"),
      ({"segment": {"name": "resnet34", "tasks": ["classify"]}}, "segment: model 'resnet34' has no masks"),
-     ({"classify": {"name": "u2net"}}, r"model.two_stage.classify: .*u2net takes \[segment\]"),
+     ({"classify": {"name": "u2net"}},
+      "^model.two_stage.classify: u2net cannot classify; choose a model that does"),
+     ({"segment": {"name": "mt_unetpp"}}, r"segment: .*mt_unetpp takes \[segment, classify\]"),
      ({"classify": CLASSIFIER | {"tasks": ["segment", "classify"]}}, "must only classify"),
      ({"classify": CLASSIFIER | {"loss": {"segmentation": "dice"}}}, "classify: loss.segmentation=dice"),
-     ({"segment": {"name": "u2net"}}, "segment: an image size of 32")],
+     ({"segment": {"name": "u2net"}},
+      "segment: an image size of 32 leaves u2net one pixel to look at; use at least 64$")],
 )  # fmt: skip
 def test_what_cannot_be_combined_is_refused_naming_the_stage(changes: dict[str, Any], told: str) -> None:
     (problem,) = impossible(configuration(**changes), 32 if "size" in told else 64, 3)

@@ -66,16 +66,19 @@ def stride(model: Model) -> int:
 def check(model: Model, size: int) -> Model:
     """`resolve`, and the image size fits: the deepest map keeps at least 2 x 2 pixels to normalise."""
     chosen, step = resolve(model), stride(model)
+    depth = "" if chosen.depth is None else f" with model.depth={chosen.depth}"
     if size % step:
         near = max(2, round(size / step)) * step
+        other = ", or another model.depth" * bool(depth)
         raise SonotuneError(
-            f"an image size of {size} is not divisible by {step}, the stride of {model.name} with "
-            f"model.depth={chosen.depth}; use {near}, or another model.depth"
+            f"an image size of {size} is not divisible by {step}, the stride of {model.name}{depth}; "
+            f"use {near}{other}"
         )
     if size < 2 * step:
+        smaller = ", or a smaller model.depth" * bool(depth)
         raise SonotuneError(
-            f"an image size of {size} leaves {model.name} with model.depth={chosen.depth} one pixel to look "
-            f"at; use at least {2 * step}, or a smaller model.depth"
+            f"an image size of {size} leaves {model.name}{depth} one pixel to look at; "
+            f"use at least {2 * step}{smaller}"
         )
     return chosen
 

@@ -203,6 +203,11 @@ def _stage(
 
 
 def _initialise(module: nn.Module) -> None:
+    """A stack of bottlenecks begins as its shortcuts (Goyal et al. 2017): sixteen random branches one after
+    the other drown the image, and a network trained from nothing spends its first epochs on undoing that."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    for block in module.modules():
+        if isinstance(block, Bottleneck):
+            nn.init.zeros_(block.bn3.get_parameter("weight"))

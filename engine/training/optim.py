@@ -10,13 +10,17 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from engine.spec.train import Train
+from engine.training.uncompiled import uncompiled
+
+Sgd = uncompiled(SGD)
+ADAMS: dict[str, type[Adam]] = {"adam": uncompiled(Adam), "adamw": uncompiled(AdamW)}
 
 
 def build_optimizer(train: Train, parameters: Iterable[nn.Parameter]) -> Optimizer:
     trained = [p for p in parameters if p.requires_grad]
     if train.optimizer == "sgd":
-        return SGD(trained, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=True)
-    kind = AdamW if train.optimizer == "adamw" else Adam
+        return Sgd(trained, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=True)
+    kind = ADAMS[train.optimizer]
     return kind(trained, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay, fused=True)
 
 
@@ -39,7 +43,7 @@ class Schedule:
     def __init__(self, train: Train, optimizer: Optimizer) -> None:
         self.train, self.optimizer = train, optimizer
         self.reduced = 1.0
-        probe = SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        probe = Sgd([nn.Parameter(torch.zeros(1))], lr=1.0)
         self.plateau = ReduceLROnPlateau(
             probe, mode="max", factor=train.plateau_factor, patience=train.plateau_patience
         )

@@ -16,7 +16,6 @@ from engine.models.registry import build
 from engine.spec.model import Model
 
 NETWORKS = ("cunet", "cu_g_net", "cu_a_net", "acsnet")
-FILTERS = (64, 16)
 
 
 def main() -> None:
@@ -30,8 +29,7 @@ def main() -> None:
     for name in NETWORKS:
         model = build(Model(name=name, width=given.width), 1, 3, given.size)
         report(f"`{name}`, width {given.width}", network_step(model, given))
-    for width in FILTERS:
-        report(f"LossNet, `lossnet.width: {width}`", loss_step(LossNet(width=width), given))
+    report("feature loss", loss_step(LossNet(), given))
 
 
 def network_step(model: torch.nn.Module, given: argparse.Namespace) -> Callable[[], Tensor]:

@@ -191,12 +191,6 @@ def test_gamma_adds_the_feature_loss_to_the_segmentation() -> None:
     assert "lossnet" not in terms(Loss()).parts
 
 
-def test_random_filters_are_as_narrow_as_asked_for() -> None:
-    ruler = objective(Loss(gamma=0.2, lossnet=FeatureLoss(levels=2, width=4))).lossnet
-    assert ruler is not None
-    assert [m.shape[1] for m in ruler.network(torch.rand(1, 1, 8, 8))] == [4, 8]
-
-
 # --- weightings
 
 
@@ -288,12 +282,6 @@ REFUSED = {
         "does not segment",
     ),
     "a feature loss without masks": (Loss(gamma=0.2), CLASSIFIER, "gamma=0.2", "does not segment"),
-    "pretrained filters of another width": (
-        Loss(gamma=0.2, lossnet=FeatureLoss(weights="imagenet", width=16)),
-        BOTH,
-        "width=16",
-        "weights=imagenet",
-    ),
     "deep supervision of one map": (
         Loss(deep_supervision="inverse"),
         BOTH,

@@ -8,8 +8,6 @@ from engine.spec.loss import Loss
 SOFT_REGION_WEIGHT = 0.4  # α of the MTL-OCA paper
 RECONSTRUCTION_WEIGHT = 1.0  # not printed anywhere; the terms are of similar size on standardised input
 
-VGG_WIDTH = 64
-
 
 @dataclass(frozen=True)
 class Traits:
@@ -57,11 +55,6 @@ def _segmentation_rules(loss: Loss, traits: Traits, model: str) -> Iterator[str]
         )
     if not traits.segments and loss.gamma > 0:
         yield f"loss.gamma={loss.gamma:g} needs lesion maps, but {model} does not segment; set it to 0"
-    if loss.lossnet.weights != "none" and loss.lossnet.width != VGG_WIDTH:
-        yield (
-            f"loss.lossnet.width={loss.lossnet.width} with loss.lossnet.weights={loss.lossnet.weights}: "
-            f"pretrained filters have a width of {VGG_WIDTH}; leave it out, or use weights: none"
-        )
     if loss.deep_supervision in ("inverse", "equal") and not traits.deep_supervision:
         yield (
             f"loss.deep_supervision={loss.deep_supervision} needs several lesion maps, but {model} "

@@ -24,7 +24,7 @@ from engine.losses.soft_region import soft_region_loss
 from engine.losses.tversky import tversky_loss
 from engine.losses.weighting import TASKS, Weighting
 from engine.models.contract import Prediction
-from engine.spec.loss import FeatureLoss, Loss
+from engine.spec.loss import Loss
 
 
 class Terms(NamedTuple):
@@ -75,10 +75,6 @@ def class_weights(loss: Loss, counts: np.ndarray) -> Tensor | None:
     return torch.tensor(loss.class_weights, dtype=torch.float32)
 
 
-def _lossnet(spec: FeatureLoss) -> LossNet:
-    return LossNet(spec.levels, spec.weights, spec.width)
-
-
 class Objective(nn.Module):
     """Called on a prediction and the truth; its parameters, if any, are optimised with the model's."""
 
@@ -89,7 +85,7 @@ class Objective(nn.Module):
         self.loss, self.alpha, self.reconstruction = loss, alpha(loss, traits), reconstruction(loss, traits)
         self.mask_loss = mask_loss(loss)
         self.weighting = Weighting(loss)
-        self.lossnet = _lossnet(loss.lossnet) if loss.gamma > 0 else None
+        self.lossnet = LossNet(loss.lossnet.levels, loss.lossnet.weights) if loss.gamma > 0 else None
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(

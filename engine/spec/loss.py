@@ -29,9 +29,6 @@ class FeatureLoss(Section):
     """`none` (random filters of a fixed seed), `imagenet`, or the path of a VGG-16 state dict."""
     levels: int = Field(4, ge=1, le=5)
     """How many of its levels are compared, from the finest on."""
-    width: int = Field(64, ge=1, le=64)
-    """Channels of its first level, 64 in VGG-16 and its pretrained weights. Random filters may be fewer:
-    64 cost several times what a narrow network does."""
 
 
 class Loss(Section):

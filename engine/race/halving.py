@@ -48,12 +48,19 @@ class Halving(TrainAll):
         self.marks = np.full((LEVELS, 16), np.nan)  # score of each row at each rung
         self.passed = np.zeros(16, dtype=int)  # rungs each row has been judged at
         self._best: dict[int, np.ndarray] = {}  # scores of a rung, best first, while nobody joins it
+        self.order = self._drawn()
 
     def levels(self, epochs: int) -> np.ndarray:
         """Where a rung may fall in a fold."""
         ages = rungs(self.settings.min_epochs, epochs * len(self.setting.folds))
         offsets = sorted({(age - 1) % epochs + 1 for age in ages} | {epochs})[-LEVELS:]
         return np.pad(np.array(offsets), (0, LEVELS - len(offsets)), mode="edge")
+
+    def _drawn(self) -> list[int]:
+        """Folds in the order in which everybody takes them: drawn, but repeat after repeat."""
+        repeats = [fold.rpartition("-")[0] for fold in self.setting.folds]
+        drawn = np.random.default_rng([self.setting.seed, 2]).permutation(len(repeats)).tolist()
+        return sorted(drawn, key=lambda fold: repeats.index(repeats[fold]))
 
     # -- the ladder --------------------------------------------------------------------------------
 
@@ -161,8 +168,8 @@ class Halving(TrainAll):
 
     def fold(self, row: int) -> int:
         """The fold to go on with, in the same order for all: one already begun first."""
-        order, states = self.heat.order(self.setting.seed), self.heat.state[row].tolist()
-        free = [k for k in order if states[k] <= State.FROZEN]
+        states = self.heat.state[row].tolist()
+        free = [k for k in self.order if states[k] <= State.FROZEN]
         return min(free, key=lambda k: states[k] != State.FROZEN)
 
     def freezes(self, row: int, fold: int) -> bool:

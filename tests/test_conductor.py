@@ -215,7 +215,7 @@ def test_the_sampler_hears_of_a_failed_configuration_as_failed(tmp_path: Path) -
     assert sum(mean is not None for mean in outcomes(one).values()) == 2
 
 
-@pytest.mark.parametrize("rule", ["reserve", "paired", "median"])
+@pytest.mark.parametrize("rule", ["reserve", "paired", "median", "halving"])
 def test_what_the_user_asked_for_first_is_finished_however_bad_it_is(tmp_path: Path, rule: str) -> None:
     bad = [{"train.lr": 0.1, "loss.lambda": 0.5}]
     one = conductor(tmp_path, study(rule=rule, configs=12, first=bad))

@@ -95,7 +95,7 @@ def test_the_same_journal_gives_the_same_decisions(rule):
     assert again.leader() == race.leader()
 
 
-@pytest.mark.parametrize("rule", ["paired", "thaw", "reserve", "asha"])
+@pytest.mark.parametrize("rule", ["paired", "thaw", "reserve", "asha", "halving"])
 def test_a_race_replayed_to_any_point_goes_on_as_if_never_interrupted(rule):
     race, _ = study(rule, 4, slots=1)
     rng = np.random.default_rng(0)
@@ -149,7 +149,7 @@ def test_a_failed_fold_takes_its_configuration_out_at_once(rule):
     assert race.next() == Open()
 
 
-@pytest.mark.parametrize("rule", ["aggressive", "paired", "reserve"])
+@pytest.mark.parametrize("rule", ["aggressive", "paired", "reserve", "halving"])
 def test_audited_ones_are_finished_and_counted(rule):
     _, simulation = study(rule, 5, slots=2, learns=False, audit=1.0)
     outcome = simulation.outcome()

@@ -3,6 +3,7 @@
 from engine.race.aggressive import Aggressive
 from engine.race.asha import Asha
 from engine.race.forgiving import Forgiving
+from engine.race.halving import Halving
 from engine.race.median import Median
 from engine.race.none import Setting, TrainAll
 from engine.race.paired import Paired
@@ -13,7 +14,7 @@ from engine.spec import race as spec
 
 RULES: dict[str, type[TrainAll]] = {
     rule.name: rule
-    for rule in (TrainAll, Asha, Median, Aggressive, Forgiving, Wilcoxon, Paired, Thaw, Reserve)
+    for rule in (TrainAll, Asha, Median, Aggressive, Forgiving, Wilcoxon, Paired, Thaw, Reserve, Halving)
 }
 
 

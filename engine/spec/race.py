@@ -6,7 +6,18 @@ from pydantic import Field
 
 from engine.spec.section import Section
 
-Rule = Literal["none", "asha", "median", "aggressive", "forgiving", "wilcoxon", "paired", "thaw", "reserve"]
+Rule = Literal[
+    "none",
+    "asha",
+    "median",
+    "aggressive",
+    "forgiving",
+    "wilcoxon",
+    "paired",
+    "thaw",
+    "reserve",
+    "halving",
+]
 
 
 class Race(Section):
@@ -19,7 +30,7 @@ class Race(Section):
     """The risk a rule may take (paired, thaw: of losing the pick; wilcoxon: the level of its test)."""
 
     min_epochs: int = Field(default=1, ge=1)
-    """No fold is judged before this many epochs (asha: the first rung; median: the grace period)."""
+    """No fold is judged before this many epochs (asha, halving: the first rung; median: the grace period)."""
 
     warmup: int = Field(default=3, ge=1)
     """Nothing is dropped before this many configurations are complete (paired, median)."""
@@ -34,6 +45,10 @@ class Race(Section):
     price: float = Field(default=0.01, gt=0)
     """What training one configuration to the end must be expected to gain, in the unit of `tolerance`
     (reserve)."""
+
+    decided: float = Field(default=0.5, gt=0)
+    """Share of a whole training after which one configuration is left; above 1, several are finished
+    (halving)."""
 
     eta: float = Field(default=3.0, gt=1)
     """asha: one in `eta` goes on at each rung."""

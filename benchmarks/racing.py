@@ -27,7 +27,7 @@ from engine.spec import race as spec
 
 OVERHEAD = 0.05  # epochs that each start of a fold costs: a new one, a thawed one
 SWEEPS: list[tuple[str, str, tuple[float, ...]]] = [
-    ("reserve", "price", (0.005, 0.01, 0.02, 0.05, 0.1)),
+    ("reserve", "price", (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)),
     ("halving", "decided", (0.2, 0.5, 1.0, 2.0)),
     ("thaw", "delta", (0.1, 0.45)),
     ("paired", "delta", (0.01, 0.1)),

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from engine.race.bars import bars, beaten
 from engine.race.beliefs import Beliefs
 from engine.race.events import Dropped, Ended, Event, Opened, Reported, Started, from_record, to_record
+from engine.race.grades import Grades
 from engine.race.heat import Heat, State
-from engine.race.none import ends_only
+from engine.race.none import Setting, ends_only
 from engine.race.peers import PEERS
 from engine.race.protocol import Open, Run, Stop, Wait
 from engine.race.race import Race
-from engine.race.reserve import premium
 from engine.race.rules import RULES
 from engine.race.simulate import Simulation
 from engine.race.table import Table
@@ -247,6 +247,28 @@ def test_nested_outer_folds_race_apart():
     assert race.mean("b", "o1") is None
 
 
+@pytest.mark.parametrize("rule", ["thaw", "reserve"])
+def test_a_sampler_that_does_not_learn_is_asked_for_every_configuration_before_the_study_ends(rule):
+    race, simulation = study(rule, 1, slots=2, learns=False)
+    heat = race.field.heats[None]
+    assert heat.count == len(simulation.order)
+    assert heat.depth[: heat.count].any(axis=1).all()
+
+
+def test_without_a_limit_the_study_ends_when_no_other_configuration_is_worth_its_price():
+    table = table_of(1, configs=300)
+    race = Race(spec.Race(rule="reserve", audit=0.0, price=1.0), table.folds, None, learns=False)
+    outcome = Simulation(table, race, list(range(300)), 2).run().outcome()
+    assert race.leader() is not None
+    assert outcome.spent < 0.5
+
+
+def test_a_fold_of_few_epochs_is_not_looked_at_twice_at_the_same_one():
+    levels = RULES["reserve"](spec.Race(), Setting(("r0-f0",))).levels
+    assert levels(15).tolist() == [1, 2, 3, 4, 5, 7, 10, 15]
+    assert levels(5).tolist() == [1, 2, 3, 4, 5, 5, 5, 5]
+
+
 def test_the_signed_rank_rule_decides_as_optuna_does():
     for seed in range(30):
         rng = np.random.default_rng(seed)
@@ -294,6 +316,24 @@ def test_beliefs_are_calibrated_on_what_they_have_not_seen():
     assert 0.75 < z.std() < 1.3
 
 
+def test_what_the_best_came_to_is_not_taken_for_what_all_would_have_come_to():
+    """All start on one fold, the best sixty go on: the others' last levels are told from theirs."""
+    rng = np.random.default_rng(4)
+    over = 0.1**2 * np.array([[1, 1.6, 2.4], [1.6, 4, 6], [2.4, 6, 10]])
+    shared = rng.multivariate_normal(np.zeros(3), over, 400)
+    curves = np.array([0.2, 0.5, 0.9]) + shared[:, None] + rng.normal(0, 0.02, (400, 4, 3))
+    depth = np.zeros((400, 4), dtype=int)
+    depth[:, 0] = 1
+    depth[np.argsort(-curves[:, 0, 0])[:60], 0] = 3
+    beliefs = Beliefs(4, 3)
+    for _ in range(3):
+        beliefs.learn(curves, depth)
+    chosen = curves[depth[:, 0] == 3, 0, 2].mean()
+    assert chosen > 1.2
+    assert beliefs.effects[:, 2].mean() == pytest.approx(0.9, abs=0.1)
+    assert np.sqrt(beliefs.shared[2, 2]) == pytest.approx(np.sqrt(over[2, 2]), rel=0.3)
+
+
 def test_a_better_start_on_an_easy_fold_is_not_taken_for_a_better_configuration():
     rng = np.random.default_rng(2)
     easy = np.array([0.2, 0.0, 0.0])
@@ -307,12 +347,38 @@ def test_a_better_start_on_an_easy_fold_is_not_taken_for_a_better_configuration(
     assert on_hard == pytest.approx(on_easy, abs=0.02)
 
 
-def test_the_reservation_price_falls_with_the_cost_and_rises_with_the_spread():
-    one = np.array([1.0])
-    prices = [premium(np.array([cost]), one) for cost in (0.01, 0.1, 0.3)]
-    assert prices == sorted(prices, reverse=True)
-    assert premium(np.array([0.1]), 2 * one) > premium(np.array([0.1]), one)
-    assert premium(np.array([1 / np.sqrt(2 * np.pi)]), one) == pytest.approx(0.0, abs=1e-3)
+def grade(price: float, spread: float = 0.1, levels: int = 1, folds: int = 1) -> float:
+    """Of a configuration of which nothing is known, by the scores of many that are complete."""
+    rng = np.random.default_rng(3)
+    scores = rng.normal(0.5, spread, (200, 1, 1)) + np.zeros((200, folds, levels))
+    beliefs = Beliefs(folds, levels)
+    beliefs.learn(scores + rng.normal(0, 0.01, scores.shape), np.full((200, folds), levels))
+    return Grades(beliefs, np.arange(1, levels + 1), price).premium((0,) * folds)
+
+
+def test_a_grade_falls_with_the_price_and_rises_with_the_spread():
+    grades = [grade(price) for price in (0.001, 0.01, 0.1)]
+    assert grades == sorted(grades, reverse=True)
+    assert grade(0.01, spread=0.2) > grade(0.01, spread=0.1)
+
+
+def test_what_is_known_only_when_it_is_complete_has_the_grade_that_weitzman_gave_it():
+    price = 0.02
+    premium, spread = grade(price), np.sqrt(grade_variance())
+    draws = spread * np.random.default_rng(0).standard_normal(400_000)
+    assert np.maximum(draws - premium, 0).mean() == pytest.approx(price, rel=0.05)
+
+
+def grade_variance() -> float:
+    rng = np.random.default_rng(3)
+    scores = rng.normal(0.5, 0.1, (200, 1, 1))
+    beliefs = Beliefs(1, 1)
+    beliefs.learn(scores + rng.normal(0, 0.01, scores.shape), np.full((200, 1), 1))
+    return beliefs.variance((0,))
+
+
+def test_being_able_to_give_up_early_makes_a_configuration_worth_more():
+    assert grade(0.01, levels=4, folds=3) > grade(0.12, levels=1, folds=1)
 
 
 def test_the_first_stage_of_two_racing_configurations_is_trained_once():

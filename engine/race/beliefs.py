@@ -9,7 +9,9 @@ A and B covariances *over levels*. So a curve is compared with finished curves o
 epochs, a gain seen on one fold is expected on the others, and a fold that was only begun counts for what it
 is worth. A, B and the fold effects are learned from all configurations, dropped ones with what was seen of
 them (what was dropped was dropped for what was seen, so the likelihood needs no correction for it), by EM
-with a prior worth a few configurations. Everything a decision needs is then linear in the scores.
+with a prior worth a few configurations. Most configurations are left after a level or two: each level is
+learned from those that have reached it, as told by the levels before (`climb.py`). Everything a decision
+needs is then linear in the scores.
 
 Given `shared`, folds are independent, and what a fold adds depends only on how many levels it has reached:
 all sums below are over these counts, so a round of EM is a few array operations whatever the number of folds.
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.race.climb import by_depth, climb, known_levels
 from engine.race.shape import Shape, lifted, shape_of
 
 PRIOR_FOLDS = 3.0  # what "folds do not differ" counts for
@@ -113,26 +116,29 @@ class Beliefs:
     def _round(
         self, residual: np.ndarray, depth: np.ndarray, counts: np.ndarray, member: np.ndarray, shape: Shape
     ) -> None:
+        """One round of EM; what lies beyond the last level that was reached is nobody's data."""
         depths, many = depths_of(self.own), np.bincount(member, minlength=len(counts)).astype(float)
         spread = self._posterior(counts, depths)
         told = (depths.precision[depth] @ residual[..., None])[..., 0].sum(1)
         mean = (spread[member] @ told[..., None])[..., 0]  # [N, L]
-        own = (depths.gain[depth] @ (residual - mean[:, None])[..., None])[..., 0]  # [N, K, L]
-        own[depth == 0] = 0
-        per_depth = np.tensordot((counts * many[:, None])[:, 1:], spread, (0, 0))  # [L, L, L]
-        folds = (counts[:, 1:] * many[:, None]).sum(0)
-        gain, flat = depths.gain[1:], own.reshape(-1, self.levels)
-        uncertain = (gain @ per_depth @ gain.swapaxes(1, 2)).sum(0)
-        uncertain += np.tensordot(folds, depths.rest[1:], 1)
-        self.own = shape.toward_own(flat.T @ flat + uncertain, folds.sum())
-        self.shared = shape.toward_shared(mean.T @ mean + np.tensordot(many, spread, 1), len(mean))
-        self._shift(own.sum(0), (depth > 0).sum(0), mean.mean(0))
+        known = known_levels(depth, self.levels)
+        own = np.where(known, residual - mean[:, None], 0)  # [N, K, L]
+        flat = by_depth(own.reshape(-1, self.levels), depth.ravel())
+        apart = climb(flat.spread(np.tensordot(counts * many[:, None], spread, (0, 0))), shape.own)
+        deepest = self.levels - (counts[:, ::-1] > 0).argmax(1)  # [P]
+        uncertain = np.zeros((self.levels + 1, self.levels, self.levels))
+        np.add.at(uncertain, deepest, spread * many[:, None, None])
+        together = climb(by_depth(mean, depth.max(1)).spread(uncertain), shape.shared, centred=True)
+        self.own, self.shared = apart.covariance, together.covariance
+        self._shift(own, known, apart.slopes, together.means)
 
-    def _shift(self, left: np.ndarray, count: np.ndarray, drift: np.ndarray) -> None:
-        """Move the fold effects by what is left over, folds shrunk to their common mean."""
-        common = self.effects.mean(0) + left.sum(0) / max(count.sum(), 1)
-        apart = self.effects * count[:, None] + left + PRIOR_FOLDS * common
-        self.effects = apart / (count + PRIOR_FOLDS)[:, None] + drift
+    def _shift(self, own: np.ndarray, known: np.ndarray, slopes: np.ndarray, drift: np.ndarray) -> None:
+        """Move the fold effects by what is left over of `own` once earlier levels have foretold it."""
+        common, count = self.effects.mean(0), known.sum(0)
+        left = np.where(known, own - own @ slopes.T, 0).sum(0)  # [K, L]
+        apart = self.effects - common
+        new = (count * (apart - apart @ slopes.T) + left) / (count + PRIOR_FOLDS)
+        self.effects = common + drift + np.linalg.solve(np.eye(self.levels) - slopes, new.T).T
 
     # -- telling -----------------------------------------------------------------------------------
 

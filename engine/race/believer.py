@@ -13,8 +13,9 @@ class Believer(Stopper):
     believes = True
 
     def levels(self, epochs: int) -> np.ndarray:
-        first = min(self.settings.min_epochs, epochs)
-        return np.rint(np.geomspace(first, epochs, self.settings.looks)).astype(int)
+        first, looks = min(self.settings.min_epochs, epochs), self.settings.looks
+        spaced = np.rint(np.geomspace(first, epochs, looks)).astype(int)
+        return np.minimum(np.maximum(spaced, first + np.arange(looks)), epochs)
 
     @property
     def ripe(self) -> bool:

@@ -7,7 +7,8 @@ from engine.race.beliefs import Beliefs, Pattern
 from engine.race.heat import Heat
 
 FIRST = 10  # levels reached before the model is learned for the first time
-GROWTH = 1.3  # it is learned again when so many times as many have been reached
+FURTHER = 3  # the same, not counting the first level of each configuration
+GROWTH = 1.3  # it is learned again when so many times as many of either have been reached
 COLUMNS = 12  # a rule that looks more often than that is followed at so many of its levels
 
 
@@ -19,9 +20,12 @@ class Forecast:
         self.heat, self.channel = heat, channel
         self.columns = np.unique(np.linspace(0, levels - 1, min(levels, COLUMNS)).round().astype(int))
         self.beliefs = Beliefs(len(heat.folds), len(self.columns))
+        self._seen: set[int] = set()
         self.looks = 0
         self.fits = 0
         self._next = float(FIRST)
+        self.further = 0  # looks at configurations that had been looked at
+        self._next_further = float(FURTHER)
         self.mean = np.zeros(0)
         self.variance = np.zeros(0)
 
@@ -32,7 +36,9 @@ class Forecast:
     def look(self, row: int) -> bool:
         """Configuration `row` has reached a level; True when all beliefs were learned anew."""
         self.looks += 1
-        if self.looks >= self._next:
+        self.further += row in self._seen
+        self._seen.add(row)
+        if self.looks >= self._next or (self.learned and self.further >= self._next_further):
             self._learn()
             return True
         if self.learned:
@@ -44,7 +50,8 @@ class Forecast:
         curves, depth = self._known(slice(0, self.heat.count))
         self.beliefs.learn(curves, depth)
         self.fits += 1
-        self._next = max(self._next + 1, self.looks * GROWTH)
+        self._next = max(self.looks + 1, self.looks * GROWTH)
+        self._next_further = max(self.further + 1, self.further * GROWTH)
         self.mean, self.variance = self.beliefs.finals(curves, depth)
 
     def _known(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:

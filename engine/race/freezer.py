@@ -34,6 +34,15 @@ class Freezer(Believer, ABC):
             self._steps.clear()
         return learned
 
+    @property
+    def broad(self) -> bool:
+        """Whether every configuration is looked at once before any goes on.
+
+        A first look costs one epoch of one fold; what is never looked at may have been the best. A sampler
+        that learns proposes better ones later, and without a limit there would be no end to it.
+        """
+        return self.limited and not self.setting.learns
+
     @abstractmethod
     def worth(self) -> np.ndarray:
         """What each configuration's next slice is worth, comparable across configurations."""
@@ -69,7 +78,7 @@ class Freezer(Believer, ABC):
 
     def _opens(self) -> bool:
         """Whether another configuration could enter and be worth it."""
-        return self.may_open and self.fresh() > -np.inf
+        return self.may_open and (self.broad or self.fresh() > -np.inf)
 
     def choose(self, may_open: bool) -> Choice:
         heat = self.heat
@@ -79,6 +88,8 @@ class Freezer(Believer, ABC):
         unseen = ready[~heat.begun[ready]]
         if len(unseen):
             return int(unseen[0]), heat.next_fold(int(unseen[0]))
+        if may_open and self.broad:
+            return "open"
         worth = self.worth()
         if may_open and self.fresh() > worth[ready].max(initial=-np.inf):
             return "open"

@@ -44,6 +44,7 @@ class TrainAll:
         self.forecasts = [Forecast(self.heat, channel) for channel in range(setting.channels)]
         self.forecast = self.forecasts[0]
         self.may_open = True  # whether the study's limit allows another configuration; kept by the race
+        self.limited = True  # whether it has such a limit at all; likewise
 
     def levels(self, epochs: int) -> np.ndarray:
         """Epochs at which a fold of so many epochs is looked at."""

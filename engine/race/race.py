@@ -157,7 +157,7 @@ class Race:
     def _may_open(self) -> bool:
         may_open = self.limit is None or len(self.field.configs) < self.limit
         for rule in self.rules.values():
-            rule.may_open = may_open
+            rule.may_open, rule.limited = may_open, self.limit is not None
         return may_open
 
     def _again(self) -> Run | None:

@@ -1,33 +1,23 @@
-"""`reserve`: the next slice goes to the configuration with the highest reservation price (Weitzman 1979).
+"""`reserve`: the next slice goes to the configuration of the highest grade (see `grades.py`).
 
-Suppose it costs c to learn more about a configuration, after which its expected final mean will have moved
-by an unknown amount of standard deviation s. Its reservation price is the r for which looking is just worth
-it when r is already in hand: E[(mean + s·Z − r)+] = c. Looking first where r is highest, and stopping when
-what is in hand is above every r, is optimal for boxes that open at once; a training opens slice by slice,
-so r is the highest over the next slice and over finishing one, two, … all of its folds.
+A grade is what a configuration's expected final mean would have to be in hand already for going on with it
+not to be worth its epochs. Going on where it is highest, and stopping when what is in hand is above every
+grade, is optimal for boxes that open in stages. A sampler that does not learn is asked for all of its
+configurations first: one epoch of one fold each.
 
-`race.price` is c for training one configuration to its end. A high price gives cheap studies, a low one
-good ones; there is no other knob.
+`race.price` is what training one configuration to its end costs. A high price gives cheap studies, a low
+one good ones; there is no other knob.
 """
 
 import numpy as np
-from scipy.special import ndtr
 
 from engine.race.bars import bars, beaten
 from engine.race.beliefs import Pattern, unique_rows
 from engine.race.freezer import Freezer
+from engine.race.grades import Grades
 from engine.race.heat import State
 from engine.race.none import Setting
-from engine.race.slices import prospects
 from engine.spec import race as spec
-
-GRID = np.linspace(-8.0, 8.0, 8001)
-GAIN = np.exp(-(GRID**2) / 2) / np.sqrt(2 * np.pi) - GRID * ndtr(-GRID)  # E[(Z - u)+] for u in GRID
-
-
-def premium(cost: np.ndarray, spread: np.ndarray) -> float:
-    """The highest r with E[(spread·Z − r)+] = cost, over several ways to look."""
-    return float((spread * np.interp(-cost / spread, -GAIN, GRID)).max())
 
 
 class Reserve(Freezer):
@@ -35,13 +25,13 @@ class Reserve(Freezer):
 
     def __init__(self, settings: spec.Race, setting: Setting) -> None:
         super().__init__(settings, setting)
-        self._premiums: dict[tuple[int, Pattern, int], float] = {}
+        self._grades: dict[tuple[int, int], Grades] = {}
         self._indices = np.zeros((0, setting.channels))
 
     def notice(self, row: int) -> bool:
         learned = super().notice(row)
         if learned:
-            self._premiums.clear()
+            self._grades.clear()
             self._indices = self._all_indices()
         elif self.forecast.learned:
             self._extend()
@@ -49,7 +39,7 @@ class Reserve(Freezer):
         return learned
 
     def _all_indices(self) -> np.ndarray:
-        """`index` of every row at once: a price per distinct pattern, a mean per row."""
+        """`index` of every row at once: a premium per distinct pattern, a mean per row."""
         count, found = self.heat.count, np.zeros((self.heat.count, len(self.forecasts)))
         ranked = -np.sort(-self.heat.depth[:count].astype(int), axis=1)
         keyed, member = unique_rows(np.column_stack([ranked, self.heat.epochs[:count]]))
@@ -66,10 +56,8 @@ class Reserve(Freezer):
             self._indices = np.vstack([self._indices, [self.index(row) for row in missing]])
 
     def index(self, row: int, running: int = 0) -> list[float]:
-        """Reservation price per channel; `running` levels are on their way and count as known."""
-        pattern = self.forecast.pattern(row)
-        if running:
-            pattern = self._ahead(row)
+        """Grade per channel; `running` levels are on their way and count as known."""
+        pattern = self._ahead(row) if running else self.forecast.pattern(row)
         return [
             self._mean(channel, row) + self._premium(channel, pattern, row)
             for channel in range(len(self.forecasts))
@@ -85,19 +73,14 @@ class Reserve(Freezer):
         return tuple(sorted(np.minimum(depth, heat.curves.shape[2]).tolist(), reverse=True))
 
     def _premium(self, channel: int, pattern: Pattern, row: int) -> float:
-        epochs = int(self.heat.epochs[row]) if row >= 0 else int(self.heat.epochs[0])
-        key = (channel, pattern, epochs)
-        if key not in self._premiums:
-            self._premiums[key] = self._compute(channel, pattern, max(row, 0))
-        return self._premiums[key]
-
-    def _compute(self, channel: int, pattern: Pattern, row: int) -> float:
-        beliefs, epochs = self.forecasts[channel].beliefs, self.heat.level_epochs(row)
-        found = np.array(prospects(beliefs, pattern, epochs))
-        if not len(found):
-            return 0.0
-        whole = float(epochs[-1]) * len(pattern)
-        return premium(self.settings.price * beliefs.noise * found[:, 0] / whole, found[:, 1])
+        """What a grade is above the expected mean; `row` says how long the folds are."""
+        epochs = self.heat.level_epochs(row)
+        key = (channel, int(epochs[-1]))
+        if key not in self._grades:
+            beliefs = self.forecasts[channel].beliefs
+            whole = float(epochs[-1]) * len(pattern)
+            self._grades[key] = Grades(beliefs, epochs, self.settings.price * beliefs.noise / whole)
+        return self._grades[key].premium(pattern)
 
     def worth(self) -> np.ndarray:
         """Prices above what each could be picked at; what is under way counts as known."""
@@ -122,7 +105,7 @@ class Reserve(Freezer):
 
     def fresh(self) -> float:
         nothing = (0,) * len(self.heat.folds)
-        price = self.forecast.prior()[0] + self._premium(0, nothing, -1)
+        price = self.forecast.prior()[0] + self._premium(0, nothing, 0)
         if not self.heat.complete:
             return price
         price -= float(self.heat.means[self.heat.complete, 0].max())

@@ -24,13 +24,6 @@ class Shape:
     shared: np.ndarray
     own: np.ndarray
 
-    def toward_shared(self, moments: np.ndarray, count: float) -> np.ndarray:
-        """Second moments of `count` configurations, mixed with the prior."""
-        return np.asarray((moments + CONFIGS * self.shared) / (count + CONFIGS))
-
-    def toward_own(self, moments: np.ndarray, count: float) -> np.ndarray:
-        return np.asarray((moments + CONFIGS * self.own) / (count + CONFIGS))
-
 
 def shape_of(residual: np.ndarray, known: np.ndarray) -> Shape:
     """The prior at the scale of these residuals [N, K, L], zero where not `known`."""

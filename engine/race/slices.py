@@ -35,27 +35,3 @@ def steps(pattern: Pattern, last: int) -> list[tuple[int, int]]:
         if done < last and (not rank or done != pattern[rank - 1])
         for to in sorted({done + 1, last})
     ]
-
-
-def prospects(beliefs: Beliefs, pattern: Pattern, epochs: np.ndarray) -> list[tuple[float, float]]:
-    """(epochs, standard deviation revealed) of the best next slice, then of finishing fold after fold."""
-    last = len(epochs)
-    if min(pattern) == last:
-        return []
-    rank = best_step(beliefs, pattern, epochs)
-    after = advance(pattern, rank, pattern[rank] + 1)
-    ways = [(cost(epochs, pattern[rank], pattern[rank] + 1), after), *finishing(pattern, epochs)]
-    beliefs.prepare([way for _, way in ways])
-    now = beliefs.variance(pattern)
-    return [(spent, float(np.sqrt(max(now - beliefs.variance(way), 1e-18)))) for spent, way in ways]
-
-
-def finishing(pattern: Pattern, epochs: np.ndarray) -> list[tuple[float, Pattern]]:
-    """(epochs, pattern) after each fold that is trained to its end, the furthest first."""
-    spent, last, found = 0.0, len(epochs), []
-    while min(pattern) < last:
-        rank = next(place for place, done in enumerate(pattern) if done < last)
-        spent += cost(epochs, pattern[rank], last)
-        pattern = advance(pattern, rank, last)
-        found.append((spent, pattern))
-    return found

@@ -22,9 +22,6 @@ class Thaw(Freezer):
         return worth
 
     def fresh(self) -> float:
-        """A sampler that does not learn is asked for all its configurations first."""
-        if not self.setting.learns:
-            return np.inf
         mean, variance = self.forecast.prior()
         generator = np.random.default_rng([self.setting.seed, self.forecast.looks, 1])
         return float(mean + np.sqrt(variance) * generator.standard_normal())

@@ -42,7 +42,7 @@ class Race(Section):
     """What a lost configuration may be better by, in standard deviations of a paired fold difference
     (paired, thaw)."""
 
-    price: float = Field(default=0.01, gt=0)
+    price: float = Field(default=0.15, gt=0)
     """What training one configuration to the end must be expected to gain, in the unit of `tolerance`
     (reserve)."""
 

@@ -1,7 +1,8 @@
 """Picking rules: validation figures in, the position of the pick out.
 
 Reports pick the study's configuration by them, a nested search that of each outer fold. They work over
-leading axes, so that the bootstrap of a report picks by the very same rule.
+leading axes, so that the bootstrap of a report picks by the very same rule. `scipy.stats` takes most of a
+second to import, so it waits until a rule needs it.
 """
 
 import math
@@ -9,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from engine.spec.select import Select
 
@@ -78,6 +78,8 @@ def one_se(evidence: Evidence) -> np.ndarray:
 
 
 def lower_bounds(evidence: Evidence) -> np.ndarray:
+    from scipy import stats
+
     n = evidence.scores.shape[-1]
     error = corrected_error(spread_of(evidence.scores), np.array(n), evidence.ratio)
     return mean_of(evidence.scores) - stats.t.ppf((1 + evidence.confidence) / 2, max(n - 1, 1)) * error
@@ -89,6 +91,8 @@ def lower_bound(evidence: Evidence) -> np.ndarray:
 
 def median_ranks(evidence: Evidence) -> np.ndarray:
     """Rank 1 is best; ties share their mean rank; the median runs over folds and metrics."""
+    from scipy import stats
+
     ranks = stats.rankdata(-np.nan_to_num(evidence.several, nan=-np.inf), axis=-2)
     return np.asarray(
         np.median(np.moveaxis(ranks, -3, -1).reshape(*ranks.shape[:-3], ranks.shape[-2], -1), -1)

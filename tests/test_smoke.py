@@ -27,7 +27,7 @@ def test_a_smoke_profile_is_searched_reported_and_predicted_with(
 
     monkeypatch.setenv("SONOTUNE_CACHE", str(tmp_path / "cache"))
     run = tmp_path / "run"
-    study = load(FOLDER / f"{name}.yaml", "smoke", ["resources.workers=2"])
+    study = load(FOLDER / f"{name}.yaml", "smoke", ["resources.workers=1"])  # a second starts no sooner
     outcome = launch.search(study, str(run), Console(quiet=True))
     assert outcome.failure is None
     assert Path(write(str(run))).exists()

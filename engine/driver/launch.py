@@ -62,7 +62,7 @@ def search(
         resources = study.fixed.resources
         share = await_room(lambda nodes: shares.share(resources, nodes), resources, bool(address), console)
         check_room(pack, ray.nodes())
-        numerics = _numerics(resources, share)
+        numerics = _numerics(resources, share, address)
         packed = pack_gpus(Bench(study, pack, manifest, numerics), share, nodes())
         starts = weight_files.digests(study)
         head = folder.Head(
@@ -118,8 +118,11 @@ class RunLog(logging.FileHandler):
         pass
 
 
-def _numerics(resources: Resources, share: shares.Share) -> Numerics:
-    """Asked where folds will run, which need not be where the driver runs."""
+def _numerics(resources: Resources, share: shares.Share, address: str | None) -> Numerics:
+    """Asked where folds will run, which need not be where the driver runs. On this machine without a GPU it
+    is, and a process that imports torch for the question alone would keep the first folds waiting."""
+    if address is None and not share.gpu:
+        return resolve(resources)
     ask = ray.remote(resolve).options(num_cpus=0, num_gpus=min(share.gpu, 0.01), resources=dict(share.custom))
     try:
         return ray.get(ask.remote(resources))  # type: ignore[no-any-return]

@@ -121,8 +121,8 @@ class RunLog(logging.FileHandler):
 def _numerics(resources: Resources, share: shares.Share, address: str | None) -> Numerics:
     """Asked where folds will run, which need not be where the driver runs. On this machine without a GPU it
     is, and a process that imports torch for the question alone would keep the first folds waiting."""
-    if address is None and not share.gpu:
-        return resolve(resources)
+    if address is None and not share.gpu and resources.device != "cuda":
+        return resolve(resources.model_copy(update={"device": "cpu"}))  # folds will see no GPU
     ask = ray.remote(resolve).options(num_cpus=0, num_gpus=min(share.gpu, 0.01), resources=dict(share.custom))
     try:
         return ray.get(ask.remote(resources))  # type: ignore[no-any-return]

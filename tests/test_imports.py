@@ -79,6 +79,10 @@ def test_a_worker_loads_nothing_that_only_its_driver_needs() -> None:
     assert loaded_by("import engine.driver.worker", driver_only) == []
 
 
+def test_a_driver_starts_without_what_only_some_rules_and_samplers_need() -> None:
+    assert loaded_by("import engine.driver.launch", ("scipy.stats",)) == []
+
+
 def test_training_loads_no_compiler_and_no_library_that_only_other_studies_need(tmp_path: Path) -> None:
     """Each of these would cost every worker a second or more before its first epoch."""
     document = {

@@ -5,10 +5,12 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from engine.race.bars import bars, beaten
 from engine.race.beliefs import Beliefs
 from engine.race.events import Dropped, Ended, Event, Opened, Reported, Started, from_record, to_record
+from engine.race.forecast import COLUMNS
 from engine.race.grades import Grades
 from engine.race.heat import Heat, State
 from engine.race.none import Setting, ends_only
@@ -74,6 +76,15 @@ def test_every_rule_reaches_the_end_of_folds_of_many_epochs(rule: str) -> None:
     outcome = Simulation(table, race, [0, 1, 2, 3], 1).run().outcome()
     assert race.leader() is not None
     assert 0 < outcome.spent <= 1.01
+
+
+@pytest.mark.parametrize("rule", ["paired", "thaw", "reserve"])
+def test_a_rule_that_acts_on_beliefs_looks_no_more_often_than_beliefs_can_follow(rule: str) -> None:
+    table = table_of(3, configs=6, folds=2, epochs=40)
+    race = Race(spec.Race(rule=rule, audit=0.0, looks=COLUMNS), table.folds, 6)
+    assert Simulation(table, race, range(6), 1).run().outcome().complete > 0
+    with pytest.raises(ValidationError):
+        spec.Race(rule=rule, looks=COLUMNS + 1)
 
 
 # with three folds the smallest p of the signed-rank test is 0.125: `wilcoxon` can drop nothing

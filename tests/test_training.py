@@ -10,6 +10,7 @@ import torch
 
 from engine.data.cases import Pack
 from engine.data.load import load
+from engine.errors import SonotuneError
 from engine.folds.make import make_folds
 from engine.objective import objectives
 from engine.results import FoldResult, RunPaths, read_result, read_table
@@ -197,3 +198,10 @@ def test_a_random_feature_loss_is_said() -> None:
     study = study_of({"study": "x", "loss": {"gamma": 0.2}}, "test")
     (warning,) = warnings_of(study.configuration({}))
     assert "random VGG filters" in warning
+
+
+def test_a_run_does_not_go_on_with_training_code_of_other_digits() -> None:
+    begun = Numerics("cpu", "off", 1)
+    assert Numerics.of(begun.record()) == begun
+    with pytest.raises(SonotuneError, match="began with version 0 of the training code"):
+        Numerics.of(begun.record() | {"version": 0})

@@ -36,7 +36,7 @@ class Freezer(Believer, ABC):
 
     @property
     def broad(self) -> bool:
-        """Whether every configuration is looked at once before any goes on.
+        """Whether every configuration is looked at once before any goes on, now that there are beliefs.
 
         A first look costs one epoch of one fold; what is never looked at may have been the best. A sampler
         that learns proposes better ones later, and without a limit there would be no end to it.

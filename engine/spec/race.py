@@ -53,5 +53,6 @@ class Race(Section):
     eta: float = Field(default=3.0, gt=1)
     """asha: one in `eta` goes on at each rung."""
 
-    looks: int = Field(default=8, ge=2, le=64)
-    """At how many epochs, spaced geometrically up to the last, a running fold is judged (paired, thaw)."""
+    looks: int = Field(default=8, ge=2, le=12)
+    """At how many epochs, spaced geometrically up to the last, a running fold is judged (paired, thaw,
+    reserve)."""

@@ -29,7 +29,15 @@ class Numerics:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Numerics":
-        return cls(**record)
+        """Of a run that goes on: results of this training code must not lie at addresses of another."""
+        found = cls(**record)
+        if found.version != TRAINING_VERSION:
+            raise SonotuneError(
+                f"this run began with version {found.version} of the training code, this sonotune has "
+                f"version {TRAINING_VERSION} and trains to other digits; go on with the sonotune that began "
+                "it, or start a new run"
+            )
+        return found
 
     def precision(self, train: Train) -> Precision:
         return self.auto_precision if train.precision == "auto" else train.precision

@@ -152,6 +152,12 @@ class Conductor:
                 keys = (self.entries[key].stage_key, key)
                 yield [Task(each, outer) for each in keys if each is not None]
 
+    def picks(self) -> set[str]:
+        """What the study's rule would pick by now, of each outer fold where there are some."""
+        ratio, fits = self.finals.ratio, self.proposals.fits
+        found = (pick(self.race, outer, self.study, ratio, fits) for outer in self.race.rules)
+        return {key for key in found if key is not None}
+
     def _open(self) -> None:
         for _ in range(MOST_REPEATS):
             asked = self.proposals.ask()

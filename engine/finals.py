@@ -48,8 +48,11 @@ class Finals:
         return None
 
 
-def pick(race: Race, outer: str, study: Study, ratio: float, fits: Callable[[str], bool]) -> str | None:
-    """What the study's rule picks by the inner folds alone, among the complete configurations that fit."""
+def pick(
+    race: Race, outer: str | None, study: Study, ratio: float, fits: Callable[[str], bool]
+) -> str | None:
+    """What the study's rule picks among the complete configurations that fit; of an outer fold by its inner
+    folds alone."""
     configs, heat = race.field.configs, race.rules[outer].heat
     rows = [row for row in sorted(heat.complete) if fits(configs[row])]
     if not rows:

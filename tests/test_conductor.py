@@ -259,3 +259,19 @@ def test_the_checkpoints_of_a_failed_configuration_go_when_its_last_fold_has_end
     storage.write(f"{RunPaths.checkpoint(Task(bad, 'r0-f1'))}/last.pt", b"a worker's last word")
     keeper.sweep()
     assert storage.list(RunPaths.checkpoints) == [good]
+
+
+def test_the_networks_of_what_the_rule_would_pick_are_kept_whatever_its_mean(tmp_path: Path) -> None:
+    document = study(configs=3).document | {"select": {"rule": "one_se", "cost": "parameters"}}
+    one, storage = conductor(tmp_path, study_of(document, "test")), LocalStorage(tmp_path)
+    keeper, scores = Keeper(storage, one, most=1), {}
+    ladder = iter([((0.6, 0.65, 0.65), 1.0), ((0.5, 0.7, 0.9), 9.0), ((0.1, 0.1, 0.1), 0.5)])
+    while (task := one.next()) is not None:
+        values, cost = scores[task.key] = scores.get(task.key) or next(ladder)
+        score = values[FOLDS.index(task.fold)]
+        storage.write(f"{RunPaths.checkpoint(task)}/best.pt", b"weights")
+        one.ended(task, "complete", score, [score], figures={"parameters": cost, "flops": cost})
+        keeper.ended(task.key)
+    cheap = next(iter(one.entries))
+    assert one.picks() == {cheap}
+    assert storage.list(RunPaths.checkpoints) == [cheap]

@@ -7,7 +7,8 @@ from engine.storage import Storage
 
 class Keeper:
     """Checkpoints of configurations that are out or have failed go at once, of complete ones all but the best
-    few's, and with them those of first stages on which nothing of that builds."""
+    few's, and with them those of first stages on which nothing of that builds. What would be picked by now is
+    among the best few whatever its mean: `predict` and outer folds go on with it."""
 
     def __init__(self, storage: Storage, conductor: Conductor, most: int) -> None:
         self.storage, self.conductor, self.most = storage, conductor, most
@@ -56,7 +57,8 @@ class Keeper:
         return any(task.key == key for task in self.conductor.running)
 
     def _ranked(self) -> list[str]:
-        return sorted(self.kept, key=lambda key: (-(self.conductor.mean(key) or 0.0), key))
+        picks = self.conductor.picks()
+        return sorted(self.kept, key=lambda key: (key not in picks, -(self.conductor.mean(key) or 0.0), key))
 
     def _discard(self, key: str) -> None:
         self.kept.discard(key)

@@ -30,7 +30,8 @@ class Race(Section):
     """The risk a rule may take (paired, thaw: of losing the pick; wilcoxon: the level of its test)."""
 
     min_epochs: int = Field(default=1, ge=1)
-    """No fold is judged before this many epochs (asha, halving: the first rung; median: the grace period)."""
+    """No fold is judged before this many epochs (asha, halving: the first rung; median: the grace period;
+    paired, thaw, reserve: the first look)."""
 
     warmup: int = Field(default=3, ge=1)
     """Nothing is dropped before this many configurations are complete (paired, median)."""
@@ -54,4 +55,5 @@ class Race(Section):
     """asha: one in `eta` goes on at each rung."""
 
     looks: int = Field(default=8, ge=2, le=64)
-    """At how many epochs, spaced geometrically up to the last, a running fold is judged (paired, thaw)."""
+    """At how many epochs, spaced geometrically up to the last, a running fold is judged (paired, thaw,
+    reserve)."""

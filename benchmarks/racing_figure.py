@@ -1,6 +1,6 @@
 """Draws the frontiers that `racing.py` has written: regret of the pick against what it cost.
 
-    python benchmarks/racing_figure.py racing.csv --out docs/racing.png
+python benchmarks/racing_figure.py racing.csv --out docs/racing.png
 """
 
 import argparse

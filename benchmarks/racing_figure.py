@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from engine.spec.race import Race
 
-OURS = {"reserve": "#0b6e4f", "thaw": "#6bbf59", "paired": "#b5d99c"}
+OURS = {"reserve": "#0b6e4f", "halving": "#e9b308", "thaw": "#6bbf59", "paired": "#b5d99c"}
 PEERS = {
     "asha": "#c1121f",
     "asha-lockstep": "#e07a5f",

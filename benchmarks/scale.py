@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py workers [--most 4]             real training, 1, 2, 4 workers
     python benchmarks/scale.py slots [--slots 64] [--seconds 10] [--rounds 24]      real Ray, sleeping folds
-    python benchmarks/scale.py simulate [--tune-ms 5] [--put-ms 0]  512 and 4,096 slots, simulated time
+    python benchmarks/scale.py simulate [--tune-ms 5] [--put-ms 0]  64, 512 and 4,096 slots, simulated time
 
 `simulate` runs the real conductor, race and journal and takes what they cost from the clock; what Ray Tune
 costs per event is given, as `slots` has measured it.

@@ -12,6 +12,7 @@ from engine.metrics.fold import figure_names
 from engine.models import registry
 from engine.models.row import BOTH, Row
 from engine.objective import objectives
+from engine.spec.loss import FeatureLoss
 from engine.spec.model import Model
 from engine.spec.network import Network
 from engine.spec.predict import Predict
@@ -56,25 +57,38 @@ def _scarce(study: Study, pack: Pack, manifest: Manifest) -> Iterator[str]:
 
 def _unfit_weights(study: Study, pack: Pack) -> Iterator[str]:
     """Files of another architecture, found by filling each network that starts from a file once."""
-    seen: set[Model] = set()
+    seen: set[Model | FeatureLoss] = set()
     for params in study.space.probes():
-        for stage, model in _networks(study.configuration(params)):
-            if model.weights in ("none", "imagenet") or model in seen:
+        for place, network in _networks(study.configuration(params)):
+            if network.weights in ("none", "imagenet") or network in seen:
                 continue
-            seen.add(model)
+            seen.add(network)
             try:
-                registry.build(model, 1, len(pack.classes), pack.images.shape[1])
+                _fill(network, pack)
             except SonotuneError as error:
-                yield f"{stage}.{error}"
+                yield f"{place}.{error}"
 
 
-def _networks(configuration: Configuration) -> Iterator[tuple[str, Model]]:
+def _networks(configuration: Configuration) -> Iterator[tuple[str, Model | FeatureLoss]]:
+    """All that may start from a file, by its place in a study."""
     first = configuration.first_stage
-    if first is None:
-        yield "model", configuration.model
+    parts = [("model", "loss", configuration)]
+    if first is not None:
+        stages = {"segment": first.trained, "classify": configuration.trained}
+        parts = [(f"model.two_stage.{n}", f"model.two_stage.{n}.loss", part) for n, part in stages.items()]
+    for model, loss, part in parts:
+        yield model, part.model
+        if part.loss.gamma > 0:
+            yield f"{loss}.lossnet", part.loss.lossnet
+
+
+def _fill(network: Model | FeatureLoss, pack: Pack) -> None:
+    if isinstance(network, Model):
+        registry.build(network, 1, len(pack.classes), pack.images.shape[1])
     else:
-        yield "model.two_stage.segment", first.trained.model
-        yield "model.two_stage.classify", configuration.trained.model
+        from engine.models.vgg import VggFeatures  # with torch, which most checks do without
+
+        VggFeatures(network.levels, network.weights)
 
 
 def impossible(configuration: Configuration, size: int, classes: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from engine.cli.app import app
 from engine.errors import SonotuneError
+from engine.preflight import problems_of
 from engine.probe import counter, extremes, project
 from engine.spec.load import study_of
 from engine.spec.study import Study
@@ -73,6 +74,12 @@ def test_a_combination_that_cannot_be_built_is_told() -> None:
     tiny = study(model={"name": "mtl_oca", "width": 4, "depth": 3, "head": heads, "oca": oca})
     with pytest.raises(SonotuneError, match=r"head=refined-features with model.oca=False"):
         extremes(tiny, counter(Bench.of(tiny)))
+
+
+def test_refinement_of_one_task_is_refused() -> None:
+    tiny = study(model={"name": "unet_mtl", "width": 4, "tasks": ["segment"]}, predict={"refine": True})
+    (problem,) = set(problems_of(tiny, 32, ("benign", "malignant", "normal")))
+    assert "predict.refine: is on, but model 'unet_mtl' has not both tasks" in problem
 
 
 def measured(epochs: int, step: float) -> Measured:

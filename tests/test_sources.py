@@ -10,14 +10,16 @@ from PIL import Image
 
 from engine.data.cases import Pack
 from engine.data.load import load
+from engine.folds.make import make_folds
 from engine.spec.data import Data
+from engine.spec.folds import Folds
 from tests import layouts
 from tests.layouts import HEIGHT, WIDTH, some_pictures
 
 TWO = ("benign", "malignant")
 
 
-def packed(cache: Path, source: str, root: Path, **settings: object) -> Pack:
+def packed(cache: Path, source: str, root: Path | str, **settings: object) -> Pack:
     data = Data.model_validate({"source": source, "root": str(root), "size": 16, **settings})
     return load(data, cache / "cache")
 
@@ -101,6 +103,23 @@ def test_curated_keeps_the_listed_cases_only(tmp_path: Path) -> None:
     pack = packed(tmp_path, "busi", root, keep="curated", ids=str(tmp_path / "ids.csv"))
     assert len(pack) == 9
     assert "benign (3)" not in pack.cases
+
+
+def test_a_tilde_is_the_home_folder_in_every_path_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell leaves it alone in `--set data.ids=~/ids.csv`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    layouts.write_busi(tmp_path / "d", some_pictures())
+    names = [f"{name} ({n})" for name in layouts.CLASSES for n in (1, 2, 3)]
+    (tmp_path / "ids.csv").write_text("case\n" + "\n".join(names))
+    (tmp_path / "groups.csv").write_text(f"case,group\n{names[0]},twins\n{names[1]},twins\n")
+    pack = packed(tmp_path, "busi", "~/d", keep="curated", ids="~/ids.csv", groups="~/groups.csv")
+    assert (len(pack), pack.groups[:3]) == (9, ("twins", "twins", None))
+    tests = "".join(f"{case},{n % 3}\n" for n, case in enumerate(pack.cases))
+    (tmp_path / "folds.csv").write_text("case,fold\n" + tests)
+    spec = Folds(from_="~/folds.csv", k=3, validation=0.5, group_by="none", allow_leak=True)
+    assert len(make_folds(pack, spec).folds) == 3
 
 
 def test_bus_uclm_takes_patients_from_names_and_lesions_from_colours(tmp_path: Path) -> None:

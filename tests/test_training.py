@@ -1,6 +1,7 @@
 """One fold's training: the same digits every time, also when it was cut off in the middle."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,33 @@ def test_the_result_speaks_of_the_best_validation_epoch(pack: Pack, tmp_path: Pa
     assert stored.validation["dice"] * 0.5 + stored.validation["f1_macro"] * 0.5 == pytest.approx(
         result.score
     )
+
+
+def test_each_term_of_the_loss_is_a_column_of_the_epochs(pack: Pack, tmp_path: Path) -> None:
+    study = study_of(
+        DOCUMENT | {
+            "model": {"name": "mtl_oca", "width": 4, "depth": 2},
+            "loss": {"gamma": 0.2, "lossnet": {"levels": 1}, "weighting": "uncertainty"},
+            "train": {"epochs": 1, "batch": 8},
+        },
+        "test",
+    )  # fmt: skip
+    configuration = study.configuration({})
+    job = replace(job_of(pack), record=configuration.record(), task=Task(configuration.config_id, "r0-f0"))
+    run(job, pack, tmp_path)
+    (row,) = table(job, tmp_path, "epochs").to_pylist()
+    terms = (
+        "mask",
+        "soft_regions",
+        "lossnet",
+        "segmentation",
+        "classification",
+        "weight_segmentation",
+        "total",
+    )
+    assert all(row[f"train_{term}"] > 0 for term in terms)
+    parts = row["train_mask"] + 0.4 * row["train_soft_regions"] + 0.2 * row["train_lossnet"]
+    assert parts == pytest.approx(row["train_segmentation"], rel=1e-5)
 
 
 def test_test_cases_are_scored_once_and_apart(pack: Pack, tmp_path: Path) -> None:

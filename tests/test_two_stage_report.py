@@ -1,6 +1,8 @@
 """A two-stage run beside a multi-task run on the same folds: one page, both shapes, the same rules."""
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from rich.console import Console
 
 from engine.results import read_result
+from engine.spec.select import Select
 from engine.storage import LocalStorage
 from engine.task import Task
 from reports import published
@@ -17,6 +20,8 @@ from reports.command import page
 from reports.load import load
 from reports.racing import cells
 from reports.shape import model_of, models_of, planned
+from reports.study import study_of
+from reports.warn import warnings_of
 from tests.trained import finished_run
 
 torch.set_num_threads(1)
@@ -81,6 +86,27 @@ def test_what_a_pair_costs_is_what_both_its_networks_cost(runs: tuple[Path, Path
         again = read_result(LocalStorage(runs[1]), Task(config.id, fold))
         assert again is not None
         assert again.parameters == result.parameters
+
+
+def test_a_pair_has_the_tables_of_masks_and_those_of_classes(runs: tuple[Path, Path]) -> None:
+    page([str(runs[1])], None, None, Console(quiet=True))
+    tables = runs[1] / "report/tables"
+    lines = {name: (tables / f"{name}.csv").read_text().splitlines() for name in ("stages", "confusion")}
+    assert len(lines["stages"]) == 1 + 2
+    assert "test_dice" in lines["stages"][0]
+    assert len(lines["confusion"]) == 1 + 3 * 2  # classes, raw and refined
+    assert (tables / "roc.csv").stat().st_size > 0
+
+
+def test_masks_that_are_the_truth_are_told_of_at_the_top(runs: tuple[Path, Path]) -> None:
+    run = load(str(runs[1]))
+    truth = copy.deepcopy(dict(run.configs[0].config))
+    truth["model"]["two_stage"]["masks"] = "truth"
+    told = replace(run, configs=[replace(run.configs[0], config=truth)])
+    said = [
+        any("masks: truth" in warning for warning in warnings_of(study_of(r, Select()))) for r in (run, told)
+    ]
+    assert said == [False, True]
 
 
 def test_the_race_plans_the_epochs_of_the_second_stage(runs: tuple[Path, Path]) -> None:

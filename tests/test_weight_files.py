@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from engine.data.cases import Pack
 from engine.data.load import load
 from engine.errors import SonotuneError
 from engine.folds.make import make_folds
+from engine.models import registry
+from engine.models.alexnet import AlexNet
+from engine.preflight import check_study
 from engine.spec.load import study_of
 from engine.spec.study import Study
 from engine.task import Task
@@ -66,6 +70,23 @@ def test_every_file_of_the_space_is_found_wherever_it_stands(tmp_path: Path) -> 
         variants={"one": None, "two": {"model": {"name": "alexnet", "weights": names[2]}}},
     )
     assert set(digests(spec)) == set(names[:3])
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    network = {"name": "alexnet", "width": 4}
+    torch.save(AlexNet(1, 3, width=4).state_dict(), tmp_path / "alexnet.pth")
+    spec = study(model=network | {"weights": "~/alexnet.pth"})
+    assert set(digests(spec)) == {"~/alexnet.pth"}
+    registry.build(spec.configuration({}).model, 1, 3, 64)
+
+
+def test_a_file_of_another_network_is_refused_for_the_feature_loss_too(pack: Pack, tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    loss = {"gamma": {"uniform": [0.0, 0.5]}, "lossnet": {"weights": str(tmp_path / "other.pth")}}
+    spec = study(model={"name": "unet_mtl", "width": 4, "depth": 3}, loss=loss)
+    with pytest.raises(SonotuneError, match=r"loss\.lossnet\.weights=.* do not fit vgg16"):
+        check_study(spec, pack)
 
 
 def test_both_of_two_stages_are_looked_into() -> None:

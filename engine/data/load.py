@@ -46,8 +46,9 @@ def load(data: Data, cache: Path, progress: Progress | None = None) -> Pack:
 def _grouped(pack: Pack, data: Data) -> Pack:
     if data.groups == "found":
         return pack
-    none = (None,) * len(pack)
-    return replace(pack, groups=none if data.groups == "none" else read_groups(Path(data.groups), pack))
+    if data.groups == "none":
+        return replace(pack, groups=(None,) * len(pack))
+    return replace(pack, groups=read_groups(Path(data.groups).expanduser(), pack))
 
 
 def default_cache() -> Path:

@@ -60,7 +60,7 @@ def _labels(cases: tuple[Case, ...], data: Data) -> list[Problem]:
 
 
 def _ids_to_keep(cases: tuple[Case, ...], data: Data) -> list[str]:
-    names = read_ids(Path(data.ids or ""))
+    names = read_ids(Path(data.ids or "").expanduser())
     known = {case.name for case in cases}
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -27,7 +27,7 @@ def make_folds(pack: Pack, spec: Folds) -> Manifest:
     """The folds that the spec asks for, checked; raises with the offending ids otherwise."""
     leaks.check_cases(pack)
     if spec.from_ not in (None, "official"):
-        return adopted(Path(spec.from_), pack, spec)
+        return adopted(Path(spec.from_).expanduser(), pack, spec)
     table = table_of(pack, spec)
     if spec.from_ == "official":
         folds, finals = official(pack, table, spec), list[Fold]()

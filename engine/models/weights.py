@@ -34,7 +34,7 @@ def load_weights(
     """
     if weights == "none":
         return
-    state = _download(architecture) if weights == "imagenet" else _read(Path(weights))
+    state = _download(architecture) if weights == "imagenet" else _read(Path(weights).expanduser())
     own = module.state_dict()
     filled = {name: _fit(state[name], own[name]) for name in own if name in state}
     _refuse_strangers(own, state, filled, head, f"weights={weights!r} do not fit {architecture}")

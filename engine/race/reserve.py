@@ -6,7 +6,7 @@ grade, is optimal for boxes that open in stages. A sampler that does not learn i
 configurations first: one epoch of one fold each.
 
 `race.price` is what training one configuration to its end costs. A high price gives cheap studies, a low
-one good ones; there is no other knob.
+one good ones; it alone says what to spend.
 """
 
 import numpy as np

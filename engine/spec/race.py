@@ -30,7 +30,8 @@ class Race(Section):
     """The risk a rule may take (paired, thaw: of losing the pick; wilcoxon: the level of its test)."""
 
     min_epochs: int = Field(default=1, ge=1)
-    """No fold is judged before this many epochs (asha, halving: the first rung; median: the grace period)."""
+    """No fold is judged before this many epochs (asha, halving: the first rung; median: the grace period;
+    paired, thaw, reserve: the first look)."""
 
     warmup: int = Field(default=3, ge=1)
     """Nothing is dropped before this many configurations are complete (paired, median)."""

@@ -27,8 +27,9 @@ def digests(study: Study) -> dict[str, str]:
     """Of every file that a configuration of this study may start from; those that are not there are refused
     elsewhere."""
     records = (study.configuration(params).record() for params in study.space.probes())
-    paths = sorted({path for record in records for path in paths_in(record)})
-    return {path: digest(Path(path).read_bytes()) for path in paths if Path(path).is_file()}
+    named = sorted({path for record in records for path in paths_in(record)})
+    places = {path: Path(path).expanduser() for path in named}
+    return {path: digest(place.read_bytes()) for path, place in places.items() if place.is_file()}
 
 
 def check(known: Digests, study: Study) -> None:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.lock.holder import Holder, encode, parse
@@ -14,7 +14,8 @@ OWNER = "owner"
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Gone afterwards. That of a driver that was killed goes when the next one starts."""
+    """Gone afterwards. That of a driver that was killed goes when the next one starts, or ends: its Ray may
+    live on for a while, and write."""
     sweep()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     try:
@@ -22,6 +23,7 @@ def scratch() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        sweep()
 
 
 def sweep() -> None:
@@ -32,4 +34,16 @@ def sweep() -> None:
         except OSError:
             continue
         if holder is not None and holder.gone():
-            shutil.rmtree(owner.parent, ignore_errors=True)
+            with suppress(OSError):  # somebody else's, or another driver is at it too
+                _remove(owner.parent)
+
+
+def _remove(folder: Path) -> None:
+    """Whose it was is forgotten last: where something writes on, the next sweep finds it again."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != OWNER:
+            path.unlink(missing_ok=True)
+    if [path.name for path in folder.iterdir()] == [OWNER]:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -4,11 +4,12 @@ import io
 import math
 from collections.abc import Callable
 
+import monai.losses as ml
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.errors import SonotuneError
 from engine.losses.check import Traits, check_loss
@@ -102,6 +103,19 @@ def test_every_named_mask_loss_is_the_one_it_names(
     prediction, truth, *_ = example()
     found = terms(Loss(segmentation=name)).parts["mask"]  # type: ignore[arg-type]
     torch.testing.assert_close(found, direct(prediction.masks[0], truth))
+
+
+@pytest.mark.parametrize(
+    ("name", "monai"),
+    [
+        ("dice_ce", ml.DiceCELoss(sigmoid=True, smooth_nr=1, smooth_dr=1)),
+        ("dice_focal", ml.DiceFocalLoss(sigmoid=True, smooth_nr=1, smooth_dr=1)),
+    ],
+)
+def test_sums_of_mask_losses_are_those_of_monai(name: str, monai: nn.Module) -> None:
+    prediction, truth, *_ = example()
+    found = terms(Loss(segmentation=name)).parts["mask"]  # type: ignore[arg-type]
+    torch.testing.assert_close(found, monai(prediction.masks[0], truth))
 
 
 @pytest.mark.parametrize("name", ["focal", "cross_entropy", "binary_cross_entropy"])

@@ -22,7 +22,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine.driver.scratch import sweep
 from engine.results import RunPaths
 from engine.spec.text import dump
 from tests import faulty
@@ -94,7 +93,6 @@ def drivers(folder: Path, document: dict[str, Any], options: argparse.Namespace)
         assert code == 0, (folder.parent / "out.log").read_text()[-4000:]
         break
     faulty.wait_until(lambda: not faulty.alive(below), 120)
-    sweep()  # as the next driver does: what Ray's helpers wrote after the last one
     return killed
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from engine.driver.launch import RunLog
 from engine.driver.live import View
 from engine.race.events import Ended, Opened, Started
 from engine.race.race import Race
@@ -47,6 +48,12 @@ def test_the_time_left_is_that_of_the_folds_left() -> None:
     race.apply(Ended(Task("b", "r0-f1"), "complete", 0.9, (0.9,)))
     view.end(Task("b", "r0-f1"), "complete", 0.9)
     assert view._left(60.0) == " · at most 2.0 min left"
+
+
+def test_a_log_without_room_fails_neither_when_written_nor_when_closed() -> None:
+    log = RunLog("/dev/full")
+    log.handle(logging.makeLogRecord({"msg": "stopped: no space left on device"}))
+    log.close()
 
 
 @pytest.mark.faults

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,11 @@ class RunLog(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass
+
+    def close(self) -> None:
+        """What it still held may find no room either; that must not hide why the study stopped."""
+        with suppress(OSError):
+            super().close()
 
 
 def _numerics(resources: Resources, share: shares.Share, address: str | None) -> Numerics:

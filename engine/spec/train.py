@@ -32,7 +32,6 @@ class Train(Section):
     """Largest norm of the gradient; none leaves it alone."""
     precision: Literal["auto", "off", "bf16", "fp16"] = "auto"
     """Mixed precision; `auto` is bf16 where the device has units for it, else off."""
-    channels_last: bool = False
     oversample: Literal["none", "random", "deterministic"] = "none"
     """`deterministic` repeats every case of a rare class a whole number of times (the refining framework)."""
     oversample_rounding: Literal["nearest", "ceil"] = "nearest"

@@ -32,6 +32,7 @@ class Network:
     configuration: Configuration
     device: str
     precision: Precision
+    layout: torch.memory_format
     epoch: int = 1
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -39,8 +40,7 @@ class Network:
         return torch.autocast(self.device, dtype, enabled=self.precision != "off")
 
     def place(self, images: Tensor) -> Tensor:
-        layout = torch.channels_last if self.configuration.train.channels_last else torch.contiguous_format
-        return images.to(self.device, non_blocking=True, memory_format=layout)
+        return images.to(self.device, non_blocking=True, memory_format=self.layout)
 
     def predict(self, images: Tensor) -> Prediction:
         """In full precision whatever the network runs in: probabilities and losses are computed from it."""
@@ -113,21 +113,29 @@ def build_network(
     two_stage: TwoStage | None = None,
 ) -> Network:
     """Built under the caller's torch seed, so that the same seed gives the same weights."""
-    layout = torch.channels_last if configuration.train.channels_last else torch.contiguous_format
     spec = configuration.model
     model: nn.Module
     if two_stage is None:
         model = build(spec, channels, len(class_counts), size)
     else:
         model = build_second(spec, two_stage, channels, len(class_counts), size)
+    precision = numerics.precision(configuration.train)
+    layout = fastest_layout(model, precision)
     model = model.to(numerics.device).to(memory_format=layout)  # type: ignore[call-overload]
     objective = build_loss(configuration.loss, class_counts, traits(spec))
     objective = objective.to(numerics.device)
     optimizer = build_optimizer(configuration.train, [*model.parameters(), *objective.parameters()])
-    precision = numerics.precision(configuration.train)
     scaler = torch.amp.GradScaler(numerics.device, enabled=precision == "fp16")
     schedule = Schedule(configuration.train, optimizer)
-    return Network(model, objective, optimizer, schedule, scaler, configuration, numerics.device, precision)
+    device = numerics.device
+    return Network(model, objective, optimizer, schedule, scaler, configuration, device, precision, layout)
+
+
+def fastest_layout(model: nn.Module, precision: Precision) -> torch.memory_format:
+    """Units for half precision multiply channel by channel and copy what comes in planes; torch's instance
+    norm lays everything out in planes again."""
+    planes = any(isinstance(part, nn.InstanceNorm2d) for part in model.modules())
+    return torch.contiguous_format if planes or precision == "off" else torch.channels_last
 
 
 def _split(batch: Batch, parts: int) -> Iterable[Batch]:

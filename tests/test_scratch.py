@@ -1,6 +1,8 @@
 """What drivers leave in the temporary directory, and who takes it away."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.driver import scratch as room
-from engine.driver.scratch import OWNER, PREFIX, scratch, sweep
+from engine.driver.scratch import OWNER, PREFIX, scratch, sweep, users
 from engine.lock.holder import Holder, encode
 
 
@@ -43,6 +45,39 @@ def test_a_folder_of_a_living_driver_stays(place: Path) -> None:
     with scratch():
         pass
     assert (other / "session" / "logs" / "raylet.out").exists()
+
+
+STUBBORN = """
+import os, sys, time
+log = open(sys.argv[1] + "/session/logs/raylet.out", "a") if len(sys.argv) > 1 else sys.stdin
+print("ready", flush=True)
+while True:
+    time.sleep(0.01)
+    log.name != "<stdin>" and os.makedirs(os.path.dirname(log.name), exist_ok=True)
+"""
+
+
+def living(*words: str, **how: object) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([sys.executable, "-c", STUBBORN, *words], stdout=subprocess.PIPE, **how)  # type: ignore[call-overload]
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def test_what_a_killed_driver_started_ends_and_writes_no_folder_anew(place: Path) -> None:
+    folder, other = left(place, "killed", killed()), left(place, "killed-too", Holder.me())
+    named, beside = living(str(folder)), living(str(other))
+    with (folder / "session" / "logs" / "worker.out").open("w") as log:
+        holding = living(stdin=log)
+    try:
+        assert set(users(folder)) == {named.pid, holding.pid}
+        sweep()
+        assert named.wait(5) == holding.wait(5) == -9
+        assert beside.poll() is None
+        assert not folder.exists()
+    finally:
+        for process in (named, holding, beside):
+            process.kill()
+            process.wait()
 
 
 def test_where_something_writes_on_the_next_sweep_finds_the_folder_again(

@@ -1,7 +1,10 @@
 """A session's own folder in the temporary directory: Ray's sockets and logs, Tune's notes."""
 
+import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,12 +13,12 @@ from engine.lock.holder import Holder, encode, parse
 
 PREFIX = "sonotune-"
 OWNER = "owner"
+DYING = 5.0  # seconds that the processes of a killed driver are waited for at most
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Gone afterwards. That of a driver that was killed goes when the next one starts, or ends: its Ray may
-    live on for a while, and write."""
+    """Gone afterwards. That of a driver that was killed goes when the next one starts, or ends."""
     sweep()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     try:
@@ -35,7 +38,35 @@ def sweep() -> None:
             continue
         if holder is not None and holder.gone():
             with suppress(OSError):  # somebody else's, or another driver is at it too
+                _end_users(owner.parent)
                 _remove(owner.parent)
+
+
+def _end_users(folder: Path) -> None:
+    """A killed driver's Ray may outlive it for minutes, works for nobody, and writes its folder anew."""
+    until = time.monotonic() + DYING
+    while (alive := users(folder)) and time.monotonic() < until:
+        for pid in alive:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def users(folder: Path) -> list[int]:
+    """Processes that were started with a path in this folder, or that hold a file of it open."""
+    found = [int(each.name) for each in Path("/proc").glob("[0-9]*") if _uses(each, folder)]
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def _uses(process: Path, folder: Path) -> bool:
+    inside = f"{folder}{os.sep}"
+    try:
+        words = (process / "cmdline").read_bytes().decode(errors="replace")
+        if inside in words or f"{folder}\0" in words:
+            return True
+        return any(os.readlink(each).startswith(inside) for each in (process / "fd").iterdir())
+    except OSError:  # it has ended meanwhile, or is somebody else's
+        return False
 
 
 def _remove(folder: Path) -> None:

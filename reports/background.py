@@ -105,8 +105,6 @@ def spent(study: Study) -> Section | None:
     slots = timeline.idle(lines)
     if lines:
         blocks += [timeline.figure(lines), Text(timeline.sentence(slots))]
-    stages = cost.stage_rows(study.run)
-    blocks += [Text(cost.saved(study.run)), cost.stage_table(stages)] if stages else []
     data = [plain_table("timeline", "Timeline", lines), plain_table("slots", "Slots", slots)]
     return Section("cost", "Cost", blocks, data if lines else ())
 

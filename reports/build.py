@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.spec.select import Select
-from reports import background, parts
+from reports import background, first_stages, parts
 from reports.run import Run
 from reports.sections import Section
 from reports.study import Study, study_of
@@ -36,9 +36,9 @@ def select_of(run: Run) -> Select:
 
 
 MAKERS = (
-    parts.pick, parts.optimism, background.board, parts.tests, parts.classes, background.learned,
-    background.raced, background.space, background.spent, background.seen, background.printed,
-    background.left_out, background.origin,
+    parts.pick, parts.optimism, background.board, parts.tests, parts.classes, first_stages.section,
+    background.learned, background.raced, background.space, background.spent, background.seen,
+    background.printed, background.left_out, background.origin,
 )  # fmt: skip
 
 

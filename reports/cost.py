@@ -4,7 +4,6 @@ from typing import Any
 
 from reports.events import config_of
 from reports.run import Run
-from reports.shape import stages_of
 from reports.tables import Column, Table
 
 Row = dict[str, Any]
@@ -50,26 +49,3 @@ def table(found: list[Row]) -> Table:
                Column("flops", "FLOPs per image", "count"),
                Column("latency_ms", "Latency, ms", digits=2))  # fmt: skip
     return Table("cost", "By configuration", columns, found, filters=len(found) > 12)
-
-
-def stage_rows(run: Run) -> list[Row]:
-    """First stages that configurations share: each was trained once per fold."""
-    return [{"key": r.key, "stage": r.stage, "fold": r.fold, "status": r.status, "seconds": r.seconds}
-            | {f"test_{m}": r.test.get(m) for m in ("dice", "iou")} for r in run.stages]  # fmt: skip
-
-
-def saved(run: Run) -> str:
-    """What sharing was worth: without it, every second stage would have trained its first one."""
-    served = sum(len(config.folds) for config in run.configs if stages_of(config.config))
-    trained = sum(result.status == "complete" for result in run.stages)
-    return (
-        f"{trained} trainings of first stages served {served} folds of second stages: "
-        f"{max(served - trained, 0)} trainings were saved."
-    )
-
-
-def stage_table(found: list[Row]) -> Table:
-    columns = (Column("key", "Stage", "id"), Column("fold", "Fold", "word"), Column("test_dice", "Test Dice"),
-               Column("test_iou", "Test IoU"), Column("status", "Status", "status"),
-               Column("seconds", "Time", "seconds"))  # fmt: skip
-    return Table("stages", "First stages", columns, found)

@@ -2,19 +2,21 @@
 
 import copy
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
-from engine.results import read_result
+from engine.results import RunPaths, read_result, read_table
 from engine.spec.select import Select
 from engine.storage import LocalStorage
 from engine.task import Task
-from reports import published
+from reports import first_stages, published
 from reports.aggregate import figures
 from reports.command import page
 from reports.load import load
@@ -26,7 +28,7 @@ from tests.trained import finished_run
 
 torch.set_num_threads(1)
 NETWORK = {"name": "unet_mtl", "width": 4, "depth": 2}
-SEGMENT = NETWORK | {"loss": {"segmentation": "dice_ce"}, "train": {"epochs": 2, "batch": 8, "lr": 1e-2}}
+SEGMENT = NETWORK | {"loss": {"segmentation": "dice_ce"}, "train": {"epochs": 6, "batch": 4, "lr": 1e-2}}
 CLASSIFY = NETWORK | {"train": {"epochs": 3, "batch": 8, "lr": 1e-3}}
 SHAPES: dict[str, dict[str, Any]] = {
     "multi-task": {"model": NETWORK, "train": {"epochs": 2, "batch": 8}},
@@ -96,6 +98,31 @@ def test_a_pair_has_the_tables_of_masks_and_those_of_classes(runs: tuple[Path, P
     assert "test_dice" in lines["stages"][0]
     assert len(lines["confusion"]) == 1 + 3 * 2  # classes, raw and refined
     assert (tables / "roc.csv").stat().st_size > 0
+
+
+def test_the_table_of_first_stages_has_the_figures_of_their_masks(runs: tuple[Path, Path]) -> None:
+    """Recounted from the case rows that the first stage has stored."""
+    run = load(str(runs[1]))
+    stages = {stage.fold: stage for stage in run.stages}
+    (row,) = first_stages.board(run, 0.95).rows
+    assert (row["model"], row["inner_folds"], row["served"]) == ("unet_mtl", 2, 1)
+    for split in ("validation", "test"):
+        for metric, column in {"dice": "dice", "mask_precision": "precision", "mask_recall": "recall",
+                               "hd95": "hd95", "assd": "assd"}.items():  # fmt: skip
+            of_fold = []
+            for fold, stage in stages.items():
+                place = f"{RunPaths.result(Task(stage.key, fold))}/cases_{split}.parquet"
+                values = read_table(LocalStorage(runs[1]), place)[column].to_numpy()
+                of_fold.append(values[~np.isnan(values)].mean())
+            assert row[f"{split}_{metric}_mean"] == pytest.approx(np.mean(of_fold))
+            assert row[f"{split}_{metric}_std"] == pytest.approx(np.std(of_fold, ddof=1))
+
+
+def test_a_first_stage_without_all_its_folds_has_no_mean(runs: tuple[Path, Path]) -> None:
+    run = load(str(runs[1]))
+    (row,) = first_stages.board(replace(run, stages=run.stages[:1]), 0.95).rows
+    assert row["folds_done"] == 1
+    assert math.isnan(row["test_dice_mean"])
 
 
 def test_masks_that_are_the_truth_are_told_of_at_the_top(runs: tuple[Path, Path]) -> None:

@@ -1,0 +1,110 @@
+"""The first of two stages in a report: how good the masks are that the second stages were given."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.results import FoldResult
+from reports.aggregate import ratios, summarise
+from reports.boards import better
+from reports.measures import inside, label
+from reports.run import SPLITS, Run
+from reports.sections import Block, Section, Text
+from reports.shape import stages_of
+from reports.study import Study
+from reports.tables import Column, Table
+
+Row = dict[str, Any]
+
+SHOWN = ("dice", "iou", "dice_pooled", "pixel_accuracy", "mask_precision", "mask_recall", "hd95", "asd",
+         "assd")  # fmt: skip
+DISTANCES = ("hd95", "asd", "assd")
+NOTE = (
+    "Mean ± standard deviation (ddof 1) over folds; a first stage has figures once all its folds ended. The "
+    "masks are drawn by the segmenter of the whole training part and cut at 0.5, whatever a second stage's "
+    "predict.threshold is. The CSV has the validation figures and the intervals as well."
+)
+
+
+def section(study: Study) -> Section | None:
+    run = study.run
+    if not run.stages:
+        return None
+    blocks: list[Block] = [Text(saved(run)), board(run, study.select.confidence), fold_table(run)]
+    return Section("first-stages", "First stages", blocks)
+
+
+def saved(run: Run) -> str:
+    """What sharing was worth: without it, every second stage would have trained its first one."""
+    served = sum(len(config.folds) for config in run.configs if stages_of(config.config))
+    trained = sum(result.status == "complete" for result in run.stages)
+    return (
+        f"{trained} trainings of first stages served {served} folds of second stages: "
+        f"{max(served - trained, 0)} trainings were saved."
+    )
+
+
+def board(run: Run, confidence: float) -> Table:
+    """A row for each first stage, the best masks by validation first."""
+    by_key: dict[str, dict[str, FoldResult]] = {}
+    for result in run.stages:
+        by_key.setdefault(result.key, {})[result.fold] = result
+    rows = [_row(run, key, folds, confidence) for key, folds in by_key.items()]
+    rows.sort(key=lambda row: -np.nan_to_num(row["validation_dice_mean"], nan=-1.0))
+    columns = [Column("key", "Stage", "id"), Column("model", "Model", "text"),
+               Column("inner_folds", "Inner folds", "count"),
+               Column("served", "Second stages", "count")]  # fmt: skip
+    columns += [_column(metric) for metric in SHOWN]
+    columns += [Column("parameters", "Params", "count"), Column("seconds", "Training", "seconds")]
+    return Table("first_stages", "Test masks", tuple(columns), rows, NOTE, wide=True)
+
+
+def _column(metric: str) -> Column:
+    digits = 2 if metric in DISTANCES else 3
+    name = f"test_{metric}"
+    return Column(f"{name}_mean", label(metric), spread=f"{name}_std", better=better(metric), digits=digits)
+
+
+def _row(run: Run, key: str, folds: Mapping[str, FoldResult], confidence: float) -> Row:
+    any_ = next(iter(folds.values()))
+    done = [folds[fold] for fold in run.folds if fold in folds and folds[fold].status == "complete"]
+    row: Row = {"key": key, "model": any_.config["segment"]["name"],
+                "inner_folds": any_.config["inner_folds"], "folds_done": len(done),
+                "served": sum(_builds_on(config.config, any_.config) for config in run.configs),
+                "parameters": any_.parameters, "seconds": sum(r.seconds for r in folds.values())}  # fmt: skip
+    return row | _figures(run, done if len(done) == len(run.folds) else [], confidence)
+
+
+def _figures(run: Run, done: Sequence[FoldResult], confidence: float) -> Row:
+    ratio, row = ratios(run), dict[str, Any]()
+    for split in SPLITS:
+        for metric in SHOWN:
+            values = np.array([getattr(result, split).get(metric, np.nan) for result in done] or [np.nan])
+            part = summarise(values, ratio[split], confidence)
+            row |= {f"{split}_{metric}_{name}": float(part[name]) for name in ("mean", "std", "low", "high")}
+    return row
+
+
+def _builds_on(config: Mapping[str, Any], stage: Mapping[str, Any]) -> bool:
+    """Whether this configuration's first stage is that one."""
+    if not stages_of(config):
+        return False
+    two = config["model"]["two_stage"]
+    inner = two.get("inner_folds") if two.get("masks") == "crossfit" else 0
+    own = (two.get("segment"), config.get("preprocess"), inner)
+    return own == (stage["segment"], stage["preprocess"], stage["inner_folds"])
+
+
+def fold_table(run: Run) -> Table:
+    rows = [{"key": r.key, "fold": r.fold, "status": r.status, "seconds": r.seconds}
+            | {f"{split}_{m}": getattr(r, split).get(m) for split in SPLITS for m in SHOWN}
+            for r in run.stages]  # fmt: skip
+    columns = [Column("key", "Stage", "id"), Column("fold", "Fold", "word")]
+    columns += [Column(f"{split}_dice", f"{split.capitalize()} {inside('dice')}") for split in SPLITS]
+    columns += [Column(f"test_{m}", f"Test {inside(m)}", digits=2 if m in DISTANCES else 3)
+                for m in SHOWN if m != "dice"]  # fmt: skip
+    columns += [Column("status", "Status", "status"), Column("seconds", "Time", "seconds")]
+    return Table(
+        "stages", "First stages, fold by fold", tuple(columns), rows, wide=True, filters=len(rows) > 12
+    )

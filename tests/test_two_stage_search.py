@@ -165,6 +165,32 @@ def test_a_search_trains_each_first_stage_once_also_on_resume_and_in_another_run
     reported(one)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_one_sampler_searches_both_stages_and_trains_each_first_stage_once(tmp_path: Path) -> None:
+    """TPE, past its random start: leaves of both stages vary, those of the first between few values."""
+    segment = SEGMENTER | {"width": {"choice": [2, 4]}}
+    classify = CLASSIFIER | {"train": {"epochs": 1, "batch": 8, "lr": {"loguniform": [1e-4, 1e-2]}}}
+    space = document(segment=segment, classify=classify, feed={"choice": ["overlay", "channel"]}) | {
+        "search": {"sampler": "tpe", "configs": 7, "startup": 3},
+        "race": {"rule": "none"},
+        "resources": {"workers": 1, "device": "cpu", "keep": "none"},
+    }
+    spec = study_of(space, "test")
+    launch.search(spec, str(tmp_path), Console(quiet=True))
+    asked = [record["params"] for record in records(tmp_path, "asked")]
+    values = {leaf.removeprefix("model.two_stage."): {p[leaf] for p in asked} for leaf in asked[0]}
+    assert {leaf: len(found) for leaf, found in values.items()} == {
+        "segment.width": 2, "classify.train.lr": 7, "feed": 2
+    }  # fmt: skip
+    stages = {first_of(spec.configuration(params)).key for params in asked}
+    ended = Counter(Task(**r["task"]).key for r in records(tmp_path, "ended") if r["status"] == "complete")
+    opened = {r["config"]: r["prerequisite"] for r in records(tmp_path, "opened")}
+    assert set(opened.values()) == stages
+    assert ended == dict.fromkeys([*opened, *stages], 2)
+    assert (len(opened), len(stages)) == (7, 2)
+
+
 def started(folder: Path, key: str, reused: bool | None = None) -> dict[str, int]:
     found = [r for r in records(folder, "started") if r["task"]["key"] == key]
     kept = [r for r in found if reused is None or bool(r.get("reused")) == reused]

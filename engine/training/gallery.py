@@ -27,7 +27,9 @@ def files(
     written: dict[str, bytes] = {}
     for rank, position in _chosen(table):
         row, number = int(found.rows[position]), len(listed)
-        pictures = _pictures(pack, found, table, position, row) | _heat(network, pack, images, row)
+        threshold = network.configuration.predict.threshold
+        pictures = _pictures(pack, found, table, position, row, threshold)
+        pictures |= _heat(network, pack, images, row)
         names = {kind: f"{number}-{kind}.png" for kind in pictures}
         written |= {f"gallery/{names[kind]}": _png(picture) for kind, picture in pictures.items()}
         listed.append(_entry(table, position, rank) | {"files": names})
@@ -71,10 +73,13 @@ def _entry(table: pa.Table, position: int, rank: str) -> dict[str, Any]:
     }
 
 
-def _pictures(pack: Pack, found: Outputs, table: pa.Table, position: int, row: int) -> dict[str, np.ndarray]:
+def _pictures(
+    pack: Pack, found: Outputs, table: pa.Table, position: int, row: int, threshold: float
+) -> dict[str, np.ndarray]:
+    """The mask is the one that was scored."""
     pictures = {"image": pack.images[row], "truth": pack.masks[row] * 255}
     if found.masks is not None:
-        mask = (found.masks[position] > 0.5).astype(np.uint8) * 255
+        mask = (found.masks[position] > threshold).astype(np.uint8) * 255
         emptied = table["refined_tp"][position].as_py() + table["refined_fp"][position].as_py() == 0
         pictures |= {"prediction": mask, "refined": mask * (not emptied)}
     return pictures

@@ -21,6 +21,7 @@ from engine.errors import SonotuneError
 from engine.folds.make import make_folds
 from engine.journal.journal import Journal, read_journal
 from engine.models import registry
+from engine.models.staged import TwoStages, build_second
 from engine.past import adopt, stored
 from engine.preflight import check_study, impossible
 from engine.race.race import Race
@@ -71,15 +72,55 @@ def test_what_cannot_be_combined_is_refused_naming_the_stage(changes: dict[str, 
     assert re.search(told, problem)
 
 
-def test_settings_beside_the_stages_are_refused_and_any_pair_is_not() -> None:
+def test_settings_beside_the_stages_are_refused() -> None:
     beside = document() | {"train": {"epochs": 9}}
     (problem,) = impossible(study_of(beside, "test").configuration({}), 32, 3)
     assert problem.startswith("train: is set beside model.two_stage")
-    for segment in ("u2net_lite", "unet_mtl", "attention_unet"):
-        for classify in ("deepcardinal50", "resnet34", "alexnet", "unet_mtl"):
-            pair = configuration(segment={"name": segment}, classify={"name": classify})
-            if segment in registry.MODELS:
-                assert list(impossible(pair, 64, 3)) == []
+
+
+BOTH = ["segment", "classify"]
+
+
+def tasks_of(name: str) -> list[list[str]]:
+    """What a row of the registry can be built for."""
+    row = registry.find(name)
+    return [list(tasks) for tasks in row.choices.get("tasks", (row.defaults["tasks"],))]  # type: ignore[union-attr]
+
+
+def stage(name: str, tasks: list[str]) -> dict[str, Any]:
+    loss = {"classification": "cross_entropy"} if tasks == ["classify"] else {"segmentation": "dice_ce"}
+    return {"name": name, **registry.find(name).small, "tasks": tasks, "loss": loss}
+
+
+SEGMENTERS = [n for n in registry.MODELS if ["segment"] in tasks_of(n) or BOTH in tasks_of(n)]
+CLASSIFIERS = [n for n in registry.MODELS if ["classify"] in tasks_of(n)]
+
+
+def test_any_segmenter_of_the_registry_goes_before_any_classifier() -> None:
+    """A network that can only do both may segment, and must say so."""
+    assert len(SEGMENTERS) > 30
+    assert len(CLASSIFIERS) > 20
+    for segmenter in SEGMENTERS:
+        first = stage(segmenter, ["segment"] if ["segment"] in tasks_of(segmenter) else BOTH)
+        for classifier in CLASSIFIERS:
+            spec = configuration(segment=first, classify=stage(classifier, ["classify"]))
+            assert list(impossible(spec, 64, 3)) == [], (segmenter, classifier)
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "classifier"),
+    [*((name, "alexnet") for name in SEGMENTERS), *(("unet_mtl", name) for name in CLASSIFIERS)],
+)
+def test_a_pair_is_one_model_of_both_tasks(segmenter: str, classifier: str) -> None:
+    first = stage(segmenter, ["segment"] if ["segment"] in tasks_of(segmenter) else BOTH)
+    spec = configuration(segment=first, classify=stage(classifier, ["classify"]))
+    two = spec.model.two_stage
+    assert two is not None
+    one = registry.build(first_of(spec).trained.model, 1, 3, 64)
+    pair = TwoStages(one, build_second(spec.trained.model, two, 1, 3, 64), 0.5).eval()
+    with torch.no_grad():
+        said = pair(torch.rand(2, 1, 64, 64))
+    assert (said.masks[-1].shape, said.logits.shape) == ((2, 1, 64, 64), (2, 3))
 
 
 def test_more_inner_folds_than_cases_of_a_class_are_refused(pack: Pack) -> None:

@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from engine.results import FoldResult
+from engine.results import FoldResult, RunPaths, read_table
+from engine.task import Task
+from reports import learning
 from reports.aggregate import ratios, summarise
 from reports.boards import better
 from reports.measures import inside, label
@@ -17,8 +20,9 @@ from reports.tables import Column, Table
 
 Row = dict[str, Any]
 
-SHOWN = ("dice", "iou", "dice_pooled", "pixel_accuracy", "mask_precision", "mask_recall", "hd95", "asd",
-         "assd")  # fmt: skip
+SHOWN = ("dice", "iou", "pixel_accuracy", "mask_precision", "mask_recall", "hd95", "asd", "assd")
+POOLED = ("dice_pooled", "iou_pooled")  # in the CSV alone
+CURVES = "first_curves"
 DISTANCES = ("hd95", "asd", "assd")
 NOTE = (
     "Mean ± standard deviation (ddof 1) over folds; a first stage has figures once all its folds ended. The "
@@ -32,7 +36,11 @@ def section(study: Study) -> Section | None:
     if not run.stages:
         return None
     blocks: list[Block] = [Text(saved(run)), board(run, study.select.confidence), fold_table(run)]
-    return Section("first-stages", "First stages", blocks)
+    rows = curves(study) if study.pick else []
+    if not rows:
+        return Section("first-stages", "First stages", blocks)
+    blocks += learning.figures(rows, rows[0]["config_id"], "learning-first", CURVES)
+    return Section("first-stages", "First stages", blocks, [learning.table(rows, CURVES)])
 
 
 def saved(run: Run) -> str:
@@ -56,30 +64,39 @@ def board(run: Run, confidence: float) -> Table:
                Column("inner_folds", "Inner folds", "count"),
                Column("served", "Second stages", "count")]  # fmt: skip
     columns += [_column(metric) for metric in SHOWN]
-    columns += [Column("parameters", "Params", "count"), Column("seconds", "Training", "seconds")]
+    columns += [Column("seconds", "Training", "seconds")]
     return Table("first_stages", "Test masks", tuple(columns), rows, NOTE, wide=True)
 
 
 def _column(metric: str) -> Column:
     digits = 2 if metric in DISTANCES else 3
     name = f"test_{metric}"
-    return Column(f"{name}_mean", label(metric), spread=f"{name}_std", better=better(metric), digits=digits)
+    return Column(f"{name}_mean", _label(metric), spread=f"{name}_std", better=better(metric), digits=digits)
+
+
+def _label(metric: str) -> str:
+    """There are no figures of classes here that they could be taken for."""
+    return label(metric.removeprefix("mask_"))
 
 
 def _row(run: Run, key: str, folds: Mapping[str, FoldResult], confidence: float) -> Row:
-    any_ = next(iter(folds.values()))
+    trained = next(iter(folds.values())).config
     done = [folds[fold] for fold in run.folds if fold in folds and folds[fold].status == "complete"]
-    row: Row = {"key": key, "model": any_.config["segment"]["name"],
-                "inner_folds": any_.config["inner_folds"], "folds_done": len(done),
-                "served": sum(_builds_on(config.config, any_.config) for config in run.configs),
-                "parameters": any_.parameters, "seconds": sum(r.seconds for r in folds.values())}  # fmt: skip
+    row: Row = {"key": key, "model": _model(trained), "inner_folds": trained.get("inner_folds"),
+                "served": sum(_builds_on(config.config, trained) for config in run.configs),
+                "folds_done": len(done), "seconds": sum(r.seconds for r in folds.values())}  # fmt: skip
     return row | _figures(run, done if len(done) == len(run.folds) else [], confidence)
+
+
+def _model(trained: Mapping[str, Any]) -> str:
+    segment = trained.get("segment")
+    return str(segment.get("name", "–")) if isinstance(segment, Mapping) else "–"
 
 
 def _figures(run: Run, done: Sequence[FoldResult], confidence: float) -> Row:
     ratio, row = ratios(run), dict[str, Any]()
     for split in SPLITS:
-        for metric in SHOWN:
+        for metric in (*SHOWN, *POOLED):
             values = np.array([getattr(result, split).get(metric, np.nan) for result in done] or [np.nan])
             part = summarise(values, ratio[split], confidence)
             row |= {f"{split}_{metric}_{name}": float(part[name]) for name in ("mean", "std", "low", "high")}
@@ -93,17 +110,37 @@ def _builds_on(config: Mapping[str, Any], stage: Mapping[str, Any]) -> bool:
     two = config["model"]["two_stage"]
     inner = two.get("inner_folds") if two.get("masks") == "crossfit" else 0
     own = (two.get("segment"), config.get("preprocess"), inner)
-    return own == (stage["segment"], stage["preprocess"], stage["inner_folds"])
+    return own == tuple(stage.get(name) for name in ("segment", "preprocess", "inner_folds"))
+
+
+def curves(study: Study) -> list[Row]:
+    """How the pick's first stage learned: the segmenter of the whole training part, which is its last."""
+    chosen = study.run.by_id[study.picked]
+    home = chosen.home or study.run.storage
+    own = [r for r in study.run.stages if r.status == "complete" and _builds_on(chosen.config, r.config)]
+    places = [f"{RunPaths.result(Task(result.key, result.fold))}/epochs.parquet" for result in own]
+    tables = [_last(read_table(home, place)) for place in places]
+    return learning.curves(own[0].key, tables) if own else []
+
+
+def _last(epochs: pa.Table) -> pa.Table:
+    """The rows of the last segmenter; epochs count through all of them."""
+    network, number = epochs["network"].to_numpy(), epochs["epoch"].to_numpy()
+    last = network == network.max()
+    counted = pa.array(number[last] - number[last].min() + 1)
+    return epochs.filter(pa.array(last)).set_column(epochs.column_names.index("epoch"), "epoch", counted)
 
 
 def fold_table(run: Run) -> Table:
     rows = [{"key": r.key, "fold": r.fold, "status": r.status, "seconds": r.seconds}
-            | {f"{split}_{m}": getattr(r, split).get(m) for split in SPLITS for m in SHOWN}
+            | {f"{split}_{m}": getattr(r, split).get(m) for split in SPLITS for m in (*SHOWN, *POOLED)}
             for r in run.stages]  # fmt: skip
     columns = [Column("key", "Stage", "id"), Column("fold", "Fold", "word")]
-    columns += [Column(f"{split}_dice", f"{split.capitalize()} {inside('dice')}") for split in SPLITS]
-    columns += [Column(f"test_{m}", f"Test {inside(m)}", digits=2 if m in DISTANCES else 3)
-                for m in SHOWN if m != "dice"]  # fmt: skip
+    columns += [Column(f"{split}_dice", f"{split.capitalize()} Dice") for split in SPLITS]
+    columns += [
+        Column(f"test_{m}", f"Test {inside(m.removeprefix('mask_'))}", digits=2 if m in DISTANCES else 3)
+        for m in SHOWN[1:]
+    ]
     columns += [Column("status", "Status", "status"), Column("seconds", "Time", "seconds")]
     return Table(
         "stages", "First stages, fold by fold", tuple(columns), rows, wide=True, filters=len(rows) > 12

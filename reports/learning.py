@@ -14,19 +14,26 @@ from reports.run import Config, Run
 from reports.tables import Column, Table
 
 SHOWN = ("dice", "iou", "hd95", "accuracy", "balanced_accuracy", "f1_macro", "auc_macro")
+OF_MASKS = ("dice", "iou", "hd95")  # which a second stage does not change
 WHOLE = {"lr": "Learning rate", "score": "Validation score"}
-FIXED = {*EPOCH_COLUMNS} - {"score", "lr"}
+FIXED = {*EPOCH_COLUMNS, "network"} - {"score", "lr"}
 
 
 def frame(run: Run, configs: Sequence[Config]) -> list[dict[str, Any]]:
     """One row for each configuration, stage, column and epoch. Folds may end at different epochs."""
     rows: list[dict[str, Any]] = []
     for config in configs:
-        tables = [run.epochs(config.id, fold) for fold in config.folds]
-        for stage, parts in _by_stage(tables).items():
-            names = [n for n in parts[0].column_names if n not in FIXED and _is_number(parts[0], n)]
-            for name in names:
-                rows += _curve(config.id, stage, name, parts)
+        rows += curves(config.id, [run.epochs(config.id, fold) for fold in config.folds])
+    return rows
+
+
+def curves(key: str, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
+    """Of what was trained under this key; a table for each of its folds."""
+    rows: list[dict[str, Any]] = []
+    for stage, parts in _by_stage(tables).items():
+        names = [n for n in parts[0].column_names if n not in FIXED and _is_number(parts[0], n)]
+        for name in names:
+            rows += _curve(key, stage, name, parts)
     return rows
 
 
@@ -62,26 +69,30 @@ def _curve(config: str, stage: str, name: str, parts: Sequence[pa.Table]) -> lis
     ]  # fmt: skip
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def table(rows: Sequence[Mapping[str, Any]], name: str = "curves") -> Table:
     columns = (Column("config_id", "Configuration", "id"), Column("column", "Curve", "word"),
                Column("epoch", "Epoch", "count"), Column("mean", "Mean", spread="std"),
                Column("folds", "Folds", "count"))  # fmt: skip
-    return Table("curves", "Learning curves", columns, rows)
+    return Table(name, "Learning curves", columns, rows)
 
 
-def figures(rows: Sequence[Mapping[str, Any]], config: str) -> list[Figure]:
-    own = [r for r in rows if r["config_id"] == config and drawn(str(r["column"]))]
+def figures(
+    rows: Sequence[Mapping[str, Any]], config: str, name: str = "learning", table: str = "curves"
+) -> list[Figure]:
+    """`table` holds their numbers."""
+    own = [r for r in rows if r["config_id"] == config and drawn(str(r["column"]), r["stage"])]
     stages = list(dict.fromkeys(r["stage"] for r in own))
     return [
-        _panels([r for r in own if r["stage"] == stage], config, stage, f"learning-{number}")
+        _panels([r for r in own if r["stage"] == stage], config, stage, f"{name}-{number}", table)
         for number, stage in enumerate(stages)
     ]
 
 
-def drawn(column: str) -> bool:
+def drawn(column: str, stage: str) -> bool:
     """Losses, the score and the leading metrics; the CSV holds the hundred others."""
     part, _, name = column.partition("_")
-    return column in WHOLE or term(column) is not None or (part == "validation" and name in SHOWN)
+    moves = name in SHOWN and not (stage == "classify" and name in OF_MASKS)
+    return column in WHOLE or term(column) is not None or (part == "validation" and moves)
 
 
 def term(column: str) -> str | None:
@@ -92,7 +103,7 @@ def term(column: str) -> str | None:
     return name.removesuffix("_loss") if part == "validation" and name.endswith("_loss") else None
 
 
-def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: str) -> Figure:
+def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: str, table: str) -> Figure:
     groups = _groups(list(dict.fromkeys(str(r["column"]) for r in rows)))
     across = min(3, len(groups))
     down = -(-len(groups) // across)
@@ -112,9 +123,7 @@ def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: st
             axis.set_visible(False)
 
     title = f"Learning curves of {config}" + ("" if stage == "main" else f", stage {stage}")
-    return draw(
-        name, title, ("curves",), paint, 9.2, 2.35 * down + 0.1, "Mean over folds; the band is ± std."
-    )
+    return draw(name, title, (table,), paint, 9.2, 2.35 * down + 0.1, "Mean over folds; the band is ± std.")
 
 
 def _groups(columns: Sequence[str]) -> dict[str, list[str]]:
@@ -132,4 +141,4 @@ def _band(axis: Any, rows: Sequence[Mapping[str, Any]], colour: str, name: str) 
     mean = np.array([r["mean"] for r in rows])
     std = np.nan_to_num([r["std"] for r in rows])
     axis.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.16, linewidth=0)
-    axis.plot(epochs, mean, color=colour, label=name)
+    axis.plot(epochs, mean, color=colour, label=name, marker="o" if len(epochs) == 1 else None)

@@ -13,7 +13,7 @@ from reports.aggregate import ranking
 from reports.boards import better
 from reports.measures import higher_is_better, inside, label
 from reports.sections import Code, Facts, Headline, Headlines, Section, Text
-from reports.shape import settings
+from reports.shape import settings, written
 from reports.study import Study
 from reports.tables import Column, Table
 
@@ -34,7 +34,7 @@ def pick(study: Study) -> Section:
         headlines(study),
         Text(study.pick.reason),
         Facts(searched(study)),
-        Code("yaml", "The picked configuration", text.dump(dict(chosen.config))),
+        Code("yaml", "The picked configuration", text.dump(dict(written(chosen.config)))),
         Code("predict", "Predict with it", f"sonotune predict {home} IMAGE…"),
         Code("export", "Export it", f"sonotune export {home} --to FOLDER"),
         boards.interval_table(study.known, study.picked, study.select.confidence),

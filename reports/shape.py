@@ -42,8 +42,16 @@ def planned(config: Mapping[str, Any]) -> int:
 
 
 def settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What training reads: beside two stages the settings of one network are idle defaults."""
+    """What training reads, and the names of both networks where there are two."""
+    if not stages_of(config):
+        return config
+    read = written(config)
+    return dict(read) | {"model": {"name": model_of(config)} | read["model"]}
+
+
+def written(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As a space would say it: beside two stages the settings of one network are idle defaults."""
     if not stages_of(config):
         return config
     read = {name: value for name, value in config.items() if name not in IDLE}
-    return read | {"model": {"name": model_of(config), "two_stage": config["model"]["two_stage"]}}
+    return read | {"model": {"two_stage": config["model"]["two_stage"]}}

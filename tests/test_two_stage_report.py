@@ -1,6 +1,7 @@
 """A two-stage run beside a multi-task run on the same folds: one page, both shapes, the same rules."""
 
 import copy
+import csv
 import json
 import math
 from dataclasses import replace
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from engine.results import RunPaths, read_result, read_table
 from engine.spec.select import Select
+from engine.spec.study import Configuration
 from engine.storage import LocalStorage
 from engine.task import Task
 from reports import first_stages, published
@@ -21,7 +23,7 @@ from reports.aggregate import figures
 from reports.command import page
 from reports.load import load
 from reports.racing import cells
-from reports.shape import model_of, models_of, planned
+from reports.shape import model_of, models_of, planned, written
 from reports.study import study_of
 from reports.warn import warnings_of
 from tests.trained import finished_run
@@ -98,6 +100,27 @@ def test_a_pair_has_the_tables_of_masks_and_those_of_classes(runs: tuple[Path, P
     assert "test_dice" in lines["stages"][0]
     assert len(lines["confusion"]) == 1 + 3 * 2  # classes, raw and refined
     assert (tables / "roc.csv").stat().st_size > 0
+
+
+def test_the_curves_of_the_picks_first_stage_are_those_of_its_last_segmenter(runs: tuple[Path, Path]) -> None:
+    page([str(runs[1])], None, None, Console(quiet=True))
+    folder, (first, *_) = runs[1] / "report", load(str(runs[1])).stages
+    place = f"{RunPaths.result(Task(first.key, first.fold))}/epochs.parquet"
+    trained = read_table(LocalStorage(runs[1]), place).to_pylist()
+    assert [row["network"] for row in trained] == [0] * 6 + [1] * 6 + [2] * 6
+    lines = list(csv.DictReader((folder / "tables/first_curves.csv").open()))
+    losses = {int(line["epoch"]): float(line["mean"]) for line in lines if line["column"] == "train_total"}
+    both = [read_table(LocalStorage(runs[1]), place.replace("r0-f0", fold)) for fold in ("r0-f0", "r0-f1")]
+    wanted = np.mean([table["train_total"].to_numpy()[12:] for table in both], axis=0)
+    assert losses == pytest.approx(dict(enumerate(wanted, 1)))
+    assert (folder / "figures/learning-first-0.svg").exists()
+
+
+def test_the_picked_pair_is_shown_without_the_settings_that_nothing_reads(runs: tuple[Path, Path]) -> None:
+    (config,) = load(str(runs[1])).configs
+    shown = written(config.config)
+    assert not {"loss", "train", "augment"} & shown.keys()
+    assert Configuration.model_validate(shown).config_id == config.id
 
 
 def test_the_table_of_first_stages_has_the_figures_of_their_masks(runs: tuple[Path, Path]) -> None:

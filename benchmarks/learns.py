@@ -43,7 +43,8 @@ TRAIN, VALIDATION, TEST = 200, 120, 120
 DICE, ACCURACY = 0.5, 0.6
 MOVED = 0.02  # a figure that has moved less than this since the first epoch belongs to a dead head
 DEPTH = {"qu_mtl": 4}  # its own 5 would leave one pixel at 48×48
-PAIRS = ("u2net+deepcardinal50", "u2net_lite+resnet34", "u2net_lite+resnet50", "u2net_lite+alexnet")
+SECOND = ("deepcardinal50", "resnet34", "resnet50", "alexnet")
+PAIRS = ("u2net+deepcardinal50", *(f"u2net_lite+{name}" for name in SECOND))
 PAIR_SIZE = 64
 
 

@@ -23,6 +23,7 @@ Row = dict[str, Any]
 SHOWN = ("dice", "iou", "pixel_accuracy", "mask_precision", "mask_recall", "hd95", "asd", "assd")
 POOLED = ("dice_pooled", "iou_pooled")  # in the CSV alone
 CURVES = "first_curves"
+DRAWN = ("train_total", "validation_total_loss", "validation_dice", "lr")  # its score is its Dice
 DISTANCES = ("hd95", "asd", "assd")
 NOTE = (
     "Mean ± standard deviation (ddof 1) over folds; a first stage has figures once all its folds ended. The "
@@ -39,7 +40,8 @@ def section(study: Study) -> Section | None:
     rows = curves(study) if study.pick else []
     if not rows:
         return Section("first-stages", "First stages", blocks)
-    blocks += learning.figures(rows, rows[0]["config_id"], "learning-first", CURVES)
+    drawn = [row for row in rows if row["column"] in DRAWN]
+    blocks += learning.figures(drawn, rows[0]["config_id"], "learning-first", CURVES)
     return Section("first-stages", "First stages", blocks, [learning.table(rows, CURVES)])
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,21 @@ from typing import Any
 import pytest
 
 from engine.driver.worker import FoldTrainable
+from engine.spec.text import dump
 from engine.task import Task
-from tests.faulty import check_like, nothing_left_behind, records, search, tasks
+from tests.faulty import (
+    Process,
+    alive,
+    check_like,
+    document,
+    driver,
+    nothing_left_behind,
+    offspring,
+    records,
+    search,
+    tasks,
+    wait_until,
+)
 from tests.staged import TWO
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # also on a busy machine
@@ -86,6 +100,43 @@ def test_a_killed_worker_goes_on_in_its_stage_from_its_epoch(
     own = [by[stage, "r0-f1", number] for number in range(1, EPOCHS[stage] + 1)]
     assert set(own[: epoch - 1]).isdisjoint(own[epoch - 1 :])
     check_like(folder, undisturbed)
+
+
+def test_a_killed_driver_resumes_in_the_second_stage(undisturbed: Path, tmp_path: Path) -> None:
+    folder, space = tmp_path / "run", tmp_path / "space.yaml"
+    space.write_text(dump(document(**STAGED)))
+    process = driver(folder, "search", str(space), "--run", str(folder))
+    hit, below = wait_until(lambda: cut_off(process, folder))
+    before = len(records(folder, "reported"))
+    assert driver(folder, "resume", str(folder)).wait(600) == 0
+    told = [(Task(**r["task"]), r["epoch"]) for r in records(folder, "reported")]
+    first = Task(records(folder, "opened")[0]["prerequisite"], hit.fold)
+    assert first not in dict(told[before:])
+    epochs = [epoch for task, epoch in told if task == hit]  # one may have been stored and not told
+    assert epochs == sorted(set(epochs))
+    assert epochs[-1] == EPOCHS["classify"]
+    check_like(folder, undisturbed)
+    wait_until(lambda: not alive(below), 120)
+
+
+def cut_off(process: subprocess.Popen[bytes], folder: Path) -> tuple[Task, list[Process]] | None:
+    """The driver ends while a second stage is half way: that one, and the processes that are to go. It stands
+    still for the second look, or the stage might end between the look and the cut."""
+    if not half_way(folder):
+        return None
+    process.send_signal(signal.SIGSTOP)
+    found, below = half_way(folder), offspring(process.pid)
+    process.send_signal(signal.SIGKILL if found else signal.SIGCONT)
+    if not found:
+        return None
+    process.wait()
+    return found[0], below
+
+
+def half_way(folder: Path) -> list[Task]:
+    """Second stages that have begun and not ended."""
+    begun, ended = tasks(folder, "reported", stage="main"), tasks(folder, "ended", status="complete")
+    return [task for task in begun if task not in ended]
 
 
 def trained_by(notes: Path) -> dict[tuple[str, str, int], str]:

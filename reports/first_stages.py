@@ -28,7 +28,7 @@ DISTANCES = ("hd95", "asd", "assd")
 NOTE = (
     "Mean ± standard deviation (ddof 1) over folds; a first stage has figures once all its folds ended. The "
     "masks are drawn by the segmenter of the whole training part and cut at 0.5, whatever a second stage's "
-    "predict.threshold is. The CSV has the validation figures and the intervals as well."
+    "predict.threshold is. The CSV has more figures, those of validation, and intervals."
 )
 
 
@@ -65,8 +65,7 @@ def board(run: Run, confidence: float) -> Table:
     columns = [Column("key", "Stage", "id"), Column("model", "Model", "text"),
                Column("inner_folds", "Inner folds", "count"),
                Column("served", "Second stages", "count")]  # fmt: skip
-    columns += [_column(metric) for metric in SHOWN]
-    columns += [Column("seconds", "Training", "seconds")]
+    columns += [_column(metric) for metric in SHOWN if metric != "asd"]  # as wide as a page is
     return Table("first_stages", "Test masks", tuple(columns), rows, NOTE, wide=True)
 
 

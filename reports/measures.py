@@ -41,8 +41,8 @@ def both(metrics: Iterable[str], known: Iterable[str]) -> list[str]:
     return [name for metric in metrics for name in (metric, f"refined_{metric}") if name in have]
 
 
-WORDS = ("score", "accuracy", "balanced_accuracy", "pixel_accuracy", "incoherent", "precision", "sensitivity",
-         "specificity")  # fmt: skip
+WORDS = ("score", "accuracy", "balanced_accuracy", "pixel_accuracy", "incoherent", "precision", "recall",
+         "sensitivity", "specificity")  # fmt: skip
 
 
 def inside(metric: str) -> str:

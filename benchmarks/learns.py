@@ -117,7 +117,7 @@ def learn(name: str, epochs: int, size: int, lr: float, place: Path, known: dict
 def trained(spec: Configuration | FirstStage, key: str, pack: Pack, place: Path) -> Done:
     end, numerics, goals = TRAIN + VALIDATION, resolve(Resources()), objectives(Search())
     fold = Fold("r0-f0", pack.cases[:TRAIN], pack.cases[TRAIN:end], pack.cases[end:], 0, 0)
-    job = make_job(Task(key, fold.name), spec.record(), fold, pack, Folds(), 0, numerics, goals, "best")
+    job = make_job(Task(key, fold.name), spec, fold, pack, Folds(), 0, numerics, goals, "best")
     run, seen = train_task(job, pack, open_storage(place)), []
     while True:
         try:

@@ -85,9 +85,9 @@ FILES = {
 
 def store(session: Session, task: Task, value: float) -> None:
     """A result as its worker would have written it: a resume looks whether it is there and sound."""
-    record = session.conductor.configuration_of(task).record()
-    address = session.shared.job(task, record).address
-    result = FoldResult(task.key, task.fold, "complete", record, [], address, score=value, values=[value])
+    job = session.shared.job(task, session.conductor.configuration_of(task))
+    end = {"score": value, "values": [value]}
+    result = FoldResult(task.key, task.fold, "complete", job.record, [], job.address, **end)
     files = {f"{name}.parquet": data for name, data in FILES.items()}
     write_result(Quick(Path(session.storage.location)), task, result, files)
 

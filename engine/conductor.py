@@ -104,7 +104,7 @@ class Conductor:
             self.proposals.ask_again(record["params"])
         elif record["event"] in RACE_EVENTS:
             self._measured(record)
-            self._take(from_record({k: v for k, v in record.items() if k not in EXTRAS}))
+            self._take(from_record(record, EXTRAS))
 
     def warm(self, known: Sequence[Known]) -> tuple[int, int]:
         """What earlier runs learned; journaled, so that a resume learns the same."""
@@ -342,4 +342,4 @@ class Conductor:
 
 
 RACE_EVENTS = {"opened", "started", "reported", "ended", "lost", "dropped", "stopped", "limited", "resumed"}
-EXTRAS = {"reused", "note", "clock", "held", "figures"}
+EXTRAS = frozenset({"reused", "note", "clock", "held", "figures"})

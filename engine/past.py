@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from engine.conductor import Past
 from engine.errors import SonotuneError
 from engine.race.events import Status
-from engine.results import FIGURES, FoldResult, RunPaths, damaged_files, read_result, read_table
+from engine.results import (
+    FIGURES,
+    FoldResult,
+    RunPaths,
+    damaged_files,
+    read_result,
+    read_table,
+    sound_record,
+)
 from engine.storage import Storage
 from engine.task import Task
 
@@ -21,7 +29,18 @@ def stored(storage: Storage, task: Task, address: str, network: bool = False) ->
         return None
     if result is None or result.address != address or result.status == "failed":
         return None
-    return None if damaged_files(storage, task, result) else result
+    return None if damaged_files(storage, task, result.files) else result
+
+
+def intact(storage: Storage, task: Task, address: str) -> bool:
+    """What `stored` asks, of thousands of results at a resume: checksums tell, figures need not be read."""
+    try:
+        record = sound_record(storage, task)
+    except SonotuneError:
+        return False
+    if record is None or record.get("address") != address or record.get("status") == "failed":
+        return False
+    return not damaged_files(storage, task, record["files"])
 
 
 def past_of(storage: Storage, task: Task, result: FoldResult) -> Past:

@@ -142,6 +142,12 @@ def write_result(storage: Storage, task: Task, result: FoldResult, files: Mappin
 
 def read_result(storage: Storage, task: Task) -> FoldResult | None:
     """None when the fold has not ended; an error naming the file when it is damaged or foreign."""
+    record = sound_record(storage, task)
+    return None if record is None else _result(record, task, f"{RunPaths.result(task)}/result.json")
+
+
+def sound_record(storage: Storage, task: Task) -> dict[str, Any] | None:
+    """A result's plain data as they were written."""
     path = f"{RunPaths.result(task)}/result.json"
     try:
         envelope = json.loads(storage.read(path))
@@ -156,7 +162,7 @@ def read_result(storage: Storage, task: Task) -> FoldResult | None:
     if not isinstance(record, dict) or record.get("schema") != RESULT_SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else None
         raise SonotuneError(f"{path} has schema {found}, this sonotune reads {RESULT_SCHEMA}")
-    return _result(record, task, path)
+    return record
 
 
 def _result(record: Mapping[str, Any], task: Task, path: str) -> FoldResult:
@@ -171,8 +177,8 @@ def _result(record: Mapping[str, Any], task: Task, path: str) -> FoldResult:
     return result
 
 
-def damaged_files(storage: Storage, task: Task, result: FoldResult) -> list[str]:
-    """Names of the result's files that are missing or do not match their checksum."""
+def damaged_files(storage: Storage, task: Task, files: Mapping[str, str]) -> list[str]:
+    """Names of a result's files that are missing or do not match their checksum."""
     folder = RunPaths.result(task)
 
     def sound(name: str, wanted: str) -> bool:
@@ -181,4 +187,4 @@ def damaged_files(storage: Storage, task: Task, result: FoldResult) -> list[str]
         except FileNotFoundError:
             return False
 
-    return [name for name, wanted in result.files.items() if not sound(name, wanted)]
+    return [name for name, wanted in files.items() if not sound(name, wanted)]

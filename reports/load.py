@@ -122,7 +122,7 @@ def _sound(storage: Storage, task: Task) -> FoldResult | Problem | None:
     """None when the fold has not ended."""
     try:
         result = read_result(storage, task)
-        bad = damaged_files(storage, task, result) if result else []
+        bad = damaged_files(storage, task, result.files) if result else []
     except (SonotuneError, TypeError, AttributeError, OSError) as error:
         return Problem(RunPaths.result(task), str(error))
     return Problem(RunPaths.result(task), f"{', '.join(bad)} missing or damaged") if bad else result

@@ -47,7 +47,7 @@ def job_of(spec: Configuration | FirstStage, pack: Pack) -> Job:
     goals = objectives(fixed.search)
     return make_job(
         Task(key, fold.name),
-        spec.record(),
+        spec,
         fold,
         pack,
         fixed.folds,

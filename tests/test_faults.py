@@ -315,7 +315,7 @@ def poisoned(lr: float) -> type[FoldTrainable]:
         """At this rate the loss becomes NaN at the second epoch, as from an exploding step."""
 
         def epoch(self) -> dict[str, Any]:
-            if self.epochs is not None and self.record["train"]["lr"] == lr:
+            if self.epochs is not None and self.spec.trained.train.lr == lr:
                 for weight in self.epochs.gi_frame.f_locals["run"].network.model.parameters():
                     weight.data.fill_(float("nan"))
             return super().epoch()
@@ -323,7 +323,7 @@ def poisoned(lr: float) -> type[FoldTrainable]:
         def start(self) -> Any:
             from engine.training.fold import train_fold
 
-            return train_fold(self.shared.job(self.task, self.record), self.shared.pack, self.storage)
+            return train_fold(self.shared.job(self.task, self.spec), self.shared.pack, self.storage)
 
     return Poisoned
 

@@ -102,7 +102,7 @@ def test_a_fold_result_goes_through_an_object_store(objects: Storage) -> None:
     found = read_result(objects, task)
     assert found is not None
     assert found.score == 0.5
-    assert damaged_files(objects, task, found) == []
+    assert damaged_files(objects, task, found.files) == []
 
 
 def test_a_journal_on_s3_goes_on_where_it_stopped(server: Server, objects: Storage) -> None:

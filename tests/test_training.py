@@ -21,6 +21,7 @@ from engine.task import Task
 from engine.training import checkpoint
 from engine.training.fold import train_fold, warnings_of
 from engine.training.job import Job
+from engine.training.network import fastest_layout
 from engine.training.numerics import Numerics
 
 TIMES = ["seconds", "images_per_second"]
@@ -220,6 +221,18 @@ def test_a_result_comes_with_pictures_of_some_cases(pack: Pack, tmp_path: Path) 
     assert {one["rank"] for one in listed} == {"best", "median", "worst"}
     assert all((folder / name).stat().st_size > 100 for one in listed for name in one["files"].values())
     assert set(listed[0]["files"]) == {"image", "truth", "prediction", "refined", "cam"}
+
+
+def test_channels_come_last_in_half_precision_unless_an_instance_norm_would_undo_it() -> None:
+    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+    planes = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.InstanceNorm2d(8))
+    assert fastest_layout(plain, "bf16") is torch.channels_last
+    assert fastest_layout(plain, "off") is torch.contiguous_format
+    assert fastest_layout(planes, "bf16") is torch.contiguous_format
+    deep = planes.to(memory_format=torch.channels_last)(
+        torch.rand(2, 3, 9, 9).to(memory_format=torch.channels_last)
+    )
+    assert not deep.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_random_feature_loss_is_said() -> None:

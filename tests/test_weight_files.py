@@ -30,9 +30,7 @@ def job(of: Study, pack: Pack, **model: Any) -> Job:
     fold = make_folds(pack, of.fixed.folds).folds[0]
     configuration = of.configuration(of.space.base(model))
     task, numerics = Task(configuration.config_id, fold.name), Numerics("cpu", "off", 1)
-    return make_job(
-        task, configuration.record(), fold, pack, of.fixed.folds, 0, numerics, (), "best", digests(of)
-    )
+    return make_job(task, configuration, fold, pack, of.fixed.folds, 0, numerics, (), "best", digests(of))
 
 
 @pytest.fixture

@@ -30,11 +30,11 @@ def finished_run(place: Path, document: dict[str, Any]) -> Path:
     folder.begin(storage, study, manifest, folder.Head(pack.fingerprint, manifest.digest, {}), "test")
     configuration = study.configuration({})
     first, goals = configuration.first_stage, objectives(fixed.search)
-    tasks = [(configuration.config_id, configuration.record())]
-    for key, record in ([] if first is None else [(first.key, first.record())]) + tasks:
+    stages = [] if first is None else [(first.key, first)]
+    for key, trained in [*stages, (configuration.config_id, configuration)]:
         for fold in manifest.folds:
             task = Task(key, fold.name)
-            job = make_job(task, record, fold, pack, fixed.folds, fixed.seed, numerics, goals, "best")
+            job = make_job(task, trained, fold, pack, fixed.folds, fixed.seed, numerics, goals, "best")
             for _ in train_task(job, pack, storage):
                 pass
     picked = {"config_id": configuration.config_id, "config": configuration.record()}

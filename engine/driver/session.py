@@ -119,11 +119,11 @@ class Session:
         if error := self.faults.broken.get(task.key):
             self._give_up(task, error)
             return past.Past((), "failed", None, ())
-        address = self.shared.job(task, configuration.record()).address
+        address = self.shared.job(task, configuration).address
         return past.adopt(self.storage, self.reuse, task, address, self._whole(configuration))
 
     def _sound(self, task: Task, stage: FirstStage) -> bool:
-        address = self.shared.job(task, stage.record()).address
+        address = self.shared.job(task, stage).address
         return past.stored(self.storage, task, address, self._whole(stage)) is not None
 
     def _whole(self, trained: Trained) -> bool:
@@ -144,8 +144,8 @@ class Session:
             self.conductor.lost(Lost(task))
 
     def _trained(self, task: Task) -> bool:
-        job = self.shared.job(task, self.conductor.configuration_of(task).record())
-        return past.stored(self.storage, task, job.address) is not None
+        job = self.shared.job(task, self.conductor.configuration_of(task))
+        return past.intact(self.storage, task, job.address)
 
     def run(self, console: Console, scratch: Path, grows: bool = False) -> Outcome:
         """`grows`: whether nodes may come and go."""
@@ -203,7 +203,7 @@ class Session:
 
     def _give_up(self, task: Task, error: str) -> None:
         """A fold that cannot be trained leaves a result that says why."""
-        job = self.shared.job(task, self.conductor.configuration_of(task).record())
+        job = self.shared.job(task, self.conductor.configuration_of(task))
         classes = self.shared.pack.classes
         result = FoldResult(
             task.key, task.fold, "failed", job.record, classes, job.address, job.stage, error=error

@@ -27,6 +27,7 @@ from engine.folds.manifest import Manifest
 from engine.results import FIGURES, FoldResult
 from engine.spec.folds import Folds
 from engine.spec.resources import Resources
+from engine.spec.study import Configuration, FirstStage, read_record
 from engine.storage import open_storage
 from engine.task import Task
 from engine.training.job import Job, make_job
@@ -51,10 +52,10 @@ class Shared:
     weights: Digests = field(default_factory=dict)
     gpu: float = 0.0  # what a fold holds of one
 
-    def job(self, task: Task, record: Mapping[str, Any], parts: int = 1) -> Job:
+    def job(self, task: Task, trained: Configuration | FirstStage, parts: int = 1) -> Job:
         job = make_job(
             task,
-            record,
+            trained,
             self.manifest.fold(task.fold),
             self.pack,
             self.folds,
@@ -80,7 +81,7 @@ class FoldTrainable(tune.Trainable):
 
     def begin(self, config: Mapping[str, Any]) -> None:
         self.task = Task(config["key"], config["fold"])
-        self.record, self.parts = json.loads(config["record"]), config["parts"]
+        self.spec, self.parts = read_record(json.loads(config["record"])), config["parts"]
         self.epochs: Generator[dict[str, Any], None, Any] | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -115,7 +116,7 @@ class FoldTrainable(tune.Trainable):
         from engine.training.run_task import train_task
 
         hold_to(self.shared.gpu)
-        job = self.shared.job(self.task, self.record, self.parts)
+        job = self.shared.job(self.task, self.spec, self.parts)
         return train_task(job, self.shared.pack, self.storage)
 
     def cleanup(self) -> None:

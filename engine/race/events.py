@@ -107,10 +107,12 @@ def to_record(event: Event) -> dict[str, Any]:
     return record
 
 
-def from_record(record: Mapping[str, Any]) -> Event:
-    """The event of a record made by `to_record`; what a reader added under other names is refused."""
-    fields = {name: value for name, value in record.items() if name != "event"}
-    kind = KINDS.get(record.get("event", ""))
+def from_record(record: Mapping[str, Any], beside: frozenset[str] = frozenset()) -> Event:
+    """The event of a record made by `to_record`; only what may lie `beside` it may have other names."""
+    fields = dict(record)
+    kind = KINDS.get(fields.pop("event", ""))
+    for name in beside & fields.keys():
+        del fields[name]
     if kind is None:
         raise SonotuneError(f"race events are {', '.join(KINDS)}, got {record.get('event')!r}")
     if "task" in fields:

@@ -4,6 +4,7 @@ A study has one heat; a nested one has a heat per outer fold, for a configuratio
 outer fold may be the pick of another. Scores are kept at a few epochs of each fold only (its *levels*).
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
@@ -92,11 +93,13 @@ class Heat:
         return self._climb(row, fold, epoch)
 
     def _climb(self, row: int, fold: int, epoch: int) -> bool:
-        levels, before = self.level_epochs(row), self.depth[row, fold]
-        after = int(np.searchsorted(levels, epoch, side="right"))
+        before = int(self.depth[row, fold])
+        after = bisect_right(self.level_epochs(row), epoch)
+        if after <= before:
+            return False
         self.curves[row, fold, before:after] = self.best[row, fold]
-        self.depth[row, fold] = max(before, after)
-        return after > before
+        self.depth[row, fold] = after
+        return True
 
     def finish(self, row: int, fold: int, scores: Sequence[float]) -> None:
         """A fold has ended well, perhaps before its last epoch (patience): its score is final."""

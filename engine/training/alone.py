@@ -41,7 +41,7 @@ class Bench:
         key = configuration.key if isinstance(configuration, FirstStage) else configuration.config_id
         return make_job(
             Task(key, fold),
-            configuration.record(),
+            configuration,
             self.manifest.fold(fold),
             self.pack,
             fixed.folds,

@@ -99,7 +99,7 @@ class Parts:
 
 def make_job(
     task: Task,
-    record: Mapping[str, Any],
+    trained: Configuration | FirstStage,
     fold: Fold,
     pack: Pack,
     folds: Folds,
@@ -110,8 +110,8 @@ def make_job(
     weights: Digests = NO_FILES,
 ) -> Job:
     """Inner folds are part of what a two-stage result depends on, so that its address knows them."""
-    spec = read_record(record)
-    stage = spec if isinstance(spec, FirstStage) else spec.first_stage
+    stage = trained if isinstance(trained, FirstStage) else trained.first_stage
     inner = () if stage is None else inner_parts(pack, folds, fold, stage.inner_folds)
-    wanted = MASKS_ALONE if spec is stage else goals
+    wanted = MASKS_ALONE if trained is stage else goals
+    record = trained.record()
     return Job(task, record, fold, pack.fingerprint, seed, numerics, wanted, keep, inner, weights=weights)

@@ -203,20 +203,19 @@ def resume(place: str, options: argparse.Namespace) -> None:
 
     going_back, coming_back, running = Session.go_back_to, Session.come_back, Session.run
 
-    def timed_back(session: Session, records: Any) -> list[Task]:
+    def timed_back(session: Session, records: Any) -> None:
         mark("lock, journal, data")
         if profile:
             profile.enable()
-        damaged = going_back(session, records)
+        going_back(session, records)
         if profile:
             profile.disable()
         mark("replay, while Ray starts")
-        return damaged
 
-    def timed_return(session: Session, damaged: Any) -> None:
+    def timed_return(session: Session) -> None:
         mark("the rest of Ray's start")
         session.trainable = First
-        coming_back(session, damaged)
+        coming_back(session)
 
     def timed_run(session: Session, *rest: Any) -> Outcome:
         session.study.fixed.search.budget.__dict__["hours"] = 1e-9  # the first report ends it

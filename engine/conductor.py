@@ -272,6 +272,8 @@ class Conductor:
         self._commit()
 
     def lost(self, event: Event) -> None:
+        """There is more to do than there was, also in a study that was done."""
+        self.done = None
         self._record(event)
         self._commit()
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from engine.conductor import Past
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, StorageError
 from engine.race.events import Status
 from engine.results import (
     FIGURES,
@@ -20,11 +20,13 @@ from engine.task import Task
 
 def stored(storage: Storage, task: Task, address: str, network: bool = False) -> FoldResult | None:
     """A sound, finished result of exactly this address, with its `network` where that is asked for; anything
-    else counts as not trained."""
+    else counts as not trained. Where it cannot be read at all, nobody knows."""
     if network and not storage.exists(f"{RunPaths.checkpoint(task)}/best.pt"):
         return None
     try:
         result = read_result(storage, task)
+    except StorageError:
+        raise
     except SonotuneError:
         return None
     if result is None or result.address != address or result.status == "failed":
@@ -36,6 +38,8 @@ def intact(storage: Storage, task: Task, address: str) -> bool:
     """What `stored` asks, of thousands of results at a resume: checksums tell, figures need not be read."""
     try:
         record = sound_record(storage, task)
+    except StorageError:
+        raise
     except SonotuneError:
         return False
     if record is None or record.get("address") != address or record.get("status") == "failed":

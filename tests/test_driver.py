@@ -161,6 +161,20 @@ def test_a_run_can_be_extended(one_worker: Path, tmp_path: Path) -> None:
     assert digits(folder) == digits(one_worker)
 
 
+@pytest.mark.faults
+def test_a_study_that_was_done_is_not_while_one_of_its_results_is_damaged(
+    one_worker: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(one_worker, folder)
+    task = Task(**records(folder, "ended")[1]["task"])
+    (folder / RunPaths.result(task) / "cases_test.parquet").write_bytes(b"torn")
+    launch.resume(str(folder), quiet())
+    assert [Task(**record["task"]) for record in records(folder, "lost")] == [task]
+    assert len(records(folder, "started")) == len(records(one_worker, "started")) + 1
+    assert digits(folder) == digits(one_worker)
+
+
 def test_a_study_edited_by_hand_is_refused_and_named_changes_are_not(
     one_worker: Path, tmp_path: Path
 ) -> None:

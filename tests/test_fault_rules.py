@@ -2,17 +2,20 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from engine.data.load import load
 from engine.driver.faults import FIRST_PAUSE, Diet, Faults, Verdict, kind_of
+from engine.driver.mend import inspection
 from engine.driver.pauses import Pauses
 from engine.driver.store import check_room
 from engine.driver.watch import Watch
 from engine.errors import SonotuneError, StorageError
 from engine.spec.load import study_of
+from engine.storage import LocalStorage
 from engine.task import Task
 from tests.faulty import document
 
@@ -93,3 +96,27 @@ def test_the_smallest_object_store_must_hold_the_data(tmp_path: Path) -> None:
     with pytest.raises(SonotuneError, match="object store on n1 holds 0 MiB; start Ray there"):
         check_room(pack, [node])
     check_room(pack, [node | {"Alive": False}])
+
+
+def test_results_are_looked_through_while_others_are_trained(tmp_path: Path) -> None:
+    looking = threading.Event()
+
+    def sound(task: Task) -> bool:
+        return looking.wait(60) and task != B
+
+    with inspection([A, B], sound, LocalStorage(tmp_path)) as results:
+        assert results.damaged() == []
+        looking.set()
+        assert results.damaged(wait=True) == [B]
+        assert results.damaged(wait=True) == []
+
+
+def test_a_store_that_cannot_be_read_is_no_damage(tmp_path: Path) -> None:
+    def sound(task: Task) -> bool:
+        raise StorageError(f"cannot read {task.folder}")
+
+    with (
+        inspection([A], sound, LocalStorage(tmp_path)) as results,
+        pytest.raises(StorageError, match="cannot read"),
+    ):
+        results.damaged(wait=True)

@@ -1,9 +1,10 @@
 """Runs a study on Ray from its first task to its last, or from where it was left."""
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ def resume(
     """Goes on with a run, with other limits or resources where `changes` says so."""
     check_address(address)
     storage = folder.existing(location)
-    with hold(storage) as held, _logging(storage):
+    with hold(storage) as held, _logging(storage), ExitStack() as going_back:
+        going_back.enter_context(_uncollected())
         journal = Journal(storage, guard=held.check)
         for warning in (*journal.warnings, *_left_by(held.taken_over)):
             console.print(warning, style="yellow", markup=False, soft_wrap=True)
@@ -103,12 +105,25 @@ def resume(
         session = Session(
             study, pack, manifest, numerics, storage, journal, packed=packed, weights=head.weights
         )
-        with ThreadPoolExecutor(1) as beside:
-            going_back = beside.submit(session.go_back_to, journal.records)
-            with _ray(study, address) as scratch:
-                check_room(pack, ray.nodes())
-                session.come_back(going_back.result())
-                return session.run(console, scratch, bool(address))
+        replay = going_back.enter_context(ThreadPoolExecutor(1)).submit(session.go_back_to, journal.records)
+        with _ray(study, address) as scratch:
+            check_room(pack, ray.nodes())
+            replay.result()
+            session.come_back()
+            going_back.close()
+            return session.run(console, scratch, bool(address))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What a journal makes stays: to look through millions of such objects for garbage, again and again as
+    they become more, would take a tenth of a resume."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class RunLog(logging.FileHandler):

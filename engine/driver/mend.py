@@ -1,27 +1,61 @@
-"""Complete folds whose files have been damaged since: a resume trains them again."""
+"""Complete folds whose files have been damaged since: a resume trains them again.
 
-from collections.abc import Callable, Iterable, Mapping
+To look through the results of thousands of folds takes seconds on a disk and minutes on a store, so it is
+done beside the folds that are trained meanwhile; no study ends before it is.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from engine.conductor import Conductor
+from engine.storage import Storage
 from engine.task import Task
 
-CHECKED_AT_ONCE = 8  # results whose checksums are read side by side, which an object store takes well
+READERS = 8  # of a store; on a disk, where no read waits, they would take the interpreter from each other
+
+Sound = Callable[[Task], bool]
 
 
-def damaged(
-    conductor: Conductor, records: Iterable[Mapping[str, Any]], sound: Callable[[Task], bool]
-) -> list[Task]:
+class Inspection:
+    """Of a sequence of tasks' results, in threads of its own."""
+
+    def __init__(self, tasks: Sequence[Task], sound: Sound, pool: ThreadPoolExecutor) -> None:
+        self._sound = sound
+        self._damaged: deque[Task] = deque()
+        self._looks = [pool.submit(self._look, task) for task in tasks]
+
+    def _look(self, task: Task) -> None:
+        if not self._sound(task):
+            self._damaged.append(task)
+
+    def damaged(self, wait: bool = False) -> list[Task]:
+        """Those found since this was last asked; with `wait`, all that there are."""
+        for look in self._looks if wait else ():
+            look.result()
+        return [self._damaged.popleft() for _ in range(len(self._damaged))]
+
+
+@contextmanager
+def inspection(tasks: Sequence[Task], sound: Sound, storage: Storage) -> Iterator[Inspection]:
+    """Whoever leaves before its end needs it no more."""
+    pool = ThreadPoolExecutor(1 if storage.local() else READERS)
+    try:
+        yield Inspection(tasks, sound, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def completed(conductor: Conductor, records: Iterable[Mapping[str, Any]]) -> list[Task]:
     """Of first stages, and of configurations that are out, this is asked where somebody needs them."""
     last: dict[Task, str] = {}
     for record in records:
         if record["event"] in ("ended", "lost"):
             last[Task(**record["task"])] = record.get("status", "lost")
-    tasks = [task for task, status in last.items() if status == "complete" and _wanted(conductor, task.key)]
-    with ThreadPoolExecutor(CHECKED_AT_ONCE) as pool:
-        return [task for task, fine in zip(tasks, pool.map(sound, tasks), strict=True) if not fine]
+    return [task for task, status in last.items() if status == "complete" and wanted(conductor, task.key)]
 
 
-def _wanted(conductor: Conductor, key: str) -> bool:
+def wanted(conductor: Conductor, key: str) -> bool:
     return key in conductor.entries and not conductor.is_out(key)

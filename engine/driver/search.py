@@ -18,9 +18,15 @@ class TaskSearcher(Searcher):
     Tune calls it in every round of its loop.
     """
 
-    def __init__(self, conductor: Conductor, slots: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        conductor: Conductor,
+        slots: Callable[[], int],
+        lose: Callable[[bool], bool] = lambda wait: False,
+    ) -> None:
+        """`lose` tells the conductor what earlier results are damaged, and whether there were any."""
         super().__init__(metric="score", mode="max")
-        self.conductor, self.slots = conductor, slots
+        self.conductor, self.slots, self.lose = conductor, slots, lose
         self.tasks: dict[str, Task] = {}
         self.closing = False
         self.idle = False  # whether a slot was free and there was nothing for it
@@ -33,7 +39,7 @@ class TaskSearcher(Searcher):
 
     def anything(self) -> bool:
         """Whether there is work at all: Tune cannot end an experiment that never had a trial."""
-        self.waiting = self.conductor.next()
+        self.waiting = self._next()
         return self.waiting is not None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -48,6 +54,7 @@ class TaskSearcher(Searcher):
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         self.conductor.flush()
+        self.lose(False)
         if len(self.tasks) >= self._most():
             return None
         task = self._next()
@@ -65,6 +72,8 @@ class TaskSearcher(Searcher):
     def _next(self) -> Task | None:
         task, self.waiting = self.waiting or self.conductor.next(), None
         if task is None and not self.tasks and self.when_idle():
+            task = self.conductor.next()
+        if task is None and not self.tasks and self.lose(True):
             task = self.conductor.next()
         return task
 

@@ -3,7 +3,7 @@
 import logging
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from engine.driver.disk import Keeper
 from engine.driver.faults import Faults
 from engine.driver.growth import Demand, Slots, await_room
 from engine.driver.live import View
-from engine.driver.mend import damaged
+from engine.driver.mend import Inspection, completed, inspection, wanted
 from engine.driver.packing import ALONE, Packed
 from engine.driver.schedule import TaskScheduler
 from engine.driver.search import TaskSearcher
@@ -130,18 +130,24 @@ class Session:
         """A first stage whose network was pruned is of no use to what may be picked: it is trained again."""
         return isinstance(trained, FirstStage) and self.study.fixed.resources.keep != "none"
 
-    def go_back_to(self, records: Sequence[dict[str, Any]]) -> list[Task]:
-        """Everything that the journal says has happened; which complete folds are damaged since. Without Ray,
-        which may start meanwhile."""
+    def go_back_to(self, records: Sequence[dict[str, Any]]) -> None:
+        """Everything that the journal says has happened. Without Ray, which may start meanwhile."""
         self.records = records
         self.conductor.replay(records)
-        return damaged(self.conductor, records, self._trained)
 
-    def come_back(self, damaged: Sequence[Task]) -> None:
+    def come_back(self) -> None:
         self.conductor.resumed()
-        for task in damaged:
+
+    def _inspection(self) -> AbstractContextManager[Inspection]:
+        return inspection(completed(self.conductor, self.records), self._trained, self.storage)
+
+    def _lose(self, damaged: Sequence[Task]) -> bool:
+        """Whether any of them must be trained again."""
+        lost = [task for task in damaged if wanted(self.conductor, task.key)]
+        for task in lost:
             log.warning("the result of %s is damaged or gone; it is trained again", task.folder)
             self.conductor.lost(Lost(task))
+        return bool(lost)
 
     def _trained(self, task: Task) -> bool:
         job = self.shared.job(task, self.conductor.configuration_of(task))
@@ -155,8 +161,12 @@ class Session:
         keeper = Keeper(self.storage, self.conductor, resources.keep_configurations)
         names = self.shared.manifest.names
         log.info("%d side by side, each with %s; %s", slots(), share.request(), self.shared.numerics.record())
-        with View(self.conductor, names, slots, console) as view, self._tracking() as trackers:
-            searcher = TaskSearcher(self.conductor, slots)
+        with (
+            View(self.conductor, names, slots, console) as view,
+            self._tracking() as trackers,
+            self._inspection() as results,
+        ):
+            searcher = TaskSearcher(self.conductor, slots, lambda wait: self._lose(results.damaged(wait)))
             slots.more = lambda: not searcher.idle
             spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)
             scheduler = TaskScheduler(

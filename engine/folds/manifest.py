@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from engine.errors import SonotuneError
@@ -26,6 +27,11 @@ class Fold:
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its cases, of which there may be thousands, for the address of each of its results."""
+        return hashlib.sha256(json.dumps(self.parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Job:
         parts = {
             "configuration": self.record,
             "data": self.fingerprint,
-            "fold": [self.fold.train, self.fold.validation, self.fold.test],
+            "fold": self.fold.digest,
             "seed": self.own_seed,
             "numerics": self.numerics.record(),
             "objective": self.objective,

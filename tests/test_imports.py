@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 PURE = (
     "engine/spec", "engine/race", "engine/journal", "engine/lock", "engine/folds", "engine/sampler",
     "engine/results.py", "engine/storage.py", "engine/folder.py", "engine/past.py", "engine/conductor.py",
-    "engine/proposals.py", "engine/finals.py", "engine/picking.py", "engine/objective.py", "engine/task.py",
-    "engine/metrics/fold.py", "reports",
+    "engine/ledger.py", "engine/proposals.py", "engine/finals.py", "engine/picking.py", "engine/objective.py",
+    "engine/task.py", "engine/metrics/fold.py", "reports",
 )  # fmt: skip
 REPORTS_MAY_READ = (
     "engine.spec", "engine.journal", "engine.results", "engine.metrics", "engine.storage", "engine.errors",

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,18 @@ from tests.faulty import (
     check_like,
     document,
     driver,
-    nothing_left_behind,
     offspring,
-    records,
     search,
-    tasks,
     wait_until,
 )
+from tests.run_folder import records, tasks
 from tests.staged import TWO
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # also on a busy machine
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(900),  # also on a busy machine
+    pytest.mark.usefixtures("leaves_nothing"),
+]
 
 TRAIN = {"epochs": 4, "batch": 8, "lr": 1e-2}
 SEGMENT, CLASSIFY = (TWO[part] | {"train": TRAIN} for part in ("segment", "classify"))
@@ -40,12 +41,6 @@ STAGED: dict[str, Any] = {
 }
 FOLDS = ("r0-f0", "r0-f1")
 EPOCHS = {"segment": 3 * 4, "classify": 4}  # two inner segmenters and that of the whole training part
-
-
-@pytest.fixture(autouse=True)
-def _clean(tmp_path: Path) -> Iterator[None]:
-    with nothing_left_behind():
-        yield
 
 
 def killed_before(epoch: int, stage: str, notes: Path) -> type[FoldTrainable]:

@@ -31,8 +31,11 @@ from tests.staged import TWO
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # also on a busy machine
 
-TRAIN = {"epochs": 4, "batch": 8, "lr": 1e-2}
-SEGMENT, CLASSIFY = (TWO[part] | {"train": TRAIN} for part in ("segment", "classify"))
+EPOCHS = {"segment": 3 * 4, "classify": 40}  # two inner segmenters and that of the whole training part
+SEGMENT, CLASSIFY = (
+    TWO[part] | {"train": {"epochs": epochs, "batch": 8, "lr": 1e-2}}
+    for part, epochs in (("segment", 4), ("classify", EPOCHS["classify"]))  # long enough to be met half way
+)
 STAGED: dict[str, Any] = {
     "model": {"two_stage": TWO | {"segment": SEGMENT, "classify": CLASSIFY}},
     "train": {},
@@ -40,7 +43,6 @@ STAGED: dict[str, Any] = {
     "search": {"sampler": "random", "configs": 1},
 }
 FOLDS = ("r0-f0", "r0-f1")
-EPOCHS = {"segment": 3 * 4, "classify": 4}  # two inner segmenters and that of the whole training part
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +124,7 @@ def test_a_killed_driver_resumes_in_the_second_stage(undisturbed: Path, tmp_path
 def cut_off(process: subprocess.Popen[bytes], folder: Path) -> tuple[Task, list[Process]] | None:
     """The driver ends while a second stage is half way: that one, and the processes that are to go. It stands
     still for the second look, or the stage might end between the look and the cut."""
+    assert process.poll() is None, "no second stage was met half way"
     if not half_way(folder):
         return None
     process.send_signal(signal.SIGSTOP)

@@ -33,7 +33,7 @@ from engine.spec.search import Search
 from engine.spec.study import Configuration
 from engine.storage import open_storage
 from engine.task import Task
-from engine.training.fold import FoldRun
+from engine.training.epochs import FoldRun
 from engine.training.job import Job
 from engine.training.numerics import resolve
 

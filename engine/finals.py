@@ -4,13 +4,13 @@ Inner folds choose, outer folds judge: no case of an outer test part has had a s
 Pure, like the race: events in, the next task out.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from engine.picking import RULES, Evidence, outer_rule
+from engine.proposals import Proposals
 from engine.race.events import Ended, Event, Lost, Started
-from engine.race.race import Race
 from engine.spec.study import Study
 from engine.task import Task
 
@@ -39,25 +39,31 @@ class Finals:
             if event.status in OVER:
                 self.over.add(event.task)
 
-    def next(self, chains: Iterable[Sequence[Task]]) -> Task | None:
+    def next(self, proposals: Proposals) -> Task | None:
         """The first task that nobody has in hand; a chain (a first stage, then its user) goes in turn."""
-        for chain in chains:
+        for chain in self._chains(proposals):
             left = [task for task in chain if task not in self.over]
             if left and left[0] not in self.running:
                 return left[0]
         return None
 
+    def _chains(self, proposals: Proposals) -> Iterator[list[Task]]:
+        for outer in self.folds:
+            key = pick(proposals, outer, self.ratio)
+            if key is not None:
+                keys = (proposals.entries[key].stage_key, key)
+                yield [Task(each, outer) for each in keys if each is not None]
 
-def pick(
-    race: Race, outer: str | None, study: Study, ratio: float, fits: Callable[[str], bool]
-) -> str | None:
+
+def pick(proposals: Proposals, outer: str | None, ratio: float) -> str | None:
     """What the study's rule picks among the complete configurations that fit; of an outer fold by its inner
     folds alone."""
+    race = proposals.race
     configs, heat = race.field.configs, race.rules[outer].heat
-    rows = [row for row in sorted(heat.complete) if fits(configs[row])]
+    rows = [row for row in sorted(heat.complete) if proposals.fits(configs[row])]
     if not rows:
         return None
-    select, names = study.fixed.select, objectives_of(study)
+    select, names = proposals.study.fixed.select, objectives_of(proposals.study)
     best = heat.best[rows]  # [configs, folds, channels], the score first
     wanted = [names.index(name) for name in select.metrics or names if name in names]
     each = best if race.field.channels == 1 else best[..., 1:]

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine import __version__
 from engine.errors import SonotuneError
+from engine.file_systems import without_secrets
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal
 from engine.results import RunPaths
@@ -21,7 +22,7 @@ from engine.spec import text
 from engine.spec.load import study_of
 from engine.spec.overrides import set_path
 from engine.spec.study import Study, short_hash
-from engine.storage import Storage, open_storage, without_secrets
+from engine.storage import Storage, open_storage
 
 SCHEMA = 1
 CHANGEABLE = ("search.configs", "search.budget", "resources")

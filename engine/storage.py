@@ -14,12 +14,14 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from uuid import uuid4
 
 from engine.errors import SonotuneError, StorageError
+from engine.file_systems import file_system, without_secrets
 
 Result = TypeVar("Result")
 
@@ -132,7 +134,7 @@ class LocalStorage(Storage):
 class ObjectStorage(Storage):
     def __init__(self, uri: str) -> None:
         self.location = uri
-        self.files, self.prefix = _file_system(uri)
+        self.files, self.prefix = file_system(uri)
 
     def _at(self, path: str) -> str:
         return f"{self.prefix}/{inside(path)}".rstrip("/")
@@ -216,54 +218,21 @@ def _is_local(error: Exception) -> bool:
     return isinstance(error, OSError) and error.filename is not None
 
 
-def without_secrets(uri: str) -> str:
-    """The URI as it may be shown: without a user and a password, and without a query, which may hold keys."""
-    return re.sub(r"//[^/@]*@", "//", uri).partition("?")[0]
-
-
 def _replace(target: Path, data: bytes) -> None:
+    with written_aside(target) as file:
+        file.write(data)
+
+
+@contextmanager
+def written_aside(target: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the target's place once it is whole and synced."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
     try:
         with aside.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _file_system(uri: str) -> tuple[Any, str]:
-    """pyarrow's own file systems, otherwise fsspec's behind pyarrow's interface."""
-    from pyarrow.fs import FileSystem
-
-    problems: list[str] = []
-    for attempt in (
-        lambda: FileSystem.from_uri(_in_one_put(uri)),
-        lambda: FileSystem.from_uri(uri),
-        lambda: _fsspec(uri),
-    ):
-        try:
-            return attempt()
-        except Exception as error:
-            problems.append(str(error).replace(uri, without_secrets(uri)))
-    raise SonotuneError(
-        f"cannot open the storage {without_secrets(uri)!r}: {problems[1]}; give a path or a URI that pyarrow "
-        "or fsspec reads"
-    )
-
-
-def _in_one_put(uri: str) -> str:
-    """Without this pyarrow sends three requests for each object, however small."""
-    if not uri.startswith("s3://") or "allow_delayed_open" in uri:
-        return uri
-    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
-
-
-def _fsspec(uri: str) -> tuple[Any, str]:
-    import fsspec
-    from pyarrow.fs import FSSpecHandler, PyFileSystem
-
-    backend, path = fsspec.core.url_to_fs(uri)
-    return PyFileSystem(FSSpecHandler(backend)), path

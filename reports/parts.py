@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.file_systems import without_secrets
 from engine.spec import text
-from engine.storage import without_secrets
 from reports import boards, configs, diagnosis, nested, significance
 from reports.aggregate import ranking
 from reports.boards import better

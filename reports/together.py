@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from engine.errors import SonotuneError
-from engine.storage import open_storage, without_secrets
+from engine.file_systems import without_secrets
+from engine.storage import open_storage
 from reports.measures import objective
 from reports.run import Config, Problem, Run
 

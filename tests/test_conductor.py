@@ -94,7 +94,7 @@ def test_a_run_killed_at_any_boundary_of_its_journal_decides_the_same(
         (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
         trained_before = finished(journal(folder))
         again = conductor(folder, spec)
-        again.replay(again.journal.records)
+        again.replay(again.ledger.journal.records)
         again.resumed()
         trained_now = list(play(again))
         assert not trained_before & set(trained_now)
@@ -117,7 +117,7 @@ def outcomes(one: Conductor) -> dict[str, Any]:
 def test_reports_from_which_nothing_follows_are_written_together(tmp_path: Path) -> None:
     clock = [0.0]
     one = conductor(tmp_path, study())
-    one.journal = Journal(LocalStorage(tmp_path), now=lambda: clock[0])
+    one.ledger.journal = Journal(LocalStorage(tmp_path), now=lambda: clock[0])
     first, second = one.next(), one.next()
     assert first is not None
     assert second is not None
@@ -137,7 +137,7 @@ def test_reports_from_which_nothing_follows_are_written_together(tmp_path: Path)
 
 def test_a_decision_is_on_disk_before_anybody_acts_on_it(tmp_path: Path) -> None:
     one = conductor(tmp_path, study(budget={"epochs": 2}))
-    one.journal = Journal(LocalStorage(tmp_path), now=lambda: 0.0)
+    one.ledger.journal = Journal(LocalStorage(tmp_path), now=lambda: 0.0)
     first, second = one.next(), one.next()
     assert first is not None
     assert second is not None
@@ -151,7 +151,7 @@ def test_a_journal_of_another_space_is_refused(tmp_path: Path) -> None:
     other = study_of(study().document | {"train": {"lr": {"loguniform": [1e-3, 1e-2]}}}, "test")
     again = conductor(tmp_path, other)
     with pytest.raises(SonotuneError, match="configuration 0"):
-        again.replay(again.journal.records)
+        again.replay(again.ledger.journal.records)
 
 
 def test_what_was_trained_elsewhere_is_journaled_but_not_handed_out(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_budget_of_epochs_ends_the_study_and_a_larger_one_goes_on(tmp_path: Pa
 def test_more_configurations_can_be_asked_for_later(tmp_path: Path) -> None:
     list(play(conductor(tmp_path, study(configs=2))))
     more = conductor(tmp_path, study(configs=5))
-    more.replay(more.journal.records)
+    more.replay(more.ledger.journal.records)
     more.resumed()
     assert len({task.key for task in play(more)}) == 3
     assert len(more.entries) == 5
@@ -233,11 +233,11 @@ def test_what_a_finished_fold_measured_is_its_cost_where_the_pick_prefers_cheap_
     task = one.next()
     assert task is not None
     one.ended(task, "complete", 0.5, [0.5], figures={"parameters": 123.0, "flops": 7.0})
-    one.journal.commit()
+    one.ledger.journal.commit()
     (record,) = [r for r in journal(tmp_path) if r["event"] == "ended"]
     assert record["cost"] == known
     again = conductor(tmp_path, spec)
-    again.replay(again.journal.records)
+    again.replay(again.ledger.journal.records)
     cost = again.race.field.heats[None].cost[0]
     assert cost == known or (known is None and cost != cost)
 

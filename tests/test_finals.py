@@ -75,7 +75,7 @@ def test_a_run_killed_anywhere_trains_its_outer_folds_once(tmp_path: Path) -> No
         (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
         before = finished(journal(folder))
         again = nested(folder, configs=2)
-        again.replay(again.journal.records)
+        again.replay(again.ledger.journal.records)
         again.resumed()
         now = set(play(again))
         assert not before & now
@@ -164,7 +164,7 @@ def test_a_run_killed_anywhere_picks_by_its_rule_all_the_same(tmp_path: Path) ->
         folder.mkdir()
         (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
         again = nested(folder, configs=6, select=select, **limits)
-        again.replay(again.journal.records)
+        again.replay(again.ledger.journal.records)
         again.resumed()
         list(measured(again))
         assert {task for task in finished(journal(folder)) if task.fold in OUTER} == wanted

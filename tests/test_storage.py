@@ -12,10 +12,11 @@ import pytest
 
 from engine import storage as storage_module
 from engine.errors import SonotuneError
+from engine.file_systems import without_secrets
 from engine.journal.journal import Journal, read_journal
 from engine.lock.lease import Lease
 from engine.results import FoldResult, damaged_files, read_result, write_result
-from engine.storage import LocalStorage, ObjectStorage, Storage, open_storage, persist, without_secrets
+from engine.storage import LocalStorage, ObjectStorage, Storage, open_storage, persist
 from engine.task import Task
 from tests.s3_server import Server, s3_server
 

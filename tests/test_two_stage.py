@@ -25,7 +25,7 @@ from engine.spec.load import study_of
 from engine.spec.study import Configuration
 from engine.storage import LocalStorage
 from engine.task import Task
-from engine.training.fold import FoldRun
+from engine.training.epochs import FoldRun
 from engine.training.job import Job, Parts
 from engine.training.masks import read_masks
 from engine.training.prepared import prepared

@@ -145,7 +145,7 @@ def played(folder: Path, spec: Study, sound: Any) -> list[tuple[str, str]]:
     sampler = Sampler(fixed.search, spec.space, fixed.seed)
     race = Race(fixed.race, ("r0-f0", "r0-f1"), fixed.search.configs, fixed.seed)
     one = Conductor(spec, sampler, race, Journal(LocalStorage(folder)), sound=sound)
-    one.replay(one.journal.records)
+    one.replay(one.ledger.journal.records)
     one.resumed()
     handed = []
     while one.next() is not None:

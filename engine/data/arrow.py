@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 
 from engine.data.cases import Pack
+from engine.storage import written_aside
 
 VERSION = 3  # of the layout and of how it is made; a file of another version is packed anew
 
@@ -25,18 +24,9 @@ def fingerprint(pack: Pack) -> str:
 
 
 def write_pack(path: Path, pack: Pack) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     table = _to_batch(pack)
-    aside = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with aside.open("wb") as file:
-            with pa.ipc.new_file(file, table.schema) as writer:
-                writer.write_batch(table)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_aside(path) as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_batch(table)
 
 
 def read_pack(path: Path) -> Pack | None:

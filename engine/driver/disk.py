@@ -1,6 +1,7 @@
 """Keeps a run's checkpoints within bounds while it runs: a long search must not fill the disk."""
 
 from engine.conductor import Conductor
+from engine.race.outcome import is_useless, mean, outcome
 from engine.results import RunPaths
 from engine.storage import Storage
 
@@ -12,15 +13,16 @@ class Keeper:
 
     def __init__(self, storage: Storage, conductor: Conductor, most: int) -> None:
         self.storage, self.conductor, self.most = storage, conductor, most
+        self.race = conductor.race
         self.kept: set[str] = set()
 
     def ended(self, key: str) -> None:
         """One of this configuration's folds has left its worker."""
         if key in self.conductor.stages or self._runs(key):
             return
-        if self.conductor.is_useless(key):
+        if is_useless(self.race, key):
             self._discard(key)
-        elif self.conductor.mean(key) is not None:
+        elif mean(self.race, key) is not None:
             self.kept.add(key)
             for loser in self._ranked()[self.most :]:
                 self._discard(loser)
@@ -28,10 +30,10 @@ class Keeper:
 
     def sweep(self) -> None:
         """At the end of a session: a worker that was stopped may have written one more checkpoint."""
-        self.kept = {key for key in self.conductor.entries if self.conductor.mean(key) is not None}
+        self.kept = {key for key in self.conductor.entries if mean(self.race, key) is not None}
         losers = set(self._ranked()[self.most :])
         for key in self.storage.list(RunPaths.checkpoints):
-            if key in losers or self.conductor.is_useless(key):
+            if key in losers or is_useless(self.race, key):
                 self._discard(key)
         self._prune_stages()
 
@@ -51,14 +53,14 @@ class Keeper:
         return [key for key, unused in idle.items() if unused and not self._runs(key)]
 
     def _done_with(self, config: str) -> bool:
-        return config not in self.kept and self.conductor.settled(config)
+        return config not in self.kept and outcome(self.race, config) is not None
 
     def _runs(self, key: str) -> bool:
         return any(task.key == key for task in self.conductor.running)
 
     def _ranked(self) -> list[str]:
         picks = self.conductor.picks()
-        return sorted(self.kept, key=lambda key: (key not in picks, -(self.conductor.mean(key) or 0.0), key))
+        return sorted(self.kept, key=lambda key: (key not in picks, -(mean(self.race, key) or 0.0), key))
 
     def _discard(self, key: str) -> None:
         self.kept.discard(key)

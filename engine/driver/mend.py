@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine.conductor import Conductor
+from engine.race.outcome import is_out
 from engine.storage import Storage
 from engine.task import Task
 
@@ -60,4 +61,4 @@ def completed(conductor: Conductor, records: Iterable[Mapping[str, Any]]) -> lis
 
 
 def wanted(conductor: Conductor, key: str) -> bool:
-    return key in conductor.entries and not conductor.is_out(key)
+    return key in conductor.entries and not is_out(conductor.race, key)

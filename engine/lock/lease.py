@@ -9,9 +9,10 @@ import time
 from typing import Self
 
 from engine.errors import SonotuneError
+from engine.file_systems import without_secrets
 from engine.lock.holder import Holder, encode, parse, refused
 from engine.results import RunPaths
-from engine.storage import Storage, without_secrets
+from engine.storage import Storage
 
 BEAT = 10.0  # seconds between two signs of life of a lease
 SILENT = 4  # beats without a sign after which a lease counts as abandoned

@@ -1,6 +1,7 @@
-"""What has become of a configuration, as the sampler is told of it."""
+"""What has become of a configuration, as the sampler is told of it and the keeper of checkpoints asks."""
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -31,7 +32,25 @@ def outcome(race: Race, config: str) -> Outcome | None:
     return None
 
 
-def nothing_left(race: Race, config: str) -> bool:
+def mean(race: Race, config: str) -> float | None:
+    """Of a complete configuration, over all folds and objectives."""
+    found = outcome(race, config)
+    return fmean(found.values) if found is not None and found.state == "complete" and found.values else None
+
+
+def is_out(race: Race, config: str) -> bool:
+    """Dropped for good: nobody will ask for its folds again."""
+    found = outcome(race, config) if config in race.field.rows else None
+    return found is not None and found.state == "dropped"
+
+
+def is_useless(race: Race, config: str) -> bool:
+    """Out, or failed with no fold left to train: nobody will go on with it, or pick it."""
+    found = outcome(race, config) if config in race.field.rows else None
+    return found is not None and found.state != "complete" and _nothing_left(race, config)
+
+
+def _nothing_left(race: Race, config: str) -> bool:
     """Whether no fold of it waits or runs any more: after a failed one, others may still be trained."""
     row = race.field.rows[config]
     heats = race.field.heats.values()

@@ -8,7 +8,8 @@ from engine.data.cases import Pack
 from engine.results import FoldResult, RunPaths
 from engine.spec.study import FirstStage
 from engine.storage import Storage
-from engine.training.fold import BestLost, train_fold
+from engine.training.epochs import BestLost
+from engine.training.fold import train_fold
 from engine.training.job import Job
 from engine.training.segmenters import train_segmenters
 

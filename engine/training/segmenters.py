@@ -18,8 +18,9 @@ from engine.results import FoldResult, RunPaths, parquet_bytes, write_result
 from engine.spec.study import FirstStage
 from engine.storage import Storage
 from engine.task import Task
+from engine.training.epochs import Diverged, EpochRow, FoldRun
 from engine.training.evaluate import Outputs
-from engine.training.fold import Diverged, EpochRow, FoldRun
+from engine.training.fold import result_of, scored
 from engine.training.job import Job
 from engine.training.masks import FILE, mask_bytes, quantised, restored
 
@@ -35,7 +36,7 @@ def train_segmenters(
         try:
             yield from _epochs(run, rows, network)
         except Diverged as error:
-            return _end(job, run, rows, run.result("diverged", {}, str(error)), {})
+            return _end(job, run, rows, result_of(run, "diverged", {}, str(error)), {})
         run.go_to_best()
         whole = part.task == job.task
         for cases in (run.parts.validation, run.parts.test) if whole else (run.parts.test,):
@@ -75,10 +76,10 @@ def _finish(job: Job, run: FoldRun, rows: list[EpochRow], drawn: np.ndarray) -> 
     """`run` is that of the whole training part; its figures are of the masks as they are stored."""
     found = {part: run.outputs(getattr(run.parts, part)) for part in ("validation", "test")}
     found = {part: replace(each, masks=restored(drawn[each.rows])) for part, each in found.items()}
-    figures, files = run.scored(found)
+    figures, files = scored(run, found)
     own = np.concatenate([run.parts.train] * bool(job.inner) + [run.parts.validation, run.parts.test])
     files[FILE] = mask_bytes([run.pack.cases[row] for row in own], drawn[own])
-    return _end(job, run, rows, run.result("complete", figures), files)
+    return _end(job, run, rows, result_of(run, "complete", figures), files)
 
 
 def _end(

@@ -11,7 +11,7 @@ import torch
 from engine.data.cases import Pack
 from engine.spec.study import Configuration
 from engine.storage import LocalStorage
-from engine.training.fold import FoldRun
+from engine.training.epochs import FoldRun
 from engine.training.job import Job
 from engine.training.measure import Costs, costs_of
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from engine.data.cases import Case, Found, Problem
 from engine.data.files import by_stem, folder_at, subfolder
 from engine.data.sources.cells import read_fold, without_gaps
+from engine.data.sources.listed import unlisted
 from engine.data.tables import Row, read_table
 from engine.spec.data import Data
 
@@ -19,7 +20,8 @@ def find(data: Data) -> Found:
     folds, lost = _folds(root / f"{data.official_folds}-fold-cv.csv")
     cases = [_case(rows[name], path, masks, folds) for name, path in images.items() if name in rows]
     cases, gaps = without_gaps(cases)
-    return Found(tuple(cases), (*_strays(images, rows), *lost, *gaps), _notes(data, folds))
+    strays = unlisted({name: path.name for name, path in images.items()}, rows, "Images", "bus_data.csv")
+    return Found(tuple(cases), (*strays, *lost, *gaps), _notes(data, folds))
 
 
 def _case(row: Row, image: Path, masks: dict[str, Path], folds: dict[str, int]) -> Case:
@@ -43,20 +45,6 @@ def _folds(table: Path) -> tuple[dict[str, int], list[Problem]]:
         else:
             folds[row["ID"]] = fold
     return folds, problems
-
-
-def _strays(images: dict[str, Path], rows: dict[str, Row]) -> list[Problem]:
-    here = [
-        Problem(name, f"Images/{path.name}", "no-label", "has no row in bus_data.csv")
-        for name, path in images.items()
-        if name not in rows
-    ]
-    gone = [
-        Problem(name, "bus_data.csv", "no-image", f"lists {name!r}, which is not in Images/")
-        for name in rows
-        if name not in images
-    ]
-    return here + gone
 
 
 def _notes(data: Data, folds: dict[str, int]) -> tuple[str, ...]:

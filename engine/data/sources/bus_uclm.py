@@ -2,6 +2,7 @@
 
 from engine.data.cases import Case, Colours, Found, Problem
 from engine.data.files import by_stem, folder_at, subfolder
+from engine.data.sources.listed import unlisted
 from engine.data.tables import read_table
 from engine.spec.data import Data
 
@@ -22,7 +23,8 @@ def find(data: Data) -> Found:
         for name, path in images.items()
         if name in labels
     ]
-    return Found(tuple(cases), (*_unlisted(list(images), labels), *_maskless(cases), *_twice(rows)))
+    strays = unlisted({name: name for name in images}, labels, "images", "INFO.csv")
+    return Found(tuple(cases), (*strays, *_maskless(cases), *_twice(rows)))
 
 
 def _stem(name: str) -> str:
@@ -32,20 +34,6 @@ def _stem(name: str) -> str:
 def _patient(name: str) -> str:
     """`ALWI_003` is the fourth frame of one examination."""
     return name.split("_", 1)[0]
-
-
-def _unlisted(images: list[str], labels: dict[str, str]) -> list[Problem]:
-    here = [
-        Problem(name, f"images/{name}", "no-label", "has no row in INFO.csv")
-        for name in images
-        if name not in labels
-    ]
-    gone = [
-        Problem(name, "INFO.csv", "no-image", f"lists {name!r}, which is not in images/")
-        for name in labels
-        if name not in images
-    ]
-    return here + gone
 
 
 def _maskless(cases: list[Case]) -> list[Problem]:

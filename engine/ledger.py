@@ -1,0 +1,128 @@
+"""The one way in: what happens is journaled, then race, outer folds and sampler learn of it.
+
+Every event is journaled before anything follows from it; events from which nothing follows (a report after
+which training simply goes on) wait up to a second, so that they are written together. The journal of an
+earlier run takes the same way: the sampler is asked and told and the race's events are applied in the same
+order, which leads to the same state; a journal that does not fit is an error.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from engine.errors import SonotuneError
+from engine.finals import Finals
+from engine.journal.journal import Journal
+from engine.proposals import Proposals
+from engine.race.events import (
+    KINDS,
+    Dropped,
+    Ended,
+    Event,
+    Lost,
+    Reported,
+    Resumed,
+    Started,
+    from_record,
+    to_record,
+)
+from engine.race.race import Race
+from engine.sampler.sampler import Past
+from engine.task import Task
+
+BESIDE = frozenset({"reused", "note", "clock", "held", "figures"})  # an event in its record
+
+
+class Ledger:
+    """`decided`: since the last commit something was, on which somebody may act. `dropped`: a configuration
+    was, since the running tasks were last looked through."""
+
+    def __init__(self, journal: Journal, race: Race, finals: Finals, proposals: Proposals) -> None:
+        self.journal, self.race, self.finals, self.proposals = journal, race, finals, proposals
+        self.decided = self.dropped = False
+
+    # -- what an earlier run has written -----------------------------------------------------------
+
+    def replay(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Decisions are made anew and compared by the race."""
+        for number, record in enumerate(records, 1):
+            try:
+                self._replay(record)
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+                raise SonotuneError(
+                    f"record {number} of the journal does not follow from those before it ({error!r}), "
+                    "so it is damaged or foreign; start a new run that reuses this one's results"
+                ) from error
+        if (decision := self.race.decision()) is not None:
+            self.record(decision)  # and with it all that follow
+
+    def _replay(self, record: Mapping[str, Any]) -> None:
+        if record["event"] == "warm":
+            self.proposals.warm(Past(**one) for one in record["past"])
+        elif record["event"] == "asked":
+            self.proposals.ask_again(record["params"])
+        elif record["event"] in KINDS:
+            self._measured(record)
+            self._take(from_record(record, BESIDE))
+
+    # -- what happens now --------------------------------------------------------------------------
+
+    def warm(self, known: Sequence[Past]) -> tuple[int, int]:
+        """What earlier runs learned; journaled, so that a resume learns the same."""
+        self.journal.append({"event": "warm", "past": [asdict(one) for one in known]})
+        self.commit()
+        return self.proposals.warm(known)
+
+    def asked(self, number: int, params: Mapping[str, Any]) -> tuple[str, bool]:
+        """The configuration that a proposal leads to, and whether it is new."""
+        self.journal.append({"event": "asked", "number": number, "params": dict(params)})
+        return self.proposals.enter(number, params)
+
+    def record(self, event: Event, **extra: Any) -> None:
+        """`extra` is journaled beside the event and read by no decision of the race."""
+        record = to_record(event) | extra
+        self.journal.append(record)
+        self._measured(record)
+        self._take(event)
+        while (decision := self.race.decision()) is not None:
+            self.journal.append(to_record(decision))
+            self._take(decision)
+            self.decided = self.dropped = True
+
+    def _measured(self, record: Mapping[str, Any]) -> None:
+        if "figures" in record and not self.finals.knows(Task(**record["task"])):
+            self.proposals.measured(record["task"]["key"], record["figures"])
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Started | Reported | Ended | Lost) and self.finals.knows(event.task):
+            return self.finals.apply(event)
+        if isinstance(event, Resumed):
+            self.finals.running.clear()
+        self.race.apply(event)
+        if isinstance(event, Ended | Dropped):
+            self.proposals.tell(event.config if isinstance(event, Dropped) else event.task.key)
+
+    # -- when it is written ------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """What was decided is durable before anybody acts on it."""
+        self.journal.commit()
+        self.decided = False
+        self.proposals.flush()
+
+    def commit_soon(self) -> None:
+        """Lost in a crash, these events cost nothing: the fold's checkpoint or result is on storage."""
+        if self.decided:
+            self.commit()
+        else:
+            self.journal.commit_soon()
+
+    def flush(self) -> None:
+        """To be called now and then: what waits to be written may be all there is."""
+        self.journal.commit_soon()
+
+    def close(self) -> None:
+        try:
+            self.journal.close()
+        finally:
+            self.proposals.close()

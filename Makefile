@@ -22,10 +22,10 @@ demo: setup
 	$(BIN)/sonotune search searchspaces/quickstart.yaml --run runs/demo --set resources.workers=2
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile -m ""
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m ""
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,9 +1,18 @@
-"""Fixtures of the tests that break real searches."""
+"""The order of all tests, and the fixtures of those that break real searches."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+LONG = ("faults", "smoke")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests take minutes come first: a worker that got one last would keep the others waiting."""
+    many = Counter(item.path for item in items if any(item.get_closest_marker(name) for name in LONG))
+    items.sort(key=lambda item: -many[item.path])
 
 
 @pytest.fixture

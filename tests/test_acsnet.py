@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import SonotuneError
-from engine.models.acsnet import ChannelAttention, DeformableAttention, GateUnit
+from engine.models.attention import ChannelAttention, DeformableAttention, GateUnit
 from engine.models.peers_multi import PixelClasses
 from engine.models.registry import build, check, small
 from engine.spec.model import Model

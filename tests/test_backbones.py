@@ -14,9 +14,9 @@ from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
 from engine.errors import SonotuneError
+from engine.models.attention import ObjectContext, gather, relate
 from engine.models.backbones import LEAKY
 from engine.models.blocks import normalise
-from engine.models.mtl_oca import ObjectContext, gather, relate
 from engine.models.multitask import build_backbone
 from engine.models.registry import BACKBONES, build, resolve
 from engine.spec.model import Model

@@ -6,7 +6,7 @@ done beside the folds that are trained meanwhile; no study ends before it is.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,12 +21,12 @@ Sound = Callable[[Task], bool]
 
 
 class Inspection:
-    """Of a sequence of tasks' results, in threads of its own."""
+    """Of a sequence of tasks' results, in threads of its own, from when it is first asked."""
 
     def __init__(self, tasks: Sequence[Task], sound: Sound, pool: ThreadPoolExecutor) -> None:
-        self._sound = sound
+        self._tasks, self._sound, self._pool = tasks, sound, pool
         self._damaged: deque[Task] = deque()
-        self._looks = [pool.submit(self._look, task) for task in tasks]
+        self._looks: list[Future[None]] | None = None
 
     def _look(self, task: Task) -> None:
         if not self._sound(task):
@@ -34,6 +34,8 @@ class Inspection:
 
     def damaged(self, wait: bool = False) -> list[Task]:
         """Those found since this was last asked; with `wait`, all that there are."""
+        if self._looks is None:
+            self._looks = [self._pool.submit(self._look, task) for task in self._tasks]
         for look in self._looks if wait else ():
             look.result()
         return [self._damaged.popleft() for _ in range(len(self._damaged))]

@@ -1,72 +1,20 @@
-"""The parts of ACSNet (He et al. 2024) that a U-Net has not: gate unit, deformable attention, classifier.
+"""The classifier of ACSNet (He et al. 2024).
 
-The network itself is the ResNet U-Net of `resnet_unet.py` under `multitask.py`; its ablations are switches.
+The network itself is the ResNet U-Net of `resnet_unet.py` under `multitask.py`, with the gate units and the
+deformable attention of `attention.py`; its ablations are switches.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.blocks import ConvNormAct, Mlp, norm_for_pooling, normalise
-from engine.models.deform import DeformConv
+from engine.models.attention import ChannelAttention
+from engine.models.blocks import ConvNormAct, Mlp, norm_for_pooling
 from engine.models.features import Channels, Features
-from engine.spec.model import Model, NormName
+from engine.spec.model import Model
 
-REDUCTION = 16  # channel attention squeezes to a sixteenth, as squeeze-and-excitation does
 HIDDEN = 4  # neurons between the two fully connected layers, in units of the width: 256 at 64
 FUSED = 8  # channels of the fused stages, in units of the width: stage 5's own 512 at 64
-
-
-class GateUnit(nn.Module):
-    """How much of an encoder map passes to the decoder: one number from the mean of a learned map (is there
-    something at large?) and one from the peak of another (is there something anywhere?).
-
-    The 3x3 convolution after it has neither norm nor activation, as the paper's equation is written. A group
-    norm there would divide each image by its own scale, and so undo the gate exactly.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.looks = nn.Conv2d(channels, 2, 3, padding=1)
-        self.refine = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, H, W] -> the same shape"""
-        looks = self.looks(x).sigmoid()
-        gate = looks[:, :1].mean((2, 3), keepdim=True) + looks[:, 1:].amax((2, 3), keepdim=True)
-        return self.refine(x * gate)
-
-
-class DeformableAttention(nn.Module):
-    """The DSAModule: deformable convolution, two spatial attentions of the result, and a second deformable
-    convolution over both. Norm and ReLU follow the second one only: the equations show none in between."""
-
-    def __init__(self, channels: int, norm: NormName) -> None:
-        super().__init__()
-        self.first = DeformConv(channels, channels)
-        self.mean_attention = nn.Conv2d(1, 1, 3, padding=1)
-        self.peak_attention = nn.Conv2d(1, 1, 3, padding=1)
-        self.second = DeformConv(2 * channels, channels, bias=False)
-        self.norm = normalise(norm, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, H, W] -> the same shape"""
-        x = self.first(x)
-        mean = self.mean_attention(x.mean(1, keepdim=True)).sigmoid()
-        peak = self.peak_attention(x.amax(1, keepdim=True)).sigmoid()
-        return F.relu(self.norm(self.second(torch.cat([x * mean, x * peak], dim=1))))
-
-
-class ChannelAttention(nn.Module):
-    """Squeeze-and-excitation (Hu et al. 2018): each channel scaled by what all of them contain."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        squeezed = max(2, channels // REDUCTION)
-        self.excite = nn.Sequential(nn.Linear(channels, squeezed), nn.ReLU(), nn.Linear(squeezed, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.excite(x.mean((2, 3))).sigmoid()[:, :, None, None]
 
 
 class StagesHead(nn.Module):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.acsnet import DeformableAttention, GateUnit
+from engine.models.attention import DeformableAttention, GateUnit
 from engine.models.blocks import DoubleConv
 from engine.models.features import Channels, Features, Trunk
 from engine.models.resnet import ResNetEncoder

@@ -19,12 +19,7 @@ READERS = 4
 
 def load(location: str) -> Run:
     storage = open_storage(location)
-    names = set(storage.list(""))
-    if not names & {RunPaths.study, RunPaths.results, RunPaths.journal, RunPaths.segments}:
-        raise SonotuneError(
-            f"{location} is not a run folder: it has neither {RunPaths.study} nor {RunPaths.results}/; "
-            f"give the folder that `sonotune search --run` wrote"
-        )
+    _check(storage, location)
     problems: list[Problem] = []
     study = _read(storage, RunPaths.study, lambda d: text.mapping(d.decode(), RunPaths.study), problems)
     manifest = _read(storage, RunPaths.folds, _mapping, problems)
@@ -49,6 +44,14 @@ def load(location: str) -> Run:
         finals=tuple(r for r in results if r.stage == "main" and r.fold in outer),
         problems=tuple(problems),
     )
+
+
+def _check(storage: Storage, location: str) -> None:
+    if {RunPaths.study, RunPaths.results, RunPaths.journal, RunPaths.segments}.isdisjoint(storage.list("")):
+        raise SonotuneError(
+            f"{location} is not a run folder: it has neither {RunPaths.study} nor {RunPaths.results}/; "
+            f"give the folder that `sonotune search --run` wrote"
+        )
 
 
 def _read(

@@ -12,18 +12,20 @@ import ray
 from rich.console import Console
 
 from engine import folder
+from engine.data.cases import Pack
 from engine.data.load import default_cache, load
 from engine.driver import resources as shares
 from engine.driver import tracking
 from engine.driver.cluster import check_address, connected
 from engine.driver.growth import await_room, nodes
-from engine.driver.packing import ALONE, packed_in
+from engine.driver.packing import ALONE, Packed, packed_in
 from engine.driver.packing import pack as pack_gpus
 from engine.driver.session import Outcome, Session
 from engine.driver.store import check_room
 from engine.driver.worker import FoldTrainable
 from engine.errors import SonotuneError
 from engine.folds.make import make_folds
+from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal
 from engine.lock.lock import hold
 from engine.preflight import check_study
@@ -60,19 +62,9 @@ def search(
     check_study(study, pack, manifest)
     known, notes = earlier(warm_from, study.fixed.search)
     with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
-        resources = study.fixed.resources
-        share = await_room(lambda nodes: shares.share(resources, nodes), resources, bool(address), console)
-        check_room(pack, ray.nodes())
-        numerics = _numerics(resources, share, address)
-        packed = pack_gpus(Bench(study, pack, manifest, numerics), share, nodes())
-        starts = weight_files.digests(study)
-        head = folder.Head(
-            pack.fingerprint,
-            manifest.digest,
-            numerics.record(),
-            short_hash(study.document),
-            weights=starts,
-        )
+        numerics, packed = _suited(study, pack, manifest, address, console)
+        starts, digest = weight_files.digests(study), short_hash(study.document)
+        head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), digest, weights=starts)
         journal = folder.begin(storage, study, manifest, head, folder.command_line(), held.check)
         if packed is not ALONE:
             journal.append(packed.record())
@@ -81,6 +73,17 @@ def search(
         if warm_from:
             _say_warm(console, notes, session.conductor.warm(known))
         return session.run(console, scratch, bool(address))
+
+
+def _suited(
+    study: Study, pack: Pack, manifest: Manifest, address: str | None, console: Console
+) -> tuple[Numerics, Packed]:
+    """What the machines that are there compute with, and how many folds share a GPU of theirs."""
+    resources = study.fixed.resources
+    share = await_room(lambda nodes: shares.share(resources, nodes), resources, bool(address), console)
+    check_room(pack, ray.nodes())
+    numerics = _numerics(resources, share, address)
+    return numerics, pack_gpus(Bench(study, pack, manifest, numerics), share, nodes())
 
 
 def resume(

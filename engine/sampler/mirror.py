@@ -46,18 +46,17 @@ class Mirror:
         self._distributions = {d.name: optuna_distribution(d.distribution) for d in space.dimensions}
         self._as_json = {name: distribution_to_json(d) for name, d in self._distributions.items()}
         self._pending: list[bytes] = []
-        self._sink: _Appended | _Whole = (
-            _Whole(storage)
-            if storage.local() is None
-            else _Appended(os.path.join(storage.location, RunPaths.optuna))
-        )
+        self._sink = _sink(storage)
         self._written = -EVERY
         self.warning: str | None = None
+        self._begin(study, directions, objectives)
+
+    def _begin(self, study: str, directions: Sequence[Direction], objectives: Sequence[str]) -> None:
         sides = [2 if side == "maximize" else 1 for side in directions]
-        self._add(JournalOperation.CREATE_STUDY, study_name=study, directions=sides)
+        self._add(self._operation.CREATE_STUDY, study_name=study, directions=sides)
         if objectives:
             names = {"study:metric_names": list(objectives)}
-            self._add(JournalOperation.SET_STUDY_SYSTEM_ATTR, study_id=0, system_attr=names)
+            self._add(self._operation.SET_STUDY_SYSTEM_ATTR, study_id=0, system_attr=names)
 
     def opened(
         self, number: int, params: Mapping[str, Scalar], config_id: str, at: float | None = None
@@ -167,6 +166,12 @@ class _Whole:
     def add(self, data: bytes) -> None:
         self.storage.write(RunPaths.optuna, bytes(self._all) + data)
         self._all += data
+
+
+def _sink(storage: Storage) -> _Appended | _Whole:
+    if storage.local() is None:
+        return _Whole(storage)
+    return _Appended(os.path.join(storage.location, RunPaths.optuna))
 
 
 def _content(path: str) -> bytes:

@@ -3,9 +3,7 @@
 
 import contextlib
 import os
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +17,26 @@ from engine.data.load import load
 from engine.errors import SonotuneError
 from engine.spec.data import Data
 from tests import layouts
+from tests.broken import (
+    big_sixteen,
+    cut,
+    drop_row,
+    flip_a_byte,
+    grey,
+    lines,
+    link,
+    link_folder,
+    link_out,
+    paint,
+    png_header,
+    put,
+    ramp,
+    repeat_row,
+    swap,
+    transparent,
+    turned,
+    two_frames,
+)
 from tests.layouts import HEIGHT, WIDTH, some_pictures
 
 Break = Callable[[Path], object]
@@ -26,106 +44,6 @@ TWO = ("benign", "malignant")
 IMAGE = "benign/benign (1).png"
 MASK = "benign/benign (1)_mask.png"
 NORMAL_MASK = "normal/normal (1)_mask.png"
-
-
-def cut(path: Path, share: float = 0.5) -> None:
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
-
-
-def png_header(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0"))
-        + chunk(b"IEND", b"")
-    )
-
-
-def put(path: Path, pixels: np.ndarray, **more: object) -> None:
-    Image.fromarray(pixels).save(path, **more)  # type: ignore[arg-type]
-
-
-def grey(value: int = 90) -> np.ndarray:
-    return np.full((HEIGHT, WIDTH), value, np.uint8)
-
-
-def ramp(top: int) -> np.ndarray:
-    return np.linspace(0, top, HEIGHT * WIDTH).astype(np.uint8).reshape(HEIGHT, WIDTH)
-
-
-def flip_a_byte(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[data.index(b"IDAT") + 30] ^= 255
-    path.write_bytes(bytes(data))
-
-
-def link(path: Path, target: Path) -> None:
-    path.unlink()
-    path.symlink_to(target)
-
-
-def link_out(root: Path, name: str) -> None:
-    outside = root.parent / "outside.png"
-    (root / name).rename(outside)
-    (root / name).symlink_to(outside)
-
-
-def link_folder(root: Path) -> None:
-    outside = root.parent / "outside"
-    outside.mkdir()
-    (root / "outlines" / "0.png").rename(outside / "0.png")
-    (root / "linked").symlink_to(outside)
-    swap(root / "cases.csv", "outlines/0.png", "linked/0.png")
-
-
-def two_frames(path: Path) -> None:
-    frame = Image.open(path).copy()
-    frame.save(path.with_suffix(".tif"), save_all=True, append_images=[frame])
-    path.unlink()
-
-
-def turned(path: Path) -> None:
-    picture = Image.open(path).copy()
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    picture.save(path, exif=exif)
-
-
-def transparent(path: Path) -> None:
-    alpha = np.asarray(Image.open(path).convert("L"))
-    put(path, np.dstack([np.full((*alpha.shape, 3), 255, np.uint8), alpha]))
-
-
-def paint(path: Path, *colours: tuple[int, int, int]) -> None:
-    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    for index, colour in enumerate(colours):
-        pixels[5 + 10 * index : 12 + 10 * index, 5:20] = colour
-    put(path, pixels)
-
-
-def swap(path: Path, old: str, new: str, times: int = -1) -> None:
-    path.write_text(path.read_text().replace(old, new, times))
-
-
-def lines(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
-
-
-def drop_row(path: Path, row: int) -> None:
-    lines(path, lambda all_lines: all_lines[:row] + all_lines[row + 1 :])
-
-
-def repeat_row(path: Path, row: int) -> None:
-    lines(path, lambda all_lines: [*all_lines, all_lines[row]])
-
-
-def big_sixteen(path: Path) -> None:
-    put(path, np.linspace(0, 1, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH))
 
 
 # source, what is done to it, the rule, what the message names

@@ -1,9 +1,10 @@
+"""Whatever sampler: proposals that fit their space, better than chance, and the same after a replay."""
+
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,81 +13,22 @@ import pytest
 from pydantic import ValidationError
 
 from engine.errors import SonotuneError
-from engine.sampler.mirror import Mirror
-from engine.sampler.sampler import Asked, Past, Sampler, fits
+from engine.sampler.sampler import Past, fits
 from engine.spec.search import Search
 from engine.spec.space import Space
-from engine.storage import LocalStorage
+from tests.sampled import (
+    BRANCHED,
+    BRANCHED_LISTED,
+    LISTED,
+    SMOOTH,
+    TWO,
+    make,
+    run_parallel,
+    values_for,
+)
 
 LEARNING = ("tpe", "gp", "cmaes", "nsga2")
 ALL = ("random", "grid", "qmc", *LEARNING, "motpe")
-
-SMOOTH = Space.of(
-    {"train": {"a": {"uniform": [0, 1]}, "b": {"loguniform": [1e-3, 1]}, "c": {"int": [0, 20]}}}
-)
-LISTED = Space.of({"train": {"a": {"choice": [1, 2, 3]}, "c": {"int": [0, 20, 5]}}})
-BRANCHED = Space.of(
-    {
-        "model": {
-            "choice": {"acsnet": {"width": {"int": [8, 64, 8]}}, "mtl_oca": {"alpha": {"uniform": [0, 1]}}}
-        },
-        "loss": {"lambda": {"uniform": [0, 1]}, "kind": {"choice": ["dice", "focal"]}},
-    }
-)
-BRANCHED_LISTED = Space.of(
-    {
-        "model": {"choice": {"x": {"width": {"int": [1, 3]}}, "y": {}}},
-        "train": {"k": {"choice": [True, None]}},
-    }
-)
-TWO: dict[str, Any] = {"objective": ["dice", "f1_macro"]}
-
-
-def search_for(name: str, **given: Any) -> Search:
-    return Search(sampler=name, **({**TWO, **given} if name == "motpe" else given))  # type: ignore[arg-type]
-
-
-def make(name: str, space: Space, seed: int = 0, first: Sequence[dict] = (), **given: Any) -> Sampler:
-    return Sampler(search_for(name, **given), space, seed, first=first)
-
-
-def bowl(params: dict[str, Any]) -> float:
-    """Best (0) at a = 0.3, b = 0.03, c = 14."""
-    a, b, c = params["train.a"], np.log10(params["train.b"]), params["train.c"]
-    return -float((a - 0.3) ** 2 + (b + 1.5) ** 2 / 9 + (c - 14) ** 2 / 400)
-
-
-def score(params: dict[str, Any]) -> float:
-    return float(np.sin(sum(hash_free(name, value) for name, value in params.items())))
-
-
-def hash_free(name: str, value: Any) -> float:
-    return sum(map(ord, f"{name}={value}")) / 100
-
-
-def run_parallel(
-    sampler: Sampler, count: int, values: Callable[[dict], list[float]], slots: int = 3
-) -> list[dict]:
-    """Several configurations open at once, told in another order, some pruned and some failed."""
-    records: list[dict] = []
-    pending: list[Asked] = []
-    for _ in range(count):
-        asked = sampler.ask()
-        if asked is None:
-            break
-        records.append({"event": "asked", "number": asked.number, "params": asked.params})
-        pending.append(asked)
-        if len(pending) == slots:
-            one = pending.pop(asked.number % slots)
-            state = "failed" if one.number % 7 == 3 else "pruned" if one.number % 3 == 1 else "complete"
-            told = None if state == "failed" else values(one.params)
-            sampler.tell(one.number, told, state)  # type: ignore[arg-type]
-            records.append({"event": "told", "number": one.number, "values": told, "state": state})
-    return json.loads(json.dumps(records))
-
-
-def values_for(sampler: Sampler) -> Callable[[dict], list[float]]:
-    return lambda params: [score(params), score(params | {"x": 1})][: sampler._values]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -139,6 +81,12 @@ def test_a_trial_that_lies_outside_the_space_is_refused_even_where_it_is_not_com
     late["params"]["train.c"] = 99
     with pytest.raises(SonotuneError, match=r"configuration 53 was .*search space"):
         make("tpe", SMOOTH).replay(records)
+
+
+def bowl(params: dict[str, Any]) -> float:
+    """Best (0) at a = 0.3, b = 0.03, c = 14."""
+    a, b, c = params["train.a"], np.log10(params["train.b"]), params["train.c"]
+    return -float((a - 0.3) ** 2 + (b + 1.5) ** 2 / 9 + (c - 14) ** 2 / 400)
 
 
 def best_of(name: str, seed: int, count: int) -> float:
@@ -351,7 +299,7 @@ def test_ten_thousand_configurations_are_cheap(name: str) -> None:
 def test_another_process_with_other_hashes_proposes_the_same() -> None:
     program = """
 import json
-from tests.test_sampler import BRANCHED, make, run_parallel, values_for
+from tests.sampled import BRANCHED, make, run_parallel, values_for
 for name in ("tpe", "cmaes", "nsga2", "motpe"):
     sampler = make(name, BRANCHED, seed=-4, startup=5)
     print(json.dumps(run_parallel(sampler, 15, values_for(sampler))))
@@ -372,80 +320,3 @@ def test_importing_the_sampler_imports_neither_torch_nor_ray() -> None:
     modules = "engine.sampler.sampler, engine.sampler.mirror"
     check = f"import sys, {modules}; sys.exit(any(m in sys.modules for m in ('torch', 'ray')))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
-
-
-# -- the mirror for optuna-dashboard -------------------------------------------------------------------
-
-
-def mirrored(folder: Path, records: Sequence[dict], until: int | None = None) -> Mirror:
-    mirror = Mirror(LocalStorage(folder), "phantoms", BRANCHED, ["maximize"], ["dice"])
-    for at, record in enumerate(records[:until]):
-        if record["event"] == "asked":
-            mirror.opened(record["number"], record["params"], f"c{record['number']}", at=1e9 + at)
-        else:
-            mirror.scored(record["number"], 1, 0.4)
-            mirror.ended(record["number"], record["state"], record["values"], at=1e9 + at)
-    mirror.flush()
-    return mirror
-
-
-def opened_by_optuna(folder: Path) -> Any:
-    import optuna
-    from optuna.storages.journal import JournalFileBackend
-
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
-    return optuna.load_study(study_name="phantoms", storage=storage)
-
-
-@pytest.fixture
-def records() -> list[dict]:
-    return run_parallel(make("tpe", BRANCHED), 24, lambda p: [score(p)])
-
-
-def test_optuna_reads_the_mirror_with_pruned_and_failed_and_running_trials(
-    tmp_path: Path, records: list
-) -> None:
-    mirrored(tmp_path, records)
-    study = opened_by_optuna(tmp_path)
-    asked = [r for r in records if r["event"] == "asked"]
-    told = {r["number"]: r for r in records if r["event"] == "told"}
-    names = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
-    assert study.metric_names == ["dice"]
-    assert [t.params for t in study.trials] == [r["params"] for r in asked]
-    for trial in study.trials:
-        end = told.get(trial.number)
-        assert trial.state.name == (names[end["state"]] if end else "RUNNING")
-        assert trial.values == (end["values"] if end else None)
-        assert trial.intermediate_values == ({1: 0.4} if end else {})
-        assert trial.user_attrs["config_id"] == f"c{trial.number}"
-    best = max(r["values"][0] for r in told.values() if r["state"] == "complete")
-    assert study.best_value == best
-
-
-def test_the_mirror_can_be_read_while_the_search_goes_on(tmp_path: Path, records: list) -> None:
-    mirror = mirrored(tmp_path, records, until=10)
-    study = opened_by_optuna(tmp_path)
-    before = len(study.trials)
-    mirror.opened(before, records[0]["params"], "c", at=2e9)
-    mirror.flush()
-    assert len(study.trials) == before + 1
-
-
-@pytest.mark.parametrize("cut", [0, 1, 57, 400, 2000])
-def test_a_resumed_mirror_arrives_at_the_same_bytes(tmp_path: Path, records: list, cut: int) -> None:
-    mirrored(tmp_path, records)
-    whole = (tmp_path / "optuna.log").read_bytes()
-    for left in (whole[:cut], whole + b'{"op_code":4}\n', b"something else entirely\n"):
-        (tmp_path / "optuna.log").write_bytes(left)
-        mirrored(tmp_path, records)
-        assert (tmp_path / "optuna.log").read_bytes() == whole
-
-
-def test_a_mirror_that_cannot_be_written_stops_nothing(tmp_path: Path, records: list) -> None:
-    (tmp_path / "optuna.log").mkdir()
-    mirror = mirrored(tmp_path, records)
-    assert "could not be written" in str(mirror.warning)
-    (tmp_path / "optuna.log").rmdir()
-    mirror.flush()
-    assert mirror.warning is None
-    assert len(opened_by_optuna(tmp_path).trials) == 24

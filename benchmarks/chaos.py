@@ -25,6 +25,7 @@ from typing import Any
 from engine.results import RunPaths
 from engine.spec.text import dump
 from tests import faulty
+from tests.run_folder import records, tasks
 
 EVERY = 8  # epochs between two workers that go
 LONGEST = 0.7  # of the undisturbed search's time, that a driver may live
@@ -37,14 +38,14 @@ def kill_workers(
     """Sends the signal to some busy worker whenever so many more epochs have been reported; their pids."""
     chance, hit, due = random.Random(0), [], every
     while not over.wait(0.2):
-        if not (folder / RunPaths.journal).exists() or len(faulty.records(folder, "reported")) < due:
+        if not (folder / RunPaths.journal).exists() or len(records(folder, "reported")) < due:
             continue
         workers = busy_workers(os.getpid())
         if workers:
             hit.append(chance.choice(workers))
             with suppress(ProcessLookupError):
                 os.kill(hit[-1], how)
-            due = len(faulty.records(folder, "reported")) + every
+            due = len(records(folder, "reported")) + every
     return hit
 
 
@@ -104,9 +105,9 @@ CHAOS: dict[str, Callable[[Path, dict[str, Any], argparse.Namespace], int]] = {
 
 def told(name: str, folder: Path, undisturbed: Path, hits: int, seconds: float) -> None:
     faulty.check_like(folder, undisturbed)
-    epochs = Counter((json.dumps(r["task"]), r["epoch"]) for r in faulty.records(folder, "reported"))
+    epochs = Counter((json.dumps(r["task"]), r["epoch"]) for r in records(folder, "reported"))
     again = sum(count - 1 for count in epochs.values())
-    complete, failed = (len(faulty.tasks(folder, "ended", status=how)) for how in ("complete", "failed"))
+    complete, failed = (len(tasks(folder, "ended", status=how)) for how in ("complete", "failed"))
     cells = (name, hits, complete, failed, len(epochs), again, f"{seconds:.0f}", "equal")
     print("".join(f"{cell!s:>13s}" for cell in cells), flush=True)
 

@@ -1,6 +1,8 @@
-"""Files whose tests take minutes come first: a worker that got one last would keep the others waiting."""
+"""The order of all tests, and the fixtures of those that break real searches."""
 
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,5 +10,25 @@ LONG = ("faults", "smoke")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests take minutes come first: a worker that got one last would keep the others waiting."""
     many = Counter(item.path for item in items if any(item.get_closest_marker(name) for name in LONG))
     items.sort(key=lambda item: -many[item.path])
+
+
+@pytest.fixture
+def leaves_nothing(tmp_path: Path) -> Iterator[None]:
+    """The folder of a test is no temporary file that its search leaves behind."""
+    from tests.faulty import nothing_left_behind
+
+    with nothing_left_behind():
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that a broken one must end like."""
+    from tests.faulty import search
+
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    search(folder)
+    return folder

@@ -21,15 +21,14 @@ from rich.console import Console
 from engine.driver import launch
 from engine.driver.session import Outcome
 from engine.driver.worker import FoldTrainable
-from engine.journal.journal import read_journal
 from engine.lock.holder import start_time
-from engine.results import RunPaths, read_result, read_table
+from engine.results import RunPaths, read_result
 from engine.spec.load import study_of
 from engine.storage import LocalStorage
 from engine.task import Task
+from tests.run_folder import digits, records, summary, tasks
 
 ROOT = Path(__file__).parents[1]
-TIMES = ["seconds", "images_per_second"]
 
 Process = tuple[int, str | None]  # pid and start, as pids come again
 
@@ -60,6 +59,11 @@ def search(
         return launch.search(study, str(folder), Console(file=nowhere), address, trainable=trainable)
 
 
+def resume(folder: Path) -> None:
+    with open(os.devnull, "w") as nowhere:
+        launch.resume(str(folder), Console(file=nowhere))
+
+
 def driver(folder: Path, *words: str, **environment: str) -> subprocess.Popen[bytes]:
     """`sonotune` as a user starts it."""
     code = "from engine.cli import main; main()"
@@ -68,34 +72,7 @@ def driver(folder: Path, *words: str, **environment: str) -> subprocess.Popen[by
         return subprocess.Popen([sys.executable, "-c", code, *words], stdout=log, stderr=log, env=settings)
 
 
-# -- what a run has in its journal and files ---------------------------------------------------------
-
-
-def records(folder: Path, event: str) -> list[dict[str, Any]]:
-    return [r for r in read_journal(LocalStorage(folder))[0] if r["event"] == event]
-
-
-def tasks(folder: Path, event: str, **wanted: Any) -> list[Task]:
-    found = records(folder, event)
-    return [Task(**r["task"]) for r in found if all(r.get(name) == value for name, value in wanted.items())]
-
-
-def digits(folder: Path) -> dict[str, str]:
-    """Every number of every fold but the times."""
-    found = {}
-    for path in sorted(folder.glob("results/*/*/*.parquet")):
-        table = read_table(LocalStorage(folder), str(path.relative_to(folder)))
-        kept = table.drop_columns([name for name in TIMES if name in table.column_names])
-        found[str(path.relative_to(folder))] = repr(kept.to_pylist())
-    return found
-
-
-def summary(folder: Path) -> dict[str, Any]:
-    from reports.write import write
-
-    write(str(folder))
-    found: dict[str, Any] = json.loads((folder / RunPaths.report / "summary.json").read_text())
-    return found
+# -- what must hold in the end ----------------------------------------------------------------------
 
 
 def check_ends(folder: Path) -> None:

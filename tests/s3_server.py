@@ -7,6 +7,13 @@ from typing import Any
 
 Spoil = Callable[[int, str], "tuple[str, str] | None"]  # request number, method -> (status, S3 error code)
 
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "nobody",
+    "AWS_SECRET_ACCESS_KEY": "nothing",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
 
 @dataclass
 class Server:

@@ -14,6 +14,8 @@ from engine.task import Task
 from engine.training.job import Job, make_job
 from engine.training.numerics import Numerics
 from engine.training.run_task import train_task
+from tests.run_folder import TIMES
+from tests.trained import advance
 
 SEGMENTER = {"name": "unet_mtl", "width": 4, "depth": 2, "loss": {"segmentation": "dice_ce"},
              "train": {"epochs": 2, "batch": 8, "lr": 1e-2}}  # fmt: skip
@@ -65,16 +67,7 @@ def first_of(spec: Configuration) -> FirstStage:
 
 def run(job: Job, pack: Pack, folder: Path, epochs: int | None = None) -> FoldResult | None:
     """To the end, or until `epochs` have been yielded and the worker is gone."""
-    rows = train_task(job, pack, LocalStorage(folder))
-    done = 0
-    while epochs is None or done < epochs:
-        try:
-            next(rows)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        done += 1
-    rows.close()
-    return None
+    return advance(train_task(job, pack, LocalStorage(folder)), epochs)
 
 
 def both(folder: Path, pack: Pack, **changes: Any) -> tuple[Job, Job]:
@@ -87,5 +80,4 @@ def both(folder: Path, pack: Pack, **changes: Any) -> tuple[Job, Job]:
 
 def rows_of(job: Job, folder: Path, name: str) -> list[dict[str, Any]]:
     table = read_table(LocalStorage(folder), f"{RunPaths.result(job.task)}/{name}.parquet")
-    times = [c for c in ("seconds", "images_per_second") if c in table.column_names]
-    return table.drop_columns(times).to_pylist()
+    return table.drop_columns([c for c in TIMES if c in table.column_names]).to_pylist()

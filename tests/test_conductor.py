@@ -1,7 +1,5 @@
 """Sampler, race and journal together: whatever is cut off, the decisions that follow are the same."""
 
-import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ from engine.conductor import Conductor, Past
 from engine.driver.disk import Keeper
 from engine.errors import SonotuneError
 from engine.journal.journal import Journal
-from engine.race.protocol import Stop as Stopping
 from engine.race.race import Race
 from engine.results import RunPaths
 from engine.sampler.sampler import Sampler
@@ -19,6 +16,7 @@ from engine.spec.load import study_of
 from engine.spec.study import Configuration, Study
 from engine.storage import LocalStorage
 from engine.task import Task
+from tests.played import cut_off, finished, journal, play, resumed
 
 FOLDS = ("r0-f0", "r0-f1", "r0-f2")
 
@@ -44,32 +42,6 @@ def conductor(folder: Path, spec: Study, past: Any = None) -> Conductor:
     return Conductor(spec, sampler, race, Journal(LocalStorage(folder)), **known)
 
 
-def score(configuration: Configuration, task: Task, epoch: int) -> float:
-    """Made up, but always the same: better for a rate near 0.01, and a little luck per fold."""
-    luck = int(hashlib.sha256(task.folder.encode()).hexdigest()[:4], 16) / 65536
-    return 1 - abs(configuration.train.lr - 0.01) * 5 + 0.05 * luck - 0.2 / epoch
-
-
-def play(one: Conductor) -> Iterator[Task]:
-    """One worker that trains whatever it is handed; yields each task it begins."""
-    while (task := one.next()) is not None:
-        yield task
-        configuration = one.configuration_of(task)
-        best = -1.0
-        for epoch in range(1, configuration.train.epochs + 1):
-            best = max(best, score(configuration, task, epoch))
-            halted = one.reported(task, epoch, score(configuration, task, epoch), [best])
-            if task in halted:
-                one.ended(task, "stopped" if isinstance(halted[task], Stopping) else "frozen")
-                break
-        else:
-            one.ended(task, "complete", best, [best])
-
-
-def journal(folder: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in r.items() if k != "commit"} for r in Journal(LocalStorage(folder)).records]
-
-
 def test_every_configuration_gets_every_fold_once(tmp_path: Path) -> None:
     one = conductor(tmp_path, study())
     tasks = list(play(one))
@@ -87,23 +59,13 @@ def test_a_run_killed_at_any_boundary_of_its_journal_decides_the_same(
     whole = conductor(tmp_path / "whole", spec)
     list(play(whole))
     wanted = journal(tmp_path / "whole")
-    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    for cut in range(len(lines) + 1):
-        folder = tmp_path / str(cut)
-        folder.mkdir()
-        (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
+    for folder in cut_off(tmp_path / "whole", tmp_path):
         trained_before = finished(journal(folder))
-        again = conductor(folder, spec)
-        again.replay(again.ledger.journal.records)
-        again.resumed()
+        again = resumed(conductor(folder, spec))
         trained_now = list(play(again))
         assert not trained_before & set(trained_now)
         assert asked(journal(folder)) == asked(wanted)
         assert outcomes(again) == outcomes(whole)
-
-
-def finished(records: list[dict[str, Any]]) -> set[Task]:
-    return {Task(**r["task"]) for r in records if r["event"] == "ended" and r["status"] == "complete"}
 
 
 def asked(records: list[dict[str, Any]]) -> list[Any]:
@@ -209,9 +171,7 @@ def resumed(folder: Path, budget: int) -> Conductor:
 
 def test_more_configurations_can_be_asked_for_later(tmp_path: Path) -> None:
     list(play(conductor(tmp_path, study(configs=2))))
-    more = conductor(tmp_path, study(configs=5))
-    more.replay(more.ledger.journal.records)
-    more.resumed()
+    more = resumed(conductor(tmp_path, study(configs=5)))
     assert len({task.key for task in play(more)}) == 3
     assert len(more.entries) == 5
 

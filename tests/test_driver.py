@@ -4,9 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +15,16 @@ from engine.driver import launch
 from engine.driver.budget import Spent
 from engine.driver.session import Outcome
 from engine.errors import SonotuneError
-from engine.journal.journal import read_journal
-from engine.results import RunPaths, read_table
+from engine.results import RunPaths
 from engine.spec.load import study_of
 from engine.spec.search import Budget
 from engine.spec.study import Study
 from engine.spec.text import dump
 from engine.storage import LocalStorage
 from engine.task import Task
+from tests.faulty import driver, wait_until
+from tests.run_folder import digits, records, summary
 
-TIMES = ["seconds", "images_per_second"]
 ROOT = Path(__file__).parents[1]
 
 
@@ -54,26 +51,8 @@ def quiet() -> Console:
     return Console(file=open(os.devnull, "w"))
 
 
-def digits(folder: Path) -> dict[str, str]:
-    """Every number of every fold but the times."""
-    storage = LocalStorage(folder)
-    found = {}
-    for path in sorted(folder.glob("results/*/*/*.parquet")):
-        table = read_table(storage, str(path.relative_to(folder)))
-        kept = table.drop_columns([name for name in TIMES if name in table.column_names])
-        found[str(path.relative_to(folder))] = repr(kept.to_pylist())
-    return found
-
-
-def records(folder: Path, event: str) -> list[dict[str, Any]]:
-    return [r for r in read_journal(LocalStorage(folder))[0] if r["event"] == event]
-
-
 def picked(folder: Path) -> str:
-    from reports.write import write
-
-    write(str(folder))
-    return str(json.loads((folder / "report" / "summary.json").read_text())["picked"]["config_id"])
+    return str(summary(folder)["picked"]["config_id"])
 
 
 @pytest.fixture(scope="module")
@@ -116,22 +95,6 @@ def test_folds_of_another_run_are_reused_and_not_trained(one_worker: Path, tmp_p
     assert all(record.get("reused") for record in records(tmp_path / "run", "ended"))
 
 
-def command(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    code = "from engine.cli import main; main()"
-    log = (folder.parent / "out.log").open("ab")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", code, *words], stdout=log, stderr=log, env=environment)
-
-
-def wait_for(folder: Path, event: str, count: int, seconds: float = 300.0) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if (folder / RunPaths.journal).exists() and len(records(folder, event)) >= count:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"no {count} {event} records within {seconds} s")
-
-
 @pytest.mark.faults
 @pytest.mark.timeout(900)  # also on a busy machine
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -140,13 +103,13 @@ def test_a_search_that_was_cut_off_goes_on_and_trains_nothing_twice(
 ) -> None:
     space, folder = tmp_path / "space.yaml", tmp_path / "run"
     space.write_text(dump(document(1)))
-    driver = command(folder, "search", str(space), "--run", str(folder))
-    wait_for(folder, "ended", 1)
-    driver.send_signal(how)
-    code = driver.wait(300)
+    process = driver(folder, "search", str(space), "--run", str(folder))
+    wait_until(lambda: records(folder, "ended"))
+    process.send_signal(how)
+    code = process.wait(300)
     finished = [record["task"] for record in records(folder, "ended") if record["status"] == "complete"]
     assert code == (130 if how == signal.SIGINT else -signal.SIGKILL)
-    assert command(folder, "resume", str(folder)).wait(600) == 0
+    assert driver(folder, "resume", str(folder)).wait(600) == 0
     started = [record["task"] for record in records(folder, "started")]
     assert all(started.count(task) == 1 for task in finished)
     assert digits(folder) == digits(one_worker)

@@ -11,16 +11,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from engine.driver import launch
 from engine.driver.worker import FoldTrainable, Shared
 from engine.errors import SonotuneError
 from engine.results import RunPaths, read_result
@@ -28,33 +26,16 @@ from engine.spec.text import dump
 from engine.storage import LocalStorage
 from engine.task import Task
 from tests import faulty
-from tests.faulty import check_ends, check_like, document, nothing_left_behind, records, search, tasks
+from tests.faulty import check_ends, check_like, document, search
+from tests.run_folder import records, summary, tasks
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.timeout(900),
-]  # also on a busy machine
+    pytest.mark.timeout(900),  # also on a busy machine
+    pytest.mark.usefixtures("leaves_nothing"),
+]
 
 ONE_CONFIG = {"sampler": "random", "configs": 1}
-
-
-@pytest.fixture(autouse=True)
-def _clean(tmp_path: Path) -> Iterator[None]:
-    """The folder of a test is no temporary file that its search leaves behind."""
-    with nothing_left_behind():
-        yield
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    search(folder)
-    return folder
-
-
-def resume(folder: Path) -> None:
-    with open(os.devnull, "w") as nowhere:
-        launch.resume(str(folder), Console(file=nowhere))
 
 
 # -- workers that go ---------------------------------------------------------------------------------
@@ -340,8 +321,8 @@ def test_a_loss_that_is_not_finite_fails_its_configuration_and_no_other(tmp_path
     first = {"sampler": "random", "configs": 3, "first": [{"train.lr": 0.005}]}
     search(tmp_path / "run", poisoned(0.005), search=first)
     bad = records(tmp_path / "run", "opened")[0]["config"]
-    found = {c["config_id"]: c for c in faulty.summary(tmp_path / "run")["configs"]}
+    found = {c["config_id"]: c for c in summary(tmp_path / "run")["configs"]}
     assert found[bad]["status"] == "diverged"
     assert not found[bad]["validation"]
     assert sum(c["status"] == "complete" for c in found.values()) == 2
-    assert faulty.summary(tmp_path / "run")["picked"]["config_id"] != bad
+    assert summary(tmp_path / "run")["picked"]["config_id"] != bad

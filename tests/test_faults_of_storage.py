@@ -2,45 +2,23 @@
 that nothing has happened to, and leave nothing behind."""
 
 import errno
-import os
 import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from engine.driver import launch
 from engine.errors import SonotuneError
 from engine.results import RunPaths
 from engine.spec.text import dump
 from engine.storage import open_storage
 from tests import faulty
-from tests.faulty import check_like, document, nothing_left_behind, search, tasks
-from tests.s3_server import s3_server
-from tests.test_storage import CREDENTIALS
+from tests.faulty import check_like, document, resume, search
+from tests.run_folder import tasks
+from tests.s3_server import CREDENTIALS, s3_server
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(autouse=True)
-def _clean(tmp_path: Path) -> Iterator[None]:
-    """The folder of a test is no temporary file that its search leaves behind."""
-    with nothing_left_behind():
-        yield
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    search(folder)
-    return folder
-
-
-def resume(folder: Path) -> None:
-    with open(os.devnull, "w") as nowhere:
-        launch.resume(str(folder), Console(file=nowhere))
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900), pytest.mark.usefixtures("leaves_nothing")]
 
 
 @pytest.fixture

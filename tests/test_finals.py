@@ -6,7 +6,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
-from test_conductor import finished, journal, play, score
 
 from engine.conductor import Conductor
 from engine.finals import Finals
@@ -16,6 +15,7 @@ from engine.sampler.sampler import Sampler
 from engine.spec.load import study_of
 from engine.storage import LocalStorage
 from engine.task import Task
+from tests.played import cut_off, finished, journal, play, resumed, score
 
 INNER = ("o0-r0-f0", "o0-r0-f1", "o1-r0-f0", "o1-r0-f1")
 OUTER = ("o0", "o1")
@@ -68,15 +68,9 @@ def test_each_outer_fold_is_trained_last_by_the_pick_of_its_own_inner_folds(
 def test_a_run_killed_anywhere_trains_its_outer_folds_once(tmp_path: Path) -> None:
     list(play(nested(tmp_path / "whole", configs=2)))
     wanted = {task for task in finished(journal(tmp_path / "whole")) if task.fold in OUTER}
-    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    for cut in range(len(lines) + 1):
-        folder = tmp_path / str(cut)
-        folder.mkdir()
-        (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
+    for folder in cut_off(tmp_path / "whole", tmp_path):
         before = finished(journal(folder))
-        again = nested(folder, configs=2)
-        again.replay(again.ledger.journal.records)
-        again.resumed()
+        again = resumed(nested(folder, configs=2))
         now = set(play(again))
         assert not before & now
         assert {task for task in before | now if task.fold in OUTER} == wanted
@@ -158,13 +152,7 @@ def test_a_run_killed_anywhere_picks_by_its_rule_all_the_same(tmp_path: Path) ->
     select, limits = {"rule": "one_se"}, {"constraints": {"parameters": 8.5}}
     list(measured(nested(tmp_path / "whole", configs=6, select=select, **limits)))
     wanted = {task for task in finished(journal(tmp_path / "whole")) if task.fold in OUTER}
-    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    for cut in range(len(lines) + 1):
-        folder = tmp_path / str(cut)
-        folder.mkdir()
-        (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
-        again = nested(folder, configs=6, select=select, **limits)
-        again.replay(again.ledger.journal.records)
-        again.resumed()
+    for folder in cut_off(tmp_path / "whole", tmp_path):
+        again = resumed(nested(folder, configs=6, select=select, **limits))
         list(measured(again))
         assert {task for task in finished(journal(folder)) if task.fold in OUTER} == wanted

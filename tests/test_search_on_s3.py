@@ -11,8 +11,7 @@ from engine.journal.journal import read_journal
 from engine.results import read_result
 from engine.storage import open_storage
 from engine.task import Task
-from tests.s3_server import s3_server
-from tests.test_storage import CREDENTIALS
+from tests.s3_server import CREDENTIALS, s3_server
 
 ROOT = Path(__file__).parents[1]
 SEARCH = """

@@ -14,7 +14,8 @@ import pytest
 
 from engine.spec.text import dump
 from tests.nodes import ROOT, Nodes, nodes
-from tests.test_driver import document, records
+from tests.run_folder import records
+from tests.test_driver import document
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

@@ -18,14 +18,7 @@ from engine.lock.lease import Lease
 from engine.results import FoldResult, damaged_files, read_result, write_result
 from engine.storage import LocalStorage, ObjectStorage, Storage, open_storage, persist
 from engine.task import Task
-from tests.s3_server import Server, s3_server
-
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "nobody",
-    "AWS_SECRET_ACCESS_KEY": "nothing",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
+from tests.s3_server import CREDENTIALS, Server, s3_server
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,9 @@ from engine.training.fold import train_fold, warnings_of
 from engine.training.job import Job
 from engine.training.network import fastest_layout
 from engine.training.numerics import Numerics
+from tests.run_folder import TIMES
+from tests.trained import advance
 
-TIMES = ["seconds", "images_per_second"]
 DOCUMENT = {
     "study": "training",
     "data": {"source": "phantom", "count": 48, "size": 32},
@@ -53,16 +54,7 @@ def job_of(pack: Pack, keep: str = "best", **train: Any) -> Job:
 
 def run(job: Job, pack: Pack, folder: Path, epochs: int | None = None) -> FoldResult | None:
     """To the end, or until `epochs` have been yielded and the worker is gone."""
-    rows = train_fold(job, pack, LocalStorage(folder))
-    done = 0
-    while epochs is None or done < epochs:
-        try:
-            next(rows)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        done += 1
-    rows.close()
-    return None
+    return advance(train_fold(job, pack, LocalStorage(folder)), epochs)
 
 
 def table(job: Job, folder: Path, name: str) -> pa.Table:

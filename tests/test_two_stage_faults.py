@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,18 @@ from tests.faulty import (
     check_like,
     document,
     driver,
-    nothing_left_behind,
     offspring,
-    records,
     search,
-    tasks,
     wait_until,
 )
+from tests.run_folder import records, tasks
 from tests.staged import TWO
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # also on a busy machine
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(900),  # also on a busy machine
+    pytest.mark.usefixtures("leaves_nothing"),
+]
 
 EPOCHS = {"segment": 3 * 4, "classify": 40}  # two inner segmenters and that of the whole training part
 SEGMENT, CLASSIFY = (
@@ -43,12 +44,6 @@ STAGED: dict[str, Any] = {
     "search": {"sampler": "random", "configs": 1},
 }
 FOLDS = ("r0-f0", "r0-f1")
-
-
-@pytest.fixture(autouse=True)
-def _clean(tmp_path: Path) -> Iterator[None]:
-    with nothing_left_behind():
-        yield
 
 
 def killed_before(epoch: int, stage: str, notes: Path) -> type[FoldTrainable]:

@@ -19,7 +19,7 @@ from engine.driver import launch
 from engine.driver.disk import Keeper
 from engine.errors import SonotuneError
 from engine.folds.make import make_folds
-from engine.journal.journal import Journal, read_journal
+from engine.journal.journal import Journal
 from engine.models import registry
 from engine.models.staged import TwoStages, build_second
 from engine.past import adopt, stored
@@ -32,6 +32,8 @@ from engine.spec.model import Model
 from engine.spec.study import FirstStage, Study
 from engine.storage import LocalStorage
 from engine.task import Task
+from tests.played import resumed
+from tests.run_folder import records
 from tests.staged import (
     CLASSIFIER,
     SEGMENTER,
@@ -145,8 +147,7 @@ def played(folder: Path, spec: Study, sound: Any) -> list[tuple[str, str]]:
     sampler = Sampler(fixed.search, spec.space, fixed.seed)
     race = Race(fixed.race, ("r0-f0", "r0-f1"), fixed.search.configs, fixed.seed)
     one = Conductor(spec, sampler, race, Journal(LocalStorage(folder)), sound=sound)
-    one.replay(one.ledger.journal.records)
-    one.resumed()
+    resumed(one)
     handed = []
     while one.next() is not None:
         one.next()  # a second worker, if there is anything for it
@@ -174,10 +175,6 @@ def test_each_first_stage_is_handed_out_once_and_again_where_it_was_damaged(tmp_
     more = played(tmp_path, study_of(SEARCH, "test"), sound)
     assert sorted(more) == [("main", "r0-f0"), ("main", "r0-f1"), ("segment", "r0-f1")]
     assert {r["stage"] for r in records(tmp_path, "reported")} == {"segment", "main"}
-
-
-def records(folder: Path, event: str) -> list[dict[str, Any]]:
-    return [r for r in read_journal(LocalStorage(folder))[0] if r["event"] == event]
 
 
 @pytest.mark.slow

@@ -156,17 +156,10 @@ def test_a_budget_of_epochs_ends_the_study_and_a_larger_one_goes_on(tmp_path: Pa
     assert one.ledger.epochs == 10
     assert one.done is not None
     assert "budget of 10 epochs" in one.done
-    assert not list(play(resumed(tmp_path, 10)))
-    more = resumed(tmp_path, 14)
+    assert not list(play(resumed(conductor(tmp_path, study(budget={"epochs": 10})))))
+    more = resumed(conductor(tmp_path, study(budget={"epochs": 14})))
     assert list(play(more))
     assert more.ledger.epochs == 14
-
-
-def resumed(folder: Path, budget: int) -> Conductor:
-    one = conductor(folder, study(budget={"epochs": budget}))
-    one.replay(one.ledger.journal.records)
-    one.resumed()
-    return one
 
 
 def test_more_configurations_can_be_asked_for_later(tmp_path: Path) -> None:

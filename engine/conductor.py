@@ -71,7 +71,6 @@ class Conductor:
         self.finals = finals or Finals()
         self.ledger = Ledger(journal, race, self.finals, self.proposals)
         self.running: dict[Task, int] = {}  # epochs reported
-        self.epochs = 0
         self.done: str | None = None
 
     # -- beginning and ending ----------------------------------------------------------------------
@@ -86,6 +85,12 @@ class Conductor:
         self.ledger.record(Limited(self.study.fixed.search.configs))
         self.running.clear()
         self.ledger.commit()
+        self._stop_when_spent()
+
+    def _stop_when_spent(self) -> None:
+        budget = self.study.fixed.search.budget.epochs
+        if budget is not None and self.ledger.epochs >= budget:
+            self.stop(f"the budget of {budget} epochs is spent")
 
     def warm(self, known: Sequence[Known]) -> tuple[int, int]:
         """What earlier runs learned."""
@@ -189,11 +194,8 @@ class Conductor:
         if task not in self.running:
             return {task: Stop("it is not expected to run")}
         self.running[task] = epoch
-        self.epochs += 1
         self.ledger.record(Reported(task, epoch, score, tuple(values), self._stage_of(task)))
-        budget = self.study.fixed.search.budget.epochs
-        if budget is not None and self.epochs >= budget:
-            self.stop(f"the budget of {budget} epochs is spent")
+        self._stop_when_spent()
         verdicts = {other: self._verdict(other) for other in self._concerned(task)}
         if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).epochs:
             del verdicts[task]  # it is trained already; only its last scoring is left

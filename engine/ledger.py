@@ -35,11 +35,12 @@ BESIDE = frozenset({"reused", "note", "clock", "held", "figures"})  # an event i
 
 class Ledger:
     """`decided`: since the last commit something was, on which somebody may act. `dropped`: a configuration
-    was, since the running tasks were last looked through."""
+    was, since the running tasks were last looked through. `epochs`: trained in this run, whoever drove it."""
 
     def __init__(self, journal: Journal, race: Race, finals: Finals, proposals: Proposals) -> None:
         self.journal, self.race, self.finals, self.proposals = journal, race, finals, proposals
         self.decided = self.dropped = False
+        self.epochs = 0
 
     # -- what an earlier run has written -----------------------------------------------------------
 
@@ -62,7 +63,7 @@ class Ledger:
         elif record["event"] == "asked":
             self.proposals.ask_again(record["params"])
         elif record["event"] in KINDS:
-            self._measured(record)
+            self._count(record)
             self._take(from_record(record, BESIDE))
 
     # -- what happens now --------------------------------------------------------------------------
@@ -82,14 +83,15 @@ class Ledger:
         """`extra` is journaled beside the event and read by no decision of the race."""
         record = to_record(event) | extra
         self.journal.append(record)
-        self._measured(record)
+        self._count(record)
         self._take(event)
         while (decision := self.race.decision()) is not None:
             self.journal.append(to_record(decision))
             self._take(decision)
             self.decided = self.dropped = True
 
-    def _measured(self, record: Mapping[str, Any]) -> None:
+    def _count(self, record: Mapping[str, Any]) -> None:
+        self.epochs += record["event"] == "reported" and "reused" not in record
         if "figures" in record and not self.finals.knows(Task(**record["task"])):
             self.proposals.measured(record["task"]["key"], record["figures"])
 

@@ -153,9 +153,13 @@ def test_a_proposal_seen_before_is_not_trained_again(tmp_path: Path) -> None:
 def test_a_budget_of_epochs_ends_the_study_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     one = conductor(tmp_path, study(budget={"epochs": 10}))
     list(play(one))
-    assert one.epochs == 10
+    assert one.ledger.epochs == 10
     assert one.done is not None
     assert "budget of 10 epochs" in one.done
+    assert not list(play(resumed(conductor(tmp_path, study(budget={"epochs": 10})))))
+    more = resumed(conductor(tmp_path, study(budget={"epochs": 14})))
+    assert list(play(more))
+    assert more.ledger.epochs == 14
 
 
 def test_more_configurations_can_be_asked_for_later(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ class TaskSearcher(Searcher):
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         self.conductor.flush()
+        self.lose(False)
         if len(self.tasks) >= self._most():
-            self.lose(False)  # only now: before every worker has a fold, there is no time to look back
             return None
         task = self._next()
         self.idle = task is None

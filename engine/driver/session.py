@@ -96,6 +96,7 @@ class Session:
             weights,
         )
         self.records: Sequence[dict[str, Any]] = ()
+        self.epochs_before = 0
         self.faults = Faults()
         self.reuse = [open_storage(place) for place in reuse]
         sampler = Sampler(fixed.search, study.space, fixed.seed, first=study.first)
@@ -134,6 +135,7 @@ class Session:
         """Everything that the journal says has happened. Without Ray, which may start meanwhile."""
         self.records = records
         self.conductor.replay(records)
+        self.epochs_before = self.conductor.ledger.epochs
 
     def come_back(self) -> None:
         self.conductor.resumed()
@@ -141,9 +143,12 @@ class Session:
     def _inspection(self) -> AbstractContextManager[Inspection]:
         return inspection(completed(self.conductor, self.records), self._trained, self.storage)
 
-    def _lose(self, damaged: Sequence[Task]) -> bool:
-        """Whether any of them must be trained again."""
-        lost = [task for task in damaged if wanted(self.conductor, task.key)]
+    def _look_back(self, results: Inspection, wait: bool) -> bool:
+        """Whether any earlier fold must be trained again. Before the first epoch of this driver is heard of,
+        every look would keep the first folds waiting."""
+        if self.conductor.ledger.epochs == self.epochs_before and not wait:
+            return False
+        lost = [task for task in results.damaged(wait) if wanted(self.conductor, task.key)]
         for task in lost:
             log.warning("the result of %s is damaged or gone; it is trained again", task.folder)
             self.conductor.lost(Lost(task))
@@ -166,7 +171,7 @@ class Session:
             self._tracking() as trackers,
             self._inspection() as results,
         ):
-            searcher = TaskSearcher(self.conductor, slots, lambda wait: self._lose(results.damaged(wait)))
+            searcher = TaskSearcher(self.conductor, slots, lambda wait: self._look_back(results, wait))
             slots.more = lambda: not searcher.idle
             spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)
             scheduler = TaskScheduler(

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from engine.driver import launch
 from engine.driver.budget import Spent
+from engine.driver.search import TaskSearcher
 from engine.driver.session import Outcome
 from engine.errors import SonotuneError
 from engine.results import RunPaths
@@ -114,6 +115,22 @@ def test_a_search_that_was_cut_off_goes_on_and_trains_nothing_twice(
     assert all(started.count(task) == 1 for task in finished)
     assert digits(folder) == digits(one_worker)
     assert picked(folder) == picked(one_worker)
+
+
+@pytest.mark.faults
+def test_a_search_closed_before_a_fold_that_was_handed_out_has_started_ends_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suggest = TaskSearcher.suggest
+
+    def closed_at_once(self: TaskSearcher, trial_id: str) -> Any:
+        found = suggest(self, trial_id)
+        self.closing = self.closing or isinstance(found, dict)  # as Ctrl-C does, at this very moment
+        return found
+
+    monkeypatch.setattr(TaskSearcher, "suggest", closed_at_once)
+    assert search(tmp_path / "run", workers=1).interrupted
+    assert not records(tmp_path / "run", "reported")
 
 
 @pytest.mark.faults

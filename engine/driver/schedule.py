@@ -220,6 +220,7 @@ class TaskScheduler(TrialScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         task = self.searcher.tasks[trial.trial_id]
         self.spent.start(task)
+        tune_gaps.give_folder(trial)
         if self.faults.diet(task).alone:
             tune_gaps.drop_idle_workers(tune_controller._tune_controller)
 

@@ -106,6 +106,11 @@ class _Remembered:
         return self.known[category, key]
 
 
+def give_folder(trial: Trial) -> None:
+    """At an experiment's end Tune looks into each trial's folder, which one that never started has not."""
+    trial.init_local_path()
+
+
 def forget_finished(controller: Any) -> None:
     """Tune keeps every trial with all that it ever reported, and looks through all of them in each round. The
     last few stay, for whatever it still has to do with them."""

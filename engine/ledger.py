@@ -33,6 +33,9 @@ from engine.task import Task
 BESIDE = frozenset({"reused", "note", "clock", "held", "figures"})  # an event in its record
 
 
+OF_A_TASK = (Started, Reported, Ended, Lost)
+
+
 class Ledger:
     """`decided`: since the last commit something was, on which somebody may act. `dropped`: a configuration
     was, since the running tasks were last looked through. `epochs`: trained in this run, whoever drove it."""
@@ -96,7 +99,7 @@ class Ledger:
             self.proposals.measured(record["task"]["key"], record["figures"])
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, Started | Reported | Ended | Lost) and self.finals.knows(event.task):
+        if isinstance(event, OF_A_TASK) and self.finals.knows(event.task):
             return self.finals.apply(event)
         if isinstance(event, Resumed):
             self.finals.running.clear()

@@ -104,7 +104,7 @@ def test_results_are_looked_through_while_others_are_trained(tmp_path: Path) -> 
     def sound(task: Task) -> bool:
         return looking.wait(60) and task != B
 
-    with inspection([A, B], sound, LocalStorage(tmp_path)) as results:
+    with inspection(lambda: [A, B], sound, LocalStorage(tmp_path)) as results:
         assert results.damaged() == []
         looking.set()
         assert results.damaged(wait=True) == [B]
@@ -116,7 +116,7 @@ def test_a_store_that_cannot_be_read_is_no_damage(tmp_path: Path) -> None:
         raise StorageError(f"cannot read {task.folder}")
 
     with (
-        inspection([A], sound, LocalStorage(tmp_path)) as results,
+        inspection(lambda: [A], sound, LocalStorage(tmp_path)) as results,
         pytest.raises(StorageError, match="cannot read"),
     ):
         results.damaged(wait=True)

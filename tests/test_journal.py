@@ -73,6 +73,20 @@ def test_what_is_committed_is_read_again(storage: Storage) -> None:
     assert Journal(storage).records == RECORDS
 
 
+def test_whatever_python_reads_of_json_is_read(storage: Storage) -> None:
+    odd = [
+        {
+            "event": "note",
+            "file": "/data/\udcff.png",
+            "score": float("-inf"),
+            "large": 10**40,
+            "small": 5e-324,
+        }
+    ]
+    fill(storage, odd)
+    assert read_journal(storage) == (odd, [])
+
+
 def test_numbers_go_on_after_reopening(storage: Storage) -> None:
     fill(storage, RECORDS)
     journal = Journal(storage)

@@ -23,7 +23,7 @@ Sound = Callable[[Task], bool]
 class Inspection:
     """Of a sequence of tasks' results, in threads of its own, from when it is first asked."""
 
-    def __init__(self, tasks: Sequence[Task], sound: Sound, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, tasks: Callable[[], Sequence[Task]], sound: Sound, pool: ThreadPoolExecutor) -> None:
         self._tasks, self._sound, self._pool = tasks, sound, pool
         self._damaged: deque[Task] = deque()
         self._looks: list[Future[None]] | None = None
@@ -35,14 +35,14 @@ class Inspection:
     def damaged(self, wait: bool = False) -> list[Task]:
         """Those found since this was last asked; with `wait`, all that there are."""
         if self._looks is None:
-            self._looks = [self._pool.submit(self._look, task) for task in self._tasks]
+            self._looks = [self._pool.submit(self._look, task) for task in self._tasks()]
         for look in self._looks if wait else ():
             look.result()
         return [self._damaged.popleft() for _ in range(len(self._damaged))]
 
 
 @contextmanager
-def inspection(tasks: Sequence[Task], sound: Sound, storage: Storage) -> Iterator[Inspection]:
+def inspection(tasks: Callable[[], Sequence[Task]], sound: Sound, storage: Storage) -> Iterator[Inspection]:
     """Whoever leaves before its end needs it no more."""
     pool = ThreadPoolExecutor(1 if storage.local() else READERS)
     try:

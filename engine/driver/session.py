@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,8 @@ class Session:
         self.conductor.resumed()
 
     def _inspection(self) -> AbstractContextManager[Inspection]:
-        return inspection(completed(self.conductor, self.records), self._trained, self.storage)
+        tasks = partial(completed, self.conductor, self.records)
+        return inspection(tasks, self._trained, self.storage)
 
     def _look_back(self, results: Inspection, wait: bool) -> bool:
         """Whether any earlier fold must be trained again. Before the first epoch of this driver is heard of,

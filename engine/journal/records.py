@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic_core import from_json
+
 from engine.errors import SonotuneError
 
 Record = dict[str, Any]
@@ -38,11 +40,20 @@ def decode(line: bytes, number: int) -> tuple[Record, bool] | None:
     if not body or line[-CRC_LENGTH:] != CRC % zlib.crc32(body):
         return None
     try:
-        record = json.loads(body + b"}")
+        record = _parsed(body + b"}")
     except (ValueError, RecursionError):  # a checksum says that a line is whole, not that we wrote it
         return None
     ends = record.pop("commit", None) is not None
     return (record, ends) if record.pop("n", None) == number else None
+
+
+def _parsed(text: bytes) -> Any:
+    """Pydantic's parser is four times as fast; Python's also takes half a surrogate pair, which the name of a
+    file may hold."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text)
 
 
 def parse(data: bytes, first: int, name: str) -> tuple[list[Record], int]:

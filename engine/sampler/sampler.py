@@ -17,7 +17,7 @@ State = Literal["complete", "pruned", "failed"]
 # Of a learning sampler's journaled proposals a resume computes these again: each costs up to a tenth of a
 # second, and one seed or one trial that differs shows in all that follow.
 COMPUTED_AGAIN = 50
-THEN_EVERY = 25
+THEN_EVERY = 100
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from engine.losses.total import Objective, Terms, build_loss
 from engine.models.contract import Prediction
+from engine.models.deform import DeformConv
 from engine.models.registry import build, traits
 from engine.models.staged import build_second
 from engine.spec.study import Configuration
@@ -133,8 +134,8 @@ def build_network(
 
 def fastest_layout(model: nn.Module, precision: Precision) -> torch.memory_format:
     """Units for half precision multiply channel by channel and copy what comes in planes; torch's instance
-    norm lays everything out in planes again."""
-    planes = any(isinstance(part, nn.InstanceNorm2d) for part in model.modules())
+    norm and its grid sampling lay everything out in planes again."""
+    planes = any(isinstance(part, nn.InstanceNorm2d | DeformConv) for part in model.modules())
     return torch.contiguous_format if planes or precision == "off" else torch.channels_last
 
 

@@ -35,7 +35,7 @@ class TrainAll:
 
     name = "none"
     stops = False  # whether a configuration with a failed fold is out at once
-    believes = False  # whether it decides by forecasts; a sampler that learns is told them under any rule
+    believes = False  # whether it decides by forecasts; samplers that learn are told those of what is dropped
 
     def __init__(self, settings: spec.Race, setting: Setting) -> None:
         self.settings = settings
@@ -52,7 +52,7 @@ class TrainAll:
 
     def notice(self, row: int) -> bool:
         """Configuration `row` has reached a level; True when the forecast was learned anew."""
-        if not (self.believes or self.setting.learns):
+        if not (self.believes or (self.stops and self.setting.learns)):
             return False
         learned = [forecast.look(row) for forecast in self.forecasts]
         return any(learned)

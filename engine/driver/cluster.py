@@ -61,8 +61,8 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
 def _start(folder: Path, workers: int | None, gpus: int | None) -> None:
     """Ray gives its own processes half a minute, which may be too short while other work starts as well: it
     gets a second chance. Where the driver is killed, Ray's helpers look that long for what died with it, then
-    go too."""
-    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
+    go too; a driver that a full machine holds up for less than that must not be ended by its own Ray."""
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "30")
     try:
         _init(folder, workers, gpus)
     except Exception as first:  # Ray raises plain ones

@@ -192,6 +192,7 @@ SLOW = ["unetpp_r18", "deeplabv3plus", "fpn", "wang_mtl", "u2net", "u2net_lite",
 EXPORTED = ["acsnet", "trans_unet", "qu_mtl", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
+@pytest.mark.export
 @pytest.mark.parametrize("name", EXPORTED)
 def test_it_exports_with_the_same_numbers(name: str) -> None:
     model, x = made(small(name)), images(count=2)

@@ -236,6 +236,7 @@ def exported(measured_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return place
 
 
+@pytest.mark.export
 def test_exported_networks_give_the_same_numbers(measured_run: Path, exported: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     picked = load_picked(str(measured_run), "cpu")
@@ -251,6 +252,7 @@ def test_exported_networks_give_the_same_numbers(measured_run: Path, exported: P
     assert np.allclose(said["classes"], wanted[1], atol=1e-4)
 
 
+@pytest.mark.export
 def test_exported_state_dicts_need_only_their_description(exported: Path) -> None:
     from engine.models.registry import build
 

@@ -57,6 +57,7 @@ def images(run: Path) -> torch.Tensor:
     return torch.cat([network_input(picked, grey) for grey in greys])
 
 
+@pytest.mark.export
 def test_an_exported_pair_gives_the_same_numbers(run: Path, exported: Path, images: torch.Tensor) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     spec = json.loads((exported / "spec.json").read_text())
@@ -72,6 +73,7 @@ def test_an_exported_pair_gives_the_same_numbers(run: Path, exported: Path, imag
         assert np.allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.export
 def test_the_two_files_of_a_fold_make_its_pair_again(run: Path, exported: Path, images: torch.Tensor) -> None:
     spec = json.loads((exported / "spec.json").read_text())
     configuration = Configuration.model_validate(spec["configuration"])

@@ -50,10 +50,14 @@ def test_the_time_left_is_that_of_the_folds_left() -> None:
     assert view._left(60.0) == " · at most 2.0 min left"
 
 
-def test_a_log_without_room_fails_neither_when_written_nor_when_closed() -> None:
+def test_a_log_without_room_fails_neither_when_written_nor_when_closed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     log = RunLog("/dev/full")
     log.handle(logging.makeLogRecord({"msg": "stopped: no space left on device"}))
     log.close()
+    assert log.stream is None
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.faults

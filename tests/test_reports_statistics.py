@@ -27,7 +27,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def test_rows(run_folder: Path) -> stack.Stack:
+def case_rows(run_folder: Path) -> stack.Stack:
     return stack.read(load(str(run_folder)), "test")
 
 
@@ -40,31 +40,31 @@ POOLED = ("dice", "iou", "hd95", "asd", "dice_pooled", "iou_pooled", "accuracy",
 
 @pytest.mark.parametrize("name", POOLED)
 def test_a_pooled_figure_is_what_the_fold_metrics_give_for_all_cases(
-    name: str, run_folder: Path, test_rows: stack.Stack
+    name: str, run_folder: Path, case_rows: stack.Stack
 ) -> None:
     run = load(str(run_folder))
     what = pooled.statistic(name, run.classes)
     assert what is not None
-    ours = pooled.figures(test_rows, what)
-    for c, config in enumerate(test_rows.configs):
+    ours = pooled.figures(case_rows, what)
+    for c, config in enumerate(case_rows.configs):
         cases = pa.concat_tables([run.cases(config, fold, "test") for fold in run.folds])
         assert ours[c] == pytest.approx(fold_metrics(cases, run.classes)[name], abs=1e-12)
 
 
-def test_macro_f1_under_weights_is_that_of_the_repeated_rows(test_rows: stack.Stack) -> None:
-    what = pooled.statistic("f1_macro", test_rows.classes)
+def test_macro_f1_under_weights_is_that_of_the_repeated_rows(case_rows: stack.Stack) -> None:
+    what = pooled.statistic("f1_macro", case_rows.classes)
     assert what is not None
-    weights = resample.draws(test_rows.clusters, 3, seed=1)[:, test_rows.cluster]
-    ours = what.over(test_rows)(weights)
-    for b, c in itertools.product(range(3), range(len(test_rows.configs))):
-        rows = np.repeat(np.arange(len(test_rows.label)), weights[b].astype(int))
-        theirs = sk.f1_score(test_rows.label[rows], test_rows.columns["predicted"][c, rows], average="macro")
+    weights = resample.draws(case_rows.clusters, 3, seed=1)[:, case_rows.cluster]
+    ours = what.over(case_rows)(weights)
+    for b, c in itertools.product(range(3), range(len(case_rows.configs))):
+        rows = np.repeat(np.arange(len(case_rows.label)), weights[b].astype(int))
+        theirs = sk.f1_score(case_rows.label[rows], case_rows.columns["predicted"][c, rows], average="macro")
         assert ours[b, c] == pytest.approx(theirs, abs=1e-12)
 
 
 @pytest.mark.parametrize("decimals", [12, 1])  # rounded, so that many scores are equal
-def test_an_area_under_weights_is_that_of_scikit_learn(test_rows: stack.Stack, decimals: int) -> None:
-    rows = replace(test_rows, probabilities=test_rows.probabilities.round(decimals))
+def test_an_area_under_weights_is_that_of_scikit_learn(case_rows: stack.Stack, decimals: int) -> None:
+    rows = replace(case_rows, probabilities=case_rows.probabilities.round(decimals))
     weights = resample.draws(rows.clusters, 4, seed=2)[:, rows.cluster]
     each = [pooled.statistic(f"auc_{name}", rows.classes) for name in rows.classes]
     ours = [what.over(rows)(weights) for what in each if what]
@@ -79,33 +79,33 @@ def test_an_area_under_weights_is_that_of_scikit_learn(test_rows: stack.Stack, d
 
 @pytest.mark.parametrize("name", ["ece", "brier", "auc_macro"])
 def test_a_figure_of_probabilities_under_weights_is_that_of_the_repeated_rows(
-    test_rows: stack.Stack, name: str
+    case_rows: stack.Stack, name: str
 ) -> None:
-    what = pooled.statistic(name, test_rows.classes)
+    what = pooled.statistic(name, case_rows.classes)
     assert what is not None
-    weights = resample.draws(test_rows.clusters, 3, seed=4)[:, test_rows.cluster]
-    ours = what.over(test_rows)(weights)
-    for b, c in itertools.product(range(3), range(len(test_rows.configs))):
-        rows = np.repeat(np.arange(len(test_rows.label)), weights[b].astype(int))
+    weights = resample.draws(case_rows.clusters, 3, seed=4)[:, case_rows.cluster]
+    ours = what.over(case_rows)(weights)
+    for b, c in itertools.product(range(3), range(len(case_rows.configs))):
+        rows = np.repeat(np.arange(len(case_rows.label)), weights[b].astype(int))
         figures = probability_figures(
-            test_rows.probabilities[c, rows], test_rows.label[rows], test_rows.classes
+            case_rows.probabilities[c, rows], case_rows.label[rows], case_rows.classes
         )
         assert ours[b, c] == pytest.approx(figures[name], abs=1e-12)
 
 
-def test_an_area_without_cases_of_one_kind_is_undefined_and_left_out(test_rows: stack.Stack) -> None:
-    weights = (test_rows.label[None] != 2).astype(float)
-    normal, macro = (pooled.statistic(f"auc_{n}", test_rows.classes) for n in (test_rows.classes[2], "macro"))
+def test_an_area_without_cases_of_one_kind_is_undefined_and_left_out(case_rows: stack.Stack) -> None:
+    weights = (case_rows.label[None] != 2).astype(float)
+    normal, macro = (pooled.statistic(f"auc_{n}", case_rows.classes) for n in (case_rows.classes[2], "macro"))
     assert normal is not None
     assert macro is not None
-    assert np.isnan(normal.over(test_rows)(weights)).all()
-    assert np.isfinite(macro.over(test_rows)(weights)).all()
+    assert np.isnan(normal.over(case_rows)(weights)).all()
+    assert np.isfinite(macro.over(case_rows)(weights)).all()
 
 
-def test_a_clustered_draw_takes_all_rows_of_a_cluster_together(test_rows: stack.Stack) -> None:
-    weights = resample.draws(test_rows.clusters, 20, seed=5)[:, test_rows.cluster]
-    for cluster in np.unique(test_rows.cluster):
-        assert (np.ptp(weights[:, test_rows.cluster == cluster], axis=1) == 0).all()
+def test_a_clustered_draw_takes_all_rows_of_a_cluster_together(case_rows: stack.Stack) -> None:
+    weights = resample.draws(case_rows.clusters, 20, seed=5)[:, case_rows.cluster]
+    for cluster in np.unique(case_rows.cluster):
+        assert (np.ptp(weights[:, case_rows.cluster == cluster], axis=1) == 0).all()
 
 
 def test_the_bootstrap_interval_of_a_mean_agrees_with_scipys(tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ def test_the_signed_rank_p_is_that_of_all_sign_patterns() -> None:
     assert found["effect"] == pytest.approx((ranks * np.sign(differences)).sum() / ranks.sum())
 
 
-def test_dependent_rows_count_once_per_cluster(test_rows: stack.Stack) -> None:
-    values = test_rows.columns["dice"][0]
-    ours = significance.by_cluster(test_rows, values)
-    slow = [values[test_rows.cluster == c].mean() for c in np.unique(test_rows.cluster)]
+def test_dependent_rows_count_once_per_cluster(case_rows: stack.Stack) -> None:
+    values = case_rows.columns["dice"][0]
+    ours = significance.by_cluster(case_rows, values)
+    slow = [values[case_rows.cluster == c].mean() for c in np.unique(case_rows.cluster)]
     assert ours == pytest.approx(slow)
     assert sm.stats.DescrStatsW(ours).mean == pytest.approx(np.mean(slow))

@@ -1,6 +1,10 @@
 """The picked networks for use without sonotune: state dicts, a description, torch.export and ONNX."""
 
 import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,9 +103,23 @@ def _write_program(ensemble: Ensemble, example: Tensor, outputs: tuple[str, ...]
             "ONNX needs two packages more; install them: pip install onnx onnxscript"
         ) from error
     batch = {0: torch.export.Dim("batch", min=1)}
-    with torch.no_grad():
+    with torch.no_grad(), _quiet():
         program = torch.export.export(Plain(ensemble).eval(), (example,), dynamic_shapes=(batch,))
-    torch.export.save(program, to / PROGRAM)
-    onnx = torch.onnx.export(program, input_names=["images"], output_names=list(outputs), verbose=False)
-    assert onnx is not None
-    onnx.save(to / ONNX)
+        torch.export.save(program, to / PROGRAM)
+        onnx = torch.onnx.export(program, input_names=["images"], output_names=list(outputs), verbose=False)
+        assert onnx is not None
+        onnx.save(to / ONNX)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch tells of its own insides and of packages that nothing here needs."""
+    log = logging.getLogger("torch.onnx")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)

@@ -37,8 +37,9 @@ def board(study: Study) -> Section:
     models = by_model.table(study.run, study.known)
     blocks = [boards.board_table(study.run, study.known), *([models] if models else []), *between,
               boards.fold_table(study.run, study.known)]  # fmt: skip
-    aggregate = Sheet("aggregate", frame(study.known, study.select.confidence))
-    return Section("leaderboard", "Leaderboard", blocks, [aggregate])
+    data = [Sheet("aggregate", frame(study.known, study.select.confidence))]
+    data += [by_model.sheet(study.run, study.known, study.select.confidence)] if models else []
+    return Section("leaderboard", "Leaderboard", blocks, data)
 
 
 def learned(study: Study) -> Section | None:

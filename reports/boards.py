@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reports import own
 from reports.aggregate import Figures, leaderboard, summarise
 from reports.measures import both, higher_is_better, inside, label, leading
 from reports.run import SPLITS, Config, Problem, Run
@@ -25,10 +26,11 @@ def better(metric: str) -> Literal["high", "low"]:
 
 def board_table(run: Run, known: Figures) -> Table:
     metrics = [m for m in (*leading(known.metrics), *refined(known)) if m in known.at]
+    figures = figure_columns(known, own.refining(run))
     several = len({config.run for config in run.configs}) > 1
     columns = [Column("rank", "#", "count"), Column("config_id", "Configuration", "id")]
     columns += [Column("run", "Run", "text")] if several else []
-    columns += [*figure_columns(known), Column("model", "Model", "text"),
+    columns += [*figures, Column("model", "Model", "text"),
                 Column("parameters", "Params", "count"), Column("folds_done", "Folds", "count"),
                 Column("status", "Status", "status")]  # fmt: skip
     rows = [row | _named(run.by_id[str(row["config_id"])]) for row in leaderboard(run, known, metrics)]
@@ -36,13 +38,20 @@ def board_table(run: Run, known: Figures) -> Table:
     return Table("leaderboard", "All configurations", tuple(columns), rows, note, wide=True, filters=True)
 
 
-def figure_columns(known: Figures) -> list[Column]:
+def figure_columns(known: Figures, refining: frozenset[str]) -> list[Column]:
     """The figures that lead a table of configurations."""
     return [
         Column(f"{split}_{m}_mean", f"{split.capitalize()} {inside(m)}", spread=f"{split}_{m}_std",
-               better=better(m), digits=2 if m == "hd95" else 3)
-        for split, shown in BOARD.items() for m in shown if m in known.at
+               better=better(m), digits=2 if m.endswith("hd95") else 3)
+        for split, shown in BOARD.items() for plain in shown if plain in known.at
+        for m in _standing_for(plain, known, refining)
     ]  # fmt: skip
+
+
+def _standing_for(metric: str, known: Figures, refining: frozenset[str]) -> tuple[str, ...]:
+    """The figure of raw or of refined predictions; both where configurations differ in which one counts."""
+    names = (own.name(known, config, metric, refining) for config in known.configs)
+    return tuple(dict.fromkeys(names)) or (metric,)
 
 
 def _named(config: Config) -> dict[str, Any]:
@@ -50,7 +59,7 @@ def _named(config: Config) -> dict[str, Any]:
 
 
 def refined(known: Figures) -> list[str]:
-    return [m for m in known.metrics if m in ("refined_dice", "refined_accuracy", "refined_f1_macro")]
+    return [name for m in BOARD["test"] if (name := f"refined_{m}") in known.at]
 
 
 def fold_table(run: Run, known: Figures) -> Table:
@@ -84,14 +93,17 @@ def sigmas(known: Figures, split: str, metric: str) -> np.ndarray:
     A fold's own hardness must not make it an outlier of every configuration, and with few folds a value
     can never lie 3 ordinary σ from a mean that it enters itself.
     """
-    values = known.of(split, metric)
-    if values.shape[0] < 3 or values.shape[1] < 2 or not np.isfinite(values).all():
-        return np.zeros(values.shape)
+    every = known.of(split, metric)
+    whole = np.isfinite(every).all(axis=1)  # of the others, such as those without that task, nothing is said
+    values, found = every[whole], np.zeros(every.shape)
+    if values.shape[0] < 3 or values.shape[1] < 2:
+        return found
     left = values - values.mean(axis=1, keepdims=True)
     left = left - left.mean(axis=0, keepdims=True)
     configs, folds = values.shape
     scale = 1.4826 * np.median(np.abs(left)) * np.sqrt(left.size / ((configs - 1) * (folds - 1)))
-    return left / scale if scale > 0 else np.zeros(values.shape)
+    found[whole] = left / scale if scale > 0 else 0.0
+    return found
 
 
 def class_table(run: Run, known: Figures, configs: Sequence[str], confidence: float) -> Table:

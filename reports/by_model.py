@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from reports.aggregate import Figures, deviation, leaderboard
+from reports import own
+from reports.aggregate import Figures, deviation, frame, leaderboard
 from reports.boards import figure_columns, refined
 from reports.measures import leading
 from reports.run import Config, Run
 from reports.shape import model_of
-from reports.tables import Column, Table
+from reports.tables import Column, Sheet, Table
 
 Row = dict[str, Any]
 
@@ -23,10 +25,12 @@ def table(run: Run, known: Figures) -> Table | None:
         return None
     columns = [Column("model", "Model", "text"), Column("tried", "Tried", "count"),
                Column("complete", "Complete", "count"), Column("config_id", "Its best", "id"),
-               *figure_columns(known), Column("parameters", "Params", "count")]  # fmt: skip
+               *figure_columns(known, own.refining(run)),
+               Column("parameters", "Params", "count")]  # fmt: skip
     note = (
         "Mean ± standard deviation over folds of each model's best configuration by validation score: the "
-        "more of a model were tried, the luckier its best. The CSV has the spread over all of them."
+        "more of a model were tried, the luckier its best. The CSV has the spread over all of them, "
+        "aggregate_models.csv errors, intervals and folds."
     )
     return Table("models", "By model", tuple(columns), found, note, wide=True)
 
@@ -40,6 +44,14 @@ def rows(run: Run, known: Figures) -> list[Row]:
     for config in run.configs:
         members[model_of(config.config)].append(config)
     return [_row(model, own, best[model], known) for model, own in members.items()]
+
+
+def sheet(run: Run, known: Figures, confidence: float) -> Sheet:
+    """All figures of each model's best configuration, as they stand for configurations in `aggregate`."""
+    best = {row["config_id"]: row["model"] for row in rows(run, known) if row["config_id"]}
+    whole = frame(known.only(list(best)), confidence)
+    models = pa.array([best[config] for config in whole["config_id"].to_pylist()], pa.string())
+    return Sheet("aggregate_models", whole.add_column(0, "model", models))
 
 
 def _row(model: str, own: Sequence[Config], best: Row, known: Figures) -> Row:

@@ -10,7 +10,8 @@ from reports.tables import WORDS, Column, Row, Table, shown
 
 ROWS = 20
 LINES = 6
-NARROW = ("rank", "config_id", "status", "validation_score_mean", "test_dice_mean", "test_f1_macro_mean")
+NARROW = ("rank", "config_id", "status", "validation_score_mean", "test_dice_mean", "test_refined_dice_mean",
+          "test_f1_macro_mean", "test_refined_f1_macro_mean")  # fmt: skip
 
 
 def console(report: Report, out: Console | None = None) -> None:

@@ -1,8 +1,9 @@
 """What the search and each network cost."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from reports.events import config_of
+from reports.events import config_of, kind_of
 from reports.run import Run
 from reports.tables import Column, Table
 
@@ -29,16 +30,27 @@ def _device(results: list[Any]) -> str:
 
 
 def totals(run: Run, found: list[Row]) -> str:
-    """By kind of device, dropped and unfinished trainings included where the journal kept their time."""
+    """Dropped and unfinished trainings included where the journal kept their time."""
     held = [(config_of(r), float(r["held"])) for r in run.journal if r.get("held") is not None]
     finished = [(row["config_id"], row["seconds"]) for row in found]
     finished += [(result.key, result.seconds) for result in run.stages]
     spent, whole = (held, "All training") if held else (finished, "All finished folds")
     complete = {config.id for config in run.complete} | {result.key for result in run.stages}
-    kinds = "/".join(dict.fromkeys("GPU" if row["device"].startswith("cuda") else "CPU" for row in found))
-    text = f"{whole} took {sum(s for _, s in spent) / 3600:.3g} {kinds}-hours"
+    kinds = dict.fromkeys("GPU" if row["device"].startswith("cuda") else "CPU" for row in found)
+    hour = 3600 / (share_of(run, "gpu") if "GPU" in kinds else share_of(run, "cpu"))
+    text = f"{whole} took {sum(s for _, s in spent) / hour:.3g} {'/'.join(kinds)}-hours"
     lost = sum(s for config, s in spent if config not in complete)
-    return f"{text}, {lost / 3600:.3g} of them for configurations without all folds." if lost else f"{text}."
+    return f"{text}, {lost / hour:.3g} of them for configurations without all folds." if lost else f"{text}."
+
+
+def share_of(run: Run, kind: str) -> float:
+    """How many GPUs or cores a fold held: as packed, as the study says, or one."""
+    packed = [record for record in run.journal if kind_of(record) == "packed"]
+    if kind == "gpu" and packed:
+        return 1 / max(1, int(packed[-1].get("folds") or 1))
+    resources = run.study.get("resources")
+    held = resources.get(kind) if isinstance(resources, Mapping) else None
+    return float(held) if isinstance(held, int | float) and held > 0 else 1.0
 
 
 def table(found: list[Row]) -> Table:

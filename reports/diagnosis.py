@@ -153,24 +153,26 @@ def _curves(axis: Any, rows: Sequence[Row]) -> None:
 
 
 def calibration_rows(test: Stack, config: str) -> list[Row]:
-    """Confidence against the share that is right, in bins of equal width; the interval is Wilson's."""
+    """Confidence against the share that is right, in bins of equal width. The interval is Wilson's for as
+    many cases as are independent: repeats of a case and cases of one patient tell little new."""
     at = test.configs.index(config)
     chances = test.probabilities[at]
     known = np.isfinite(chances).all(axis=1)
     confidence, right = chances[known].max(axis=1), chances[known].argmax(axis=1) == test.label[known]
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    independent = len(np.unique(test.cluster[known])) / max(1, known.sum())
     rows = []
     for b in np.unique(place):
         mine = place == b
-        low, high = wilson(int(right[mine].sum()), int(mine.sum()))
+        share, apart = float(right[mine].mean()), independent * float(mine.sum())
+        low, high = wilson(share, apart)
         rows.append({"config_id": config, "from": b / BINS, "to": (b + 1) / BINS,
-                     "confidence": float(confidence[mine].mean()), "accuracy": float(right[mine].mean()),
-                     "low": low, "high": high, "cases": int(mine.sum())})  # fmt: skip
+                     "confidence": float(confidence[mine].mean()), "accuracy": share,
+                     "low": low, "high": high, "cases": int(mine.sum()), "independent": apart})  # fmt: skip
     return rows
 
 
-def wilson(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    share = hits / n
+def wilson(share: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
     return middle - reach, middle + reach
@@ -189,7 +191,8 @@ def calibration_figure(rows: Sequence[Row]) -> Figure:
         right.set(xlabel="confidence", ylabel="cases", xlim=(0, 1), title="Cases per bin")
 
     return draw("calibration", "Calibration of the pick on test", ("calibration",), paint, 7.6, 3.2,
-                "Bars: 95 % Wilson intervals; on the dashed line confidence is earned.")  # fmt: skip
+                f"{BINS} bins (ECE has finer ones). Bars: 95 % Wilson intervals; on the dashed line "
+                "confidence is earned.")  # fmt: skip
 
 
 def plain_table(name: str, title: str, rows: Sequence[Row], note: str = "") -> Table:

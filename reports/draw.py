@@ -31,6 +31,7 @@ STYLE: Any = {
     "axes.facecolor": "none", "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 1.6,
     "axes.titlelocation": "left", "axes.titlecolor": INK,
     "xtick.major.width": 0.6, "ytick.major.width": 0.6, "axes.formatter.useoffset": False,
+    "text.parse_math": False,  # names come from anywhere: a dollar in one is no formula
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from reports.sections import Block, Section, Text
 from reports.shape import stages_of
 from reports.study import Study
 from reports.tables import Column, Table
+from reports.together import MARK
 
 Row = dict[str, Any]
 
@@ -119,9 +120,10 @@ def curves(study: Study) -> list[Row]:
     chosen = study.run.by_id[study.picked]
     home = chosen.home or study.run.storage
     own = [r for r in study.run.stages if r.status == "complete" and _builds_on(chosen.config, r.config)]
-    places = [f"{RunPaths.result(Task(result.key, result.fold))}/epochs.parquet" for result in own]
-    tables = [_last(read_table(home, place)) for place in places]
-    return learning.curves(own[0].key, tables) if own else []
+    tasks = dict.fromkeys(Task(result.key.partition(MARK)[0], result.fold) for result in own)
+    places = [f"{RunPaths.result(task)}/epochs.parquet" for task in tasks]
+    tables = [_last(read_table(home, place)) for place in places if home.exists(place)]
+    return learning.curves(own[0].key, tables) if tables else []
 
 
 def _last(epochs: pa.Table) -> pa.Table:

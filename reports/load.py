@@ -8,9 +8,9 @@ from typing import Any
 from engine.errors import SonotuneError
 from engine.journal.journal import read_journal
 from engine.results import FoldResult, RunPaths, damaged_files, read_result
-from engine.spec import text
 from engine.storage import Storage, open_storage
 from engine.task import Task
+from reports import shapes
 from reports.events import config_of, configurations, kind_of
 from reports.run import Config, Problem, Run, fold_rows
 
@@ -21,9 +21,9 @@ def load(location: str) -> Run:
     storage = open_storage(location)
     _check(storage, location)
     problems: list[Problem] = []
-    study = _read(storage, RunPaths.study, lambda d: text.mapping(d.decode(), RunPaths.study), problems)
-    manifest = _read(storage, RunPaths.folds, _mapping, problems)
-    provenance = _read(storage, RunPaths.provenance, _mapping, problems)
+    study = _read(storage, RunPaths.study, shapes.study, problems)
+    manifest = _read(storage, RunPaths.folds, shapes.manifest, problems)
+    provenance = _read(storage, RunPaths.provenance, shapes.mapping, problems)
     journal = tuple(_journal(storage, problems))
     results = _results(storage, problems)
     outer = {str(row.get("name")) for row in manifest.get("finals") or () if isinstance(row, dict)}
@@ -65,13 +65,6 @@ def _read(
     except (SonotuneError, ValueError, TypeError, OSError) as error:
         problems.append(Problem(path, f"cannot be read: {error}"))
         return {}
-
-
-def _mapping(data: bytes) -> Mapping[str, Any]:
-    value = json.loads(data)
-    if not isinstance(value, dict):
-        raise ValueError(f"it holds a {type(value).__name__}, not a mapping")
-    return value
 
 
 def _journal(storage: Storage, problems: list[Problem]) -> Iterable[Mapping[str, Any]]:

@@ -2,8 +2,9 @@
 
 The best of many looks better than it is. Each resample of the cases chooses on the validation rows of the
 cases that were drawn, by the study's own rule, and scores what it chose on the test rows of the cases that
-were not drawn. The mean over resamples is free of the optimism of choosing, and a little low, since a
-resample chooses with fewer distinct cases.
+were not drawn. A resample that draws no validation case of some fold has nothing to choose by and is left
+out. The mean over resamples is free of the optimism of choosing, and a little low, since a resample chooses
+with fewer distinct cases.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +32,10 @@ def frame(
     at = test.configs.index(chosen)
     rows = []
     for metric in metrics:
-        low, high = percentiles(found[metric.name], evidence.confidence)
         selected = float(pooled.figures(test, metric)[at])
+        if not (np.isfinite(selected) and np.isfinite(found[metric.name]).any()):
+            continue  # of a task that the chosen one has not
+        low, high = percentiles(found[metric.name], evidence.confidence)
         estimate = float(np.nanmean(found[metric.name]))
         rows.append({
             "metric": metric.name, "config_id": chosen, "selected": selected, "corrected": estimate,
@@ -57,7 +60,7 @@ def corrected(
                             for at in range(0, times, CHUNK)])  # fmt: skip
     left = (drawn == 0).astype(np.float64)
     found = {metric.name: np.full(times, np.nan) for metric in metrics}
-    for config in np.unique(picks):
+    for config in np.unique(picks[picks >= 0]):
         mine, own = picks == config, test.pick([test.configs[config]])
         for metric in metrics:
             found[metric.name][mine] = by_parts(metric.over(own), left[mine], outer)[:, 0]
@@ -80,7 +83,8 @@ def _inside(validation: Stack, cluster: np.ndarray, fold: int, what: Sequence[St
 
 
 def _picks(folds: Sequence[Fold], drawn: np.ndarray, rule: str, evidence: Evidence) -> np.ndarray:
-    """[B]: the position of what each resample chose, by fold figures of the drawn validation cases."""
+    """[B]: the position of what each resample chose, by fold figures of the drawn validation cases; -1 where
+    a fold had none of them, so that no configuration has a mean."""
     weights = [drawn[:, fold.cluster] for fold in folds]
     scores = np.stack([f.score(w) for f, w in zip(folds, weights, strict=True)], axis=-1)  # [B, C, folds]
     several = np.zeros((len(drawn), len(folds[0].several), *scores.shape[1:]))
@@ -88,4 +92,5 @@ def _picks(folds: Sequence[Fold], drawn: np.ndarray, rule: str, evidence: Eviden
         for metric, under in enumerate(fold.several):
             several[:, metric, :, number] = under(weight)
     now = Evidence(scores, several, evidence.cost, evidence.ratio, evidence.confidence)
-    return np.asarray(RULES[rule](now))
+    chosen = np.asarray(RULES[rule](now))
+    return np.where(np.isfinite(scores.mean(axis=-1)).any(axis=-1), chosen, -1)

@@ -125,6 +125,9 @@ def _markdown_block(block: Any) -> list[str]:
         return [*(f"- {_md(name)}: {_md(value)}" for name, value in block.rows), ""]
     if kind(block) == "headlines":
         return [*(f"- **{_md(h.label)}** {h.value} {h.spread} {_md(h.note)}" for h in block.rows), ""]
+    if kind(block) == "gallery":
+        told = [f"- {_md(tile.title)}: {_md(tile.caption)}" for tile in block.tiles]
+        return ["The pictures are on the [page](index.html#gallery):", "", *told, ""]
     if kind(block) == "code":
         fence = "`" * max(3, 1 + _longest_run(block.text))
         return [fence, block.text.rstrip(), fence, ""]

@@ -2,24 +2,26 @@
 
 import math
 import shlex
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from engine.file_systems import without_secrets
 from engine.spec import text
-from reports import boards, configs, diagnosis, nested, significance
+from reports import boards, configs, diagnosis, nested, own, pooled, resample, significance
 from reports.aggregate import ranking
 from reports.boards import better
-from reports.measures import higher_is_better, inside, label
+from reports.measures import inside, label
 from reports.sections import Code, Facts, Headline, Headlines, Section, Text
 from reports.shape import settings, written
 from reports.study import Study
 from reports.tables import Column, Table
 
 UNCORRECTED = (
-    "The objective reads a figure that is not recomputed from the stored cases, so the optimism of choosing "
-    "is not corrected here."
+    "The optimism of choosing is not corrected here: what was chosen by is not recomputed from the stored "
+    "cases, or there are too few cases to draw from."
 )
 POOLED = ("dice", "dice_pooled", "hd95", "accuracy", "f1_macro", "auc_macro")
 HEADLINES = ("dice", "f1_macro", "accuracy", "hd95")
@@ -63,16 +65,18 @@ def headlines(study: Study) -> Headlines:
     found = []
     for metric in HEADLINES:
         if metric in study.known.at:
-            values = study.known.values["test"][at, :, study.known.at[metric]]
+            name = own.name(study.known, study.picked, metric, study.refining)
+            values = study.known.of("test", name)[at]
             if np.isfinite(values).all():
-                found.append(_headline(metric, values, corrected.get(metric)))
+                found.append(_headline(name, values, corrected.get(name)))
     return Headlines(found)
 
 
 def _headline(metric: str, values: np.ndarray, row: dict[str, Any] | None) -> Headline:
-    digits = 2 if metric == "hd95" else 3
+    digits = 2 if metric.endswith("hd95") else 3
     spread = f"± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
-    note = f"Bias-corrected {_corrected(row, digits)}" if row else f"{len(values)} folds"
+    pooled = f"Pooled {row['selected']:.{digits}f}, bias-corrected {_corrected(row, digits)}" if row else ""
+    note = pooled or f"{len(values)} folds"
     return Headline(f"Test {inside(metric)}", f"{values.mean():.{digits}f}", spread, note)
 
 
@@ -107,10 +111,24 @@ def _how(study: Study, row: dict[str, Any]) -> str:
         "cases that were not. Both figures are pooled over cases, so they differ a little from the means "
         "over folds. Each fold's test cases trained other folds' networks: only nested folds are untouched."
     )
+    return told + _taking_part(study, row) + _left_out(study, row)
+
+
+def _taking_part(study: Study, row: dict[str, Any]) -> str:
     done, begun = len(study.run.complete), len(study.run.configs)
-    if done < begun:
-        told += f" Only the {done} finished configurations take part; {begun - done} did not finish."
+    told = f" Only finished configurations take part; {begun - done} did not finish." if done < begun else ""
+    if row["configurations"] < done:
+        told += (
+            f" {done - row['configurations']} more break a bound of search.constraints or cannot be compared."
+        )
     return told
+
+
+def _left_out(study: Study, row: dict[str, Any]) -> str:
+    lost = study.select.bootstraps - row["bootstraps"]
+    if not lost:
+        return ""
+    return f" {lost:,} further resamples drew too few cases of some fold to choose or to score by."
 
 
 def optimism_table(study: Study) -> Table:
@@ -148,6 +166,17 @@ def intervals(study: Study) -> Table:
     return Table("intervals", title, tuple(columns), list(rows.values()), note, wide=True, filters=True)
 
 
+def class_intervals(study: Study, configs: Sequence[str]) -> Table:
+    """Per class, pooled over cases, with bootstrap intervals."""
+    names = [f"{prefix}{metric}_{name}" for metric in boards.CLASS_METRICS for name in study.run.classes
+             for prefix in ("", "refined_")]  # fmt: skip
+    known = [pooled.statistic(name, study.run.classes) for name in names if name in study.known.at]
+    there = [config for config in configs if config in study.test.configs]
+    rows = resample.intervals(study.test.pick(there), [one for one in known if one], study.select.bootstraps,
+                              study.select.seed, study.select.confidence)  # fmt: skip
+    return diagnosis.plain_table("class_intervals", "Per class, pooled over cases", rows)
+
+
 def tests(study: Study) -> Section | None:
     if study.pick is None or not study.others:
         return None
@@ -163,9 +192,9 @@ def verdict(study: Study) -> str:
     for other, role in study.others.items():
         rows = [r for r in study.significance if r["other"] == other and math.isfinite(r["p_holm"])]
         clear = [r for r in rows if r["p_holm"] < alpha]
-        wins = [r for r in clear if (r["difference"] > 0) == higher_is_better(r["metric"])]
-        told.append(f"{other} ({role}): {len(wins)} of {len(rows)} tests favour the pick, "
-                    f"{len(clear) - len(wins)} the other")  # fmt: skip
+        wins = Counter(map(significance.favours, clear))
+        told.append(f"{other} ({role}): {wins['pick']} of {len(rows)} tests favour the pick, "
+                    f"{wins['other']} the other")  # fmt: skip
     return f"At p < {alpha:.2g} after Holm's adjustment over all tests: " + "; ".join(told) + "."
 
 
@@ -174,7 +203,7 @@ def classes(study: Study) -> Section | None:
         return None
     near = [study.picked, *list(study.others)[:2]]
     blocks: list[Any] = [boards.class_table(study.run, study.known, near, study.select.confidence)]
-    data: list[Table] = []
+    data: list[Table] = [class_intervals(study, near)]
     own = study.test.pick([study.picked])
     if (own.columns["predicted"] >= 0).any():
         rows = diagnosis.confusion_rows(own, study.picked)

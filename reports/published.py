@@ -24,7 +24,7 @@ NOT = "not comparable"
 MEANING = (
     f"“{SAME}”: the same cases and as many folds, though no paper prints which case lies where; "
     f"“{SAME_DATA}”: other folds; “{ONE_SPLIT}”: the paper's figures are of one held-out part, over pooled "
-    "pixels; "
+    "pixels; distances in pixels hang on the image size as well; "
     f"“{NOT}”: other cases, or a part held out once."
 )
 Row = dict[str, Any]
@@ -43,7 +43,7 @@ class Printed:
     size: int | None
     metrics: tuple[str, ...]
     scales: tuple[float, ...]
-    rows: tuple[Mapping[str, Any], ...]  # name, model, values: (mean, deviation) or None
+    rows: tuple[Mapping[str, Any], ...]  # name, model, values: (mean, deviation) or None; refined or raw
     note: str
 
 
@@ -115,14 +115,13 @@ def frame(table: Printed, run: Run, known: Figures) -> list[Row]:
         who = {"table": table.key, "method": printed["name"], "comparable": marking}
         rows.append(who | {"whose": "printed"} | _cells(table.metrics, printed["values"]))
         mine = best_of(run, known, printed.get("model"))
-        values = (
-            [_ours(run, known, mine, *m) for m in zip(table.metrics, table.scales, strict=True)]
-            if mine
-            else []
-        )
+        prefix = "refined_" if printed.get("refined") else ""
+        names = [prefix + metric for metric in table.metrics]
+        measured = zip(names, table.scales, strict=True)
+        values = [_ours(run, known, mine, *one) for one in measured] if mine else []
         if any(values):
-            ours = {"whose": mine, "method": f"ours, {mine}"} | _cells(table.metrics, values)
-            rows.append(who | ours)
+            method = f"ours, {mine}{', refined' if prefix else ''}"
+            rows.append(who | {"whose": mine, "method": method} | _cells(table.metrics, values))
     return rows
 
 
@@ -134,8 +133,9 @@ def _cells(metrics: Sequence[str], values: Sequence[Value | None]) -> Row:
 
 
 def _ours(run: Run, known: Figures, config: str, metric: str, scale: float) -> Value | None:
-    if metric in ("flops", "parameters"):
-        return max(getattr(r, metric) for r in run.by_id[config].folds.values()) / scale, None
+    plain = metric.removeprefix("refined_")
+    if plain in ("flops", "parameters"):
+        return max(getattr(r, plain) for r in run.by_id[config].folds.values()) / scale, None
     if metric not in known.at:
         return None
     values = known.values["test"][known.configs.index(config), :, known.at[metric]] / scale

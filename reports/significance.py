@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from engine.picking import corrected_error
+from reports import own
 from reports.aggregate import Figures
 from reports.measures import higher_is_better, label
 from reports.stack import Stack
@@ -70,48 +71,59 @@ def holm(values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def frame(known: Figures, test: Stack, pick: str, others: Mapping[str, str], confidence: float) -> list[Row]:
-    """A row for each other configuration, figure and test; `others` maps its id to its role."""
+def frame(
+    known: Figures, test: Stack, pick: str, others: Mapping[str, str], confidence: float,
+    refining: frozenset[str] = frozenset(),
+) -> list[Row]:  # fmt: skip
+    """A row for each other configuration, figure and test; `others` maps its id to its role. Configurations
+    in `refining` are compared by their refined predictions."""
     rows: list[Row] = []
     for other, role in others.items():
         who = {"pick": pick, "other": other, "role": role}
-        rows += [who | row for row in _fold_tests(known, pick, other, confidence)]
-        rows += [who | row for row in _case_tests(test, pick, other)]
+        rows += [who | row for row in _fold_tests(known, pick, other, confidence, refining)]
+        rows += [who | row for row in _case_tests(test, pick, other, refining)]
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = float(adjusted)
     return rows
 
 
-def _fold_tests(known: Figures, pick: str, other: str, confidence: float) -> list[Row]:
-    ours, theirs = known.configs.index(pick), known.configs.index(other)
+def _fold_tests(
+    known: Figures, pick: str, other: str, confidence: float, refining: frozenset[str]
+) -> list[Row]:
     rows: list[Row] = []
     for metric in FOLD_METRICS:
         if metric in known.at:
-            values = known.of("test", metric)
-            differences = values[ours] - values[theirs]
-            if np.isfinite(differences).all():
-                found = corrected_t(differences, known.ratio["test"], confidence)
-                rows.append({"metric": metric, "test": "corrected resampled t", "n": len(differences),
+            names = [own.name(known, config, metric, refining) for config in (pick, other)]
+            ours, theirs = (known.of("test", name)[known.configs.index(config)]
+                            for name, config in zip(names, (pick, other), strict=True))  # fmt: skip
+            if np.isfinite(ours - theirs).all():
+                found = corrected_t(ours - theirs, known.ratio["test"], confidence)
+                rows.append({"metric": names[0], "test": "corrected resampled t", "n": len(ours),
                              "effect_kind": "d"} | dict(found))  # fmt: skip
     return rows
 
 
-def _case_tests(test: Stack, pick: str, other: str) -> list[Row]:
+def _case_tests(test: Stack, pick: str, other: str, refining: frozenset[str]) -> list[Row]:
     if not {pick, other} <= set(test.configs):
         return []
-    ours, theirs = test.configs.index(pick), test.configs.index(other)
+    prefix = "refined_" if pick in refining else ""
     rows: list[Row] = []
-    dice = by_cluster(test, test.columns["dice"][ours] - test.columns["dice"][theirs])
+    ours, theirs = (_columns(test, config, "dice", refining) for config in (pick, other))
+    dice = by_cluster(test, ours - theirs)
     if np.isfinite(dice).any():
-        rows.append({"metric": "dice", "test": "Wilcoxon signed rank", "n": len(dice), "effect_kind": "r"}
-                    | dict(signed_rank(dice)))  # fmt: skip
+        rows.append({"metric": f"{prefix}dice", "test": "Wilcoxon signed rank", "n": len(dice),
+                     "effect_kind": "r"} | dict(signed_rank(dice)))  # fmt: skip
     first = first_repeat(test)
-    said = test.columns["predicted"][:, first]
-    if (said[[ours, theirs]] >= 0).all() and len(first):
-        right = said == test.label[first]
-        rows.append({"metric": "accuracy", "test": "McNemar, exact", "n": len(first), "effect_kind": "odds"}
-                    | dict(mcnemar(right[ours], right[theirs])))  # fmt: skip
+    ours, theirs = (_columns(test, config, "predicted", refining)[first] for config in (pick, other))
+    if (ours >= 0).all() and (theirs >= 0).all() and len(first):
+        truth = test.label[first]
+        rows.append({"metric": f"{prefix}accuracy", "test": "McNemar, exact", "n": len(first),
+                     "effect_kind": "odds"} | dict(mcnemar(ours == truth, theirs == truth)))  # fmt: skip
     return rows
+
+
+def _columns(test: Stack, config: str, metric: str, refining: frozenset[str]) -> np.ndarray:
+    return own.column(test.columns, test.configs.index(config), metric, config in refining)
 
 
 def by_cluster(stack: Stack, values: np.ndarray) -> np.ndarray:
@@ -128,7 +140,7 @@ def first_repeat(stack: Stack) -> np.ndarray:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    shown = [row | {"label": label(row["metric"]), "favours": _favours(row)} for row in rows]
+    shown = [row | {"label": label(row["metric"]), "favours": favours(row)} for row in rows]
     columns = (
         Column("other", "Against", "id"),
         Column("role", "Which is", "word"),
@@ -143,20 +155,23 @@ def table(rows: Sequence[Row]) -> Table:
         Column("p_holm", "p, Holm", "p"),
     )
     note = (
-        "Effect: d of the paired fold differences for the t-test, rank-biserial r for Wilcoxon, the odds "
-        "of the cases that one alone gets right for McNemar. Holm's adjustment runs over all rows."
+        "A configuration that refines its predictions is compared by the refined ones. Effect: d of the "
+        "paired fold differences for the t-test, rank-biserial r for Wilcoxon, the odds of the cases that "
+        "one alone gets right for McNemar. Holm's adjustment runs over all rows."
     )
     return Table("significance", "Tests against the baseline and the runners-up", columns, shown, note)
 
 
-def _favours(row: Row) -> str:
-    better = row["difference"] > 0 if higher_is_better(row["metric"]) else row["difference"] < 0
-    return "pick" if better else "other"
+def favours(row: Row) -> str:
+    """Who came out ahead by what the test itself looks at: signed ranks may lean against the mean."""
+    lean = row["effect"] if row["effect_kind"] == "r" else row["difference"]
+    lean = lean if higher_is_better(row["metric"]) else -lean
+    return "pick" if lean > 0 else "other" if lean < 0 else "neither"
 
 
 AFTER_SELECTION = (
     "The pick was chosen for being best, so its comparison with the runners-up is a test after selection: "
-    "its p-values are too small. The bias-corrected figures above are the honest ones."
+    "its p-values are too small."
 )
 AS_TRAINED = (
     "Wilcoxon's and McNemar's tests compare the networks as they were trained: how another training or "

@@ -4,7 +4,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.configs import Row, is_number, short, unit
 from reports.draw import SERIES, SOFT, Canvas, Figure, draw
@@ -63,7 +63,7 @@ def mark_decades(side: Any, values: Sequence[float]) -> None:
     """Over less than two decades powers of ten alone would leave one mark or none."""
     few = max(values) / min(values) < 100
     side.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
-    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}") if few else LogFormatterMathtext())
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     side.set_minor_formatter(NullFormatter())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.spec.select import Select
-from reports import nested, optimism, pooled, resample, significance, stack
+from reports import nested, optimism, own, pooled, resample, significance, stack
 from reports.aggregate import Figures, figures, ranking
 from reports.choose import Pick, choose, eligible, evidence_of, metrics_of
 from reports.measures import higher_is_better, objective, refines
@@ -20,6 +20,7 @@ MAIN = ("dice", "iou", "accuracy", "balanced_accuracy", "f1_macro", "f1_weighted
         "dice_pooled", "iou_pooled", "ece", "brier", "incoherent", "refined_dice", "refined_iou",
         "refined_accuracy", "refined_f1_macro", "refined_dice_pooled")  # fmt: skip
 RUNNERS_UP = 4
+READS_METRICS = ("pareto", "median_rank")  # all other rules go by the score alone
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,15 @@ class Study:
 
     @cached_property
     def optimism(self) -> list[dict[str, Any]]:
-        """Empty where the objective cannot be recomputed from case rows, or nothing was chosen among."""
+        """Empty where what was chosen by cannot be recomputed from case rows, or nothing was chosen among."""
         comparable = [c for c in self.fit.configs if c in self.test.configs and c in self.validation.configs]
         score = score_statistic(self.run)
         if len(comparable) < 2 or score is None or self.picked not in comparable:
             return []
         metrics = metrics_of(self.run, self.select)
         several = [turned(m, self.run.classes) for m in metrics if m in self.known.at]
+        if None in several and self.select.rule in READS_METRICS:
+            return []
         evidence = evidence_of(self.run, self.fit.only(comparable), self.select, metrics)
         return optimism.frame(
             self.validation.pick(comparable), self.test.pick(comparable), score,
@@ -92,7 +95,13 @@ class Study:
 
     @cached_property
     def significance(self) -> list[dict[str, Any]]:
-        return significance.frame(self.known, self.test, self.picked, self.others, self.select.confidence)
+        return significance.frame(
+            self.known, self.test, self.picked, self.others, self.select.confidence, self.refining
+        )
+
+    @cached_property
+    def refining(self) -> frozenset[str]:
+        return own.refining(self.run)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -6,15 +6,20 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.file_systems import without_secrets
+from engine.results import FoldResult
 from engine.storage import open_storage
 from reports.measures import objective
 from reports.run import Config, Problem, Run
 
 PARTS = ("train", "validation", "test")
+MARK = "·"  # before the number of what has one name in two runs
 
 
 def together(runs: Sequence[Run], out: str) -> Run:
-    """One run that holds the configurations of all; refused with the reason where they do not match."""
+    """One run that holds the configurations of all; refused with the reason where they do not match.
+
+    Each run's nested estimate stays in its own report: it is not one of choosing among all of them.
+    """
     first = runs[0]
     for other in runs[1:]:
         if reason := mismatch(first, other):
@@ -29,9 +34,23 @@ def together(runs: Sequence[Run], out: str) -> Run:
     return replace(
         first, location=out, storage=open_storage(out), name=" and ".join(names),
         configs=tuple(_told_apart(_merged(configs))), journal=(), provenance=_provenance(runs, names),
-        stages=tuple(stage for run in runs for stage in run.stages),
-        problems=_problems(runs, names),
+        manifest={key: value for key, value in first.manifest.items() if key != "finals"}, finals=(),
+        stages=_stages(runs), problems=_problems(runs, names),
     )  # fmt: skip
+
+
+def _stages(runs: Sequence[Run]) -> tuple[FoldResult, ...]:
+    """First stages that runs have in common count once; of one key with other results, each has its own
+    number, as configurations have."""
+    found: dict[tuple[str, str, str], FoldResult] = {}
+    for number, run in enumerate(runs, 1):
+        taken = {stage.key for stage in found.values()}
+        for stage in run.stages:
+            known = (stage.key, stage.fold, stage.address) in found
+            apart = stage.key in taken and not known
+            new = replace(stage, key=f"{stage.key}{MARK}{number}") if apart else stage
+            found.setdefault((stage.key, stage.fold, stage.address), new)
+    return tuple(found.values())
 
 
 def mismatch(first: Run, other: Run) -> str | None:
@@ -93,7 +112,9 @@ def _told_apart(configs: Sequence[Config]) -> list[Config]:
     found = []
     for config in configs:
         seen[config.id] = seen.get(config.id, 0) + 1
-        found.append(config if seen[config.id] == 1 else replace(config, id=f"{config.id}·{seen[config.id]}"))
+        found.append(
+            config if seen[config.id] == 1 else replace(config, id=f"{config.id}{MARK}{seen[config.id]}")
+        )
     return found
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from engine.lock.lock import held
 from engine.results import RunPaths
 from engine.spec.select import Select
 from engine.storage import Storage, open_storage
@@ -15,15 +16,16 @@ def watch(
     location: str, out: Console, select: Select | None = None, seconds: float = 20.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:  # fmt: skip
-    """Until the run's driver has let go of it; the page loads itself again meanwhile."""
+    """Until the run's driver has let go of it or is dead; the page loads itself again meanwhile."""
     storage = open_storage(location)
     while True:
-        running, before = storage.exists(RunPaths.lock), marks(storage)
+        running, before = held(storage), marks(storage)
         page = write(location, None, select, live=seconds if running else None)
-        out.print(f"{time.strftime('%H:%M:%S')}  wrote {page}", highlight=False, soft_wrap=True)
+        wrote = f"{time.strftime('%H:%M:%S')}  wrote {page}"
+        out.print(wrote, markup=False, highlight=False, soft_wrap=True)
         if not running:
             return page
-        while storage.exists(RunPaths.lock) and marks(storage) == before:
+        while held(storage) and marks(storage) == before:
             sleep(seconds)
 
 

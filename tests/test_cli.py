@@ -15,6 +15,7 @@ from engine.results import read_result, read_table
 from engine.spec.schema import study_schema
 from engine.storage import LocalStorage
 from engine.task import Task
+from tests.runs import Plan, make_run
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "searchspaces" / "quickstart.yaml"
@@ -95,3 +96,8 @@ def test_an_unknown_fold_is_refused(tmp_path: Path) -> None:
     words = ["train", str(QUICKSTART), "--profile", "smoke", "--run", str(tmp_path), "--fold", "r9-f9"]
     done = CliRunner().invoke(app, words)
     assert "there is no fold r9-f9; the folds are r0-f0, r0-f1" in str(done.exception)
+
+
+def test_a_folder_named_like_markup_is_named_as_it_is(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "y[/b]", Plan(configs=2, folds=2, cases=40, epochs=2))
+    assert f"report: {folder}/report/index.html" in run("report", folder)

@@ -18,7 +18,7 @@ PURE = (
 )  # fmt: skip
 REPORTS_MAY_READ = (
     "engine.spec", "engine.journal", "engine.results", "engine.metrics", "engine.storage", "engine.errors",
-    "engine.file_systems", "engine.task", "engine.folds.manifest", "engine.picking",
+    "engine.file_systems", "engine.task", "engine.folds.manifest", "engine.picking", "engine.lock",
 )  # fmt: skip
 
 

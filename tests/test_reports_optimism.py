@@ -109,3 +109,19 @@ def test_a_thousand_bootstraps_of_a_large_study_are_quick() -> None:
     evidence = replace(EVIDENCE, cost=np.zeros(200))
     optimism.frame(validation, test, objective, [], metrics, "k0", "best_mean", evidence, 1000, 0)
     assert time.process_time() - began < 20
+
+
+def test_a_fold_of_which_nothing_was_drawn_decides_nothing() -> None:
+    """With few clusters many resamples miss one fold whole; what is listed first wins nothing by it."""
+    validation, test, _ = simulated(4, 15, 5, np.random.default_rng(2), spread=0.5)
+    what = pooled.statistic("dice", CLASSES)
+    assert what is not None
+
+    def values(order: list[str]) -> np.ndarray:
+        parts = validation.pick(order), test.pick(order)
+        evidence = replace(EVIDENCE, cost=np.zeros(4))
+        return optimism.corrected(*parts, what, [], [what], "best_mean", evidence, 200, 0)["dice"]
+
+    there, back = values(["k0", "k1", "k2", "k3"]), values(["k3", "k2", "k1", "k0"])
+    assert 20 < np.isnan(there).sum() < 180
+    assert there == pytest.approx(back, nan_ok=True)

@@ -95,7 +95,7 @@ def test_intervals_of_shares_are_those_of_statsmodels(hits: int, n: int) -> None
     assert racing.clopper_pearson(hits, n)[0 if hits else 1] == pytest.approx(
         exact[0 if hits else 1], nan_ok=True
     )
-    assert diagnosis.wilson(hits, n) == pytest.approx(proportion_confint(hits, n, method="wilson"))
+    assert diagnosis.wilson(hits / n, n) == pytest.approx(proportion_confint(hits, n, method="wilson"))
 
 
 def test_axes_are_as_the_search_drew_them(run_folder: Path) -> None:

@@ -38,7 +38,7 @@ def predict(run: RunFolder, image: Images, out: Out = Path("predictions"), as_js
             " / ".join(_number(value) for value in differ if value is not None),
         )
     Console().print(rows)
-    Console().print(f"written: {out}", soft_wrap=True, highlight=False)
+    Console().print(f"written: {out}", markup=False, soft_wrap=True, highlight=False)
 
 
 def export(run: RunFolder, to: To) -> None:

@@ -30,4 +30,5 @@ def report(
     elif watch:
         command.watched(run, baseline, console)
     else:
-        console.print(f"report: {command.page(run, baseline, out, console)}", soft_wrap=True, highlight=False)
+        page = command.page(run, baseline, out, console)
+        console.print(f"report: {page}", markup=False, soft_wrap=True, highlight=False)

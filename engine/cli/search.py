@@ -69,10 +69,10 @@ def _close(location: str, console: Console, outcome: "Outcome") -> None:
     from reports import command
 
     if outcome.interrupted:
-        console.print(f"stopped; nothing is lost. Go on with: sonotune resume {location}")
+        console.print(f"stopped; nothing is lost. Go on with: sonotune resume {location}", markup=False)
         raise typer.Exit(STOPPED)
-    console.print(f"{outcome.reason}.", highlight=False)
+    console.print(f"{outcome.reason}.", markup=False, highlight=False)
     page = command.page([location], None, None, console)
     if outcome.failure:
         raise SonotuneError(f"the study was stopped: {outcome.reason}:\n{outcome.failure}")
-    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    console.print(f"report: {page}", markup=False, soft_wrap=True, highlight=False)

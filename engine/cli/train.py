@@ -27,4 +27,4 @@ def train(
             f"best {row['best']:.4f}  {row['seconds']:.1f} s",
             highlight=False,
         )
-    console.print(f"results: {run}/results", soft_wrap=True)
+    console.print(f"results: {run}/results", markup=False, soft_wrap=True)

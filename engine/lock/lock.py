@@ -26,6 +26,15 @@ def hold(storage: Storage) -> "Lock":
         return Lease(storage)
 
 
+def held(storage: Storage) -> bool:
+    """For whoever only looks: whether somebody holds the run, as far as can be told without trying it."""
+    try:
+        holder = parse(storage.read(RunPaths.lock))
+    except FileNotFoundError:
+        return False
+    return holder is None or not holder.gone()
+
+
 class NoFlock(Exception):
     """This file system has no locks."""
 

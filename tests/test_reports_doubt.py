@@ -1,0 +1,165 @@
+"""What a report says against itself: warnings, cautions, what it could not correct, foreign files."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from engine.lock.holder import Holder, encode
+from engine.results import RunPaths
+from engine.spec.select import Select
+from reports import cost, diagnosis, parts, significance
+from reports.aggregate import figures, ratios
+from reports.load import load
+from reports.study import study_of
+from reports.together import together
+from reports.warn import warnings_of
+from reports.watch import watch
+from reports.write import write
+from tests.runs import Plan, make_run, rewrite
+from tests.test_reports_command import SMALL, listening
+
+MANY = Plan(configs=3, folds=3, cases=90, select={"bootstraps": 100})
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "small", SMALL)
+
+
+def test_warnings_of_failed_and_diverged_folds_and_of_leaks(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", MANY)
+    first, second, _ = load(str(folder)).configs
+    rewrite(folder, first.id, "r0-f0", status="failed", error="a crash")
+    rewrite(folder, second.id, "r0-f0", status="diverged")
+    study = yaml.safe_load((folder / "study.yaml").read_text()) | {"folds": {"allow_leak": True}}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    told = " ".join(warnings_of(study_of(load(str(folder)), Select())))
+    for part in (
+        "1 configurations have a fold that crashed",
+        "have a fold that diverged",
+        "allow_leak is on",
+    ):
+        assert part in told
+
+
+def test_cautions_name_what_tests_cannot_support(tmp_path: Path) -> None:
+    run = load(str(make_run(tmp_path / "run", replace(MANY, clusters=30))))
+    study = study_of(run, Select(bootstraps=100))
+    told = significance.cautions(study.known, study.significance, study.test.grouped, 0.95)
+    assert significance.AFTER_SELECTION in told
+    assert significance.GROUPED in told
+    assert any("3 folds leave 2 degrees of freedom" in text for text in told)
+    assert significance.few_folds(10, 0.25, 0.95) == ""
+    assert "nothing can be said" in significance.few_folds(1, 0.25, 0.95)
+
+
+def test_the_ratio_is_that_of_the_true_training_parts(small: Path) -> None:
+    run = load(str(small))
+    parts_of = json.loads((small / "folds.json").read_text())["folds"]
+    sizes = {part: sum(len(fold[part]) for fold in parts_of) for part in ("train", "validation", "test")}
+    assert ratios(run) == pytest.approx(
+        {split: sizes[split] / sizes["train"] for split in ("validation", "test")}
+    )
+    assert figures(run).ratio == ratios(run)
+
+
+@pytest.mark.parametrize("select", [{"rule": "median_rank", "metrics": ["assd"]},
+                                    {"rule": "pareto", "metrics": ["dice", "hausdorff"]}])  # fmt: skip
+def test_what_cannot_be_chosen_by_again_is_said_to_be_uncorrected(small: Path, select: dict) -> None:
+    study = study_of(load(str(small)), Select(**select))
+    assert study.optimism == []
+    section = parts.optimism(study)
+    assert section is not None
+    assert parts.UNCORRECTED in section.blocks[0].text
+
+
+def test_a_segmenter_that_is_picked_has_no_corrected_accuracy(tmp_path: Path) -> None:
+    """Other models of the study classify."""
+    one = make_run(tmp_path / "one", replace(SMALL, task="segment", quality=(0.9, 0.8, 0.9)))
+    two = make_run(tmp_path / "two", replace(SMALL, name="other", quality=(0.2, 0.1, 0.1), configs=2))
+    run = together([load(str(one)), load(str(two))], str(tmp_path / "both"))
+    study = study_of(run, Select(bootstraps=100))
+    assert study.run.by_id[study.picked].run == "synthetic"
+    assert {row["metric"] for row in study.optimism} >= {"dice", "iou"}
+    assert "accuracy" not in {row["metric"] for row in study.optimism}
+
+
+def test_what_ran_side_by_side_keeps_its_nested_estimate_to_itself(tmp_path: Path) -> None:
+    nested = replace(SMALL, outer=2)
+    runs = [load(str(make_run(tmp_path / name, replace(nested, name=name)))) for name in ("a", "b")]
+    assert study_of(runs[0], Select(bootstraps=100)).outer
+    assert study_of(together(runs, str(tmp_path / "both")), Select(bootstraps=100)).outer == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [("folds.json", '{"folds": [{"name": "r0-f0", "train": 5}]}', "folds[0].train is a int, not a list"),
+     ("folds.json", '{"folds": [{"name": ["r0-f0"]}]}', "folds[0] is no fold with a name"),
+     ("folds.json", '{"finals": 5}', "finals is a int, not a list"),
+     ("folds.json", '{"folds": [{"name": "f", "test": [7]}]}', "names a case by something else than a text"),
+     ("study.yaml", "search: {objective: {dice: x}}", "search.objective.dice is 'x', not a number"),
+     ("study.yaml", "search: {constraints: {parameters: many}}", "search.constraints.parameters is 'many'")],
+)  # fmt: skip
+def test_a_file_of_another_shape_is_listed_and_the_rest_reported(
+    small: Path, tmp_path: Path, name: str, content: str, told: str
+) -> None:
+    folder = shutil.copytree(small, tmp_path / "run")
+    (folder / name).write_text(content)
+    write(str(folder))
+    assert told in (folder / "report/tables/missing.csv").read_text().replace('""', '"')
+
+
+def test_a_name_with_dollars_is_drawn_as_it_is(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", replace(SMALL, classes=(r"$\frac$", "b", "normal")))
+    write(str(folder))
+    assert r"$\frac$" in (folder / "report/figures/confusion.svg").read_text()
+
+
+def test_an_earlier_reports_tables_do_not_stay(small: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small, tmp_path / "run")
+    write(str(folder))
+    for name in ("tables/old.csv", "figures/old.svg", "tables/mine.txt"):
+        (folder / "report" / name).write_text("?")
+    write(str(folder))
+    left = [name for name in ("tables/old.csv", "figures/old.svg", "tables/mine.txt", "tables/folds.csv")
+            if (folder / "report" / name).exists()]  # fmt: skip
+    assert left == ["tables/mine.txt", "tables/folds.csv"]
+
+
+def test_watching_ends_when_the_driver_is_dead(small: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small, tmp_path / "run")
+    (folder / RunPaths.lock).write_bytes(encode(replace(Holder.me(), started="another process's")))
+    page = watch(str(folder), listening()[0], sleep=lambda _: pytest.fail("it waits for a dead driver"))
+    assert 'http-equiv="refresh"' not in Path(page).read_text()
+
+
+@pytest.mark.parametrize(
+    ("journal", "resources", "hours"),
+    [([], {}, 2.0), ([{"event": "packed", "folds": 4}], {"gpu": "auto"}, 0.5), ([], {"gpu": 0.25}, 0.5)],
+)
+def test_gpu_hours_count_the_share_that_a_fold_held(
+    small: Path, journal: list[dict], resources: dict, hours: float
+) -> None:
+    run = load(str(small))
+    held = {"event": "ended", "held": 7200.0, "task": {"key": run.configs[0].id, "fold": "r0-f0"}}
+    study = dict(run.study) | {"resources": resources}
+    run = replace(run, journal=(*journal, held), study=study)
+    rows = [row | {"device": "cuda"} for row in cost.rows(run)]
+    assert cost.totals(run, rows) == f"All training took {hours:.3g} GPU-hours."
+
+
+def test_repeats_do_not_narrow_an_interval_of_calibration(tmp_path: Path) -> None:
+    def widths(repeats: int) -> float:
+        run = load(str(make_run(tmp_path / f"{repeats}", replace(MANY, configs=2, repeats=repeats))))
+        study = study_of(run, Select(bootstraps=100))
+        rows = diagnosis.calibration_rows(study.test, study.picked)
+        assert sum(row["cases"] for row in rows) == 90 * repeats
+        assert sum(row["independent"] for row in rows) == pytest.approx(90)
+        return float(np.mean([row["high"] - row["low"] for row in rows if row["independent"] > 5]))
+
+    assert widths(5) == pytest.approx(widths(1), rel=0.3)  # as independent cases about 0.45 as wide

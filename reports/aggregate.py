@@ -7,9 +7,8 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
 
-from engine.picking import corrected_error
+from engine.picking import corrected_error, t_quantile
 from engine.results import FoldResult
 from reports.run import SPLITS, Run
 
@@ -80,7 +79,7 @@ def summarise(values: np.ndarray, ratio: float, confidence: float) -> dict[str, 
     std = deviation(values)
     error = corrected_error(std, n, ratio)
     with np.errstate(invalid="ignore"):
-        reach = stats.t.ppf((1 + confidence) / 2, np.maximum(n - 1, 1)) * error
+        reach = t_quantile(np.maximum(n - 1, 1), confidence) * error
     return {
         "mean": mean, "std": std, "se": corrected_error(std, n, 0.0), "se_corrected": error,
         "low": mean - reach, "high": mean + reach,

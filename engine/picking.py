@@ -78,7 +78,7 @@ def one_se(evidence: Evidence) -> np.ndarray:
 
 
 def t_quantile(degrees: np.ndarray | int, confidence: float) -> np.ndarray:
-    """How many errors a two-sided interval reaches. `scipy.stats` would call the same, after its long import."""
+    """How many errors a two-sided interval reaches; what `scipy.stats` calls, without its long import."""
     from scipy.special import stdtrit
 
     return np.asarray(stdtrit(degrees, (1 + confidence) / 2))

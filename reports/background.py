@@ -93,29 +93,32 @@ def fronts(study: Study, chosen: str | None) -> tuple[list[Any], list[Table]]:
         return [], []
     signs = [1 if higher_is_better(m) else -1 for m in metrics]
     rows = pareto.front_rows(study.known, metrics, signs)
-    told = pareto.sentence(rows, metrics, signs)
-    return [pareto.front_figure(rows, metrics, chosen), Text(told)], [plain_table("front", "Front", rows)]
+    held = pareto.summary(rows, metrics, signs)
+    blocks = [pareto.front_figure(rows, metrics, chosen), Text(pareto.sentence(rows, held))]
+    return blocks, [plain_table("front", "Front", rows), plain_table("hypervolume", "Hypervolume", [held])]
 
 
 def spent(study: Study) -> Section | None:
     found = cost.rows(study.run)
     if not found:
         return None
-    blocks: list[Any] = [Text(cost.totals(study.run, found)), cost.table(found)]
+    hours = cost.hours(study.run, found)
+    blocks: list[Any] = [Text(cost.totals(hours)), cost.table(found)]
     lines = timeline.rows(study.run)
     slots = timeline.idle(lines)
     if lines:
         blocks += [timeline.figure(lines), Text(timeline.sentence(slots))]
-    data = [plain_table("timeline", "Timeline", lines), plain_table("slots", "Slots", slots)]
-    return Section("cost", "Cost", blocks, data if lines else ())
+    data = [plain_table("timeline", "Timeline", lines), plain_table("slots", "Slots", slots)] if lines else []
+    return Section("cost", "Cost", blocks, [plain_table("hours", "Hours", [hours]), *data])
 
 
 def seen(study: Study) -> Section | None:
     shown = pictures.gallery(study.run, study.run.by_id[study.picked]) if study.pick else None
     if shown is None:
         return None
-    told = "Test cases of the pick, worst, median and best of each fold by Dice."
-    return Section("gallery", "Cases", [Text(told), shown])
+    told = "Test cases with a lesion, worst, median and best of each fold by the pick's Dice; as many as fit."
+    data = [plain_table("gallery", "Cases", [dict(tile.row) for tile in shown.tiles])]
+    return Section("gallery", "Cases", [Text(told), shown], data)
 
 
 def printed(study: Study) -> Section | None:

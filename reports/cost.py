@@ -29,18 +29,24 @@ def _device(results: list[Any]) -> str:
     return ", ".join(sorted({str(r.numerics.get("device", "?")) for r in results}))
 
 
-def totals(run: Run, found: list[Row]) -> str:
+def hours(run: Run, found: list[Row]) -> Row:
     """Dropped and unfinished trainings included where the journal kept their time."""
     held = [(config_of(r), float(r["held"])) for r in run.journal if r.get("held") is not None]
     finished = [(row["config_id"], row["seconds"]) for row in found]
     finished += [(result.key, result.seconds) for result in run.stages]
-    spent, whole = (held, "All training") if held else (finished, "All finished folds")
+    spent = held or finished
     complete = {config.id for config in run.complete} | {result.key for result in run.stages}
     kinds = dict.fromkeys("GPU" if row["device"].startswith("cuda") else "CPU" for row in found)
     hour = 3600 / (share_of(run, "gpu") if "GPU" in kinds else share_of(run, "cpu"))
-    text = f"{whole} took {sum(s for _, s in spent) / hour:.3g} {'/'.join(kinds)}-hours"
     lost = sum(s for config, s in spent if config not in complete)
-    return f"{text}, {lost / hour:.3g} of them for configurations without all folds." if lost else f"{text}."
+    return {"of": "All training" if held else "All finished folds", "kind": "/".join(kinds),
+            "hours": sum(s for _, s in spent) / hour, "without_all_folds": lost / hour}  # fmt: skip
+
+
+def totals(row: Row) -> str:
+    text = f"{row['of']} took {row['hours']:.3g} {row['kind']}-hours"
+    lost = row["without_all_folds"]
+    return f"{text}, {lost:.3g} of them for configurations without all folds." if lost else f"{text}."
 
 
 def share_of(run: Run, kind: str) -> float:

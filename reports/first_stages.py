@@ -11,6 +11,7 @@ from engine.task import Task
 from reports import learning
 from reports.aggregate import ratios, summarise
 from reports.boards import better
+from reports.diagnosis import plain_table
 from reports.measures import inside, label
 from reports.run import SPLITS, Run
 from reports.sections import Block, Section, Text
@@ -37,22 +38,28 @@ def section(study: Study) -> Section | None:
     run = study.run
     if not run.stages:
         return None
-    blocks: list[Block] = [Text(saved(run)), board(run, study.select.confidence), fold_table(run)]
+    shared = sharing(run)
+    blocks: list[Block] = [Text(saved(shared)), board(run, study.select.confidence), fold_table(run)]
+    data = [plain_table("first_stages_saved", "Trainings of first stages", [shared])]
     rows = curves(study) if study.pick else []
     if not rows:
-        return Section("first-stages", "First stages", blocks)
+        return Section("first-stages", "First stages", blocks, data)
     drawn = [row for row in rows if row["column"] in DRAWN]
     blocks += learning.figures(drawn, rows[0]["config_id"], "learning-first", CURVES)
-    return Section("first-stages", "First stages", blocks, [learning.table(rows, CURVES)])
+    return Section("first-stages", "First stages", blocks, [*data, learning.table(rows, CURVES)])
 
 
-def saved(run: Run) -> str:
+def sharing(run: Run) -> Row:
     """What sharing was worth: without it, every second stage would have trained its first one."""
     served = sum(len(config.folds) for config in run.configs if stages_of(config.config))
     trained = sum(result.status == "complete" for result in run.stages)
+    return {"trained": trained, "served": served, "saved": max(served - trained, 0)}
+
+
+def saved(shared: Row) -> str:
     return (
-        f"{trained} trainings of first stages served {served} folds of second stages: "
-        f"{max(served - trained, 0)} trainings were saved."
+        f"{shared['trained']} trainings of first stages served {shared['served']} folds of second stages: "
+        f"{shared['saved']} trainings were saved."
     )
 
 

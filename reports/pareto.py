@@ -21,13 +21,18 @@ def front_rows(known: Figures, metrics: Sequence[str], signs: Sequence[int]) -> 
             for c, on, row in zip(known.configs, member, means, strict=True)]  # fmt: skip
 
 
-def sentence(rows: Sequence[Row], metrics: Sequence[str], signs: Sequence[int]) -> str:
+def summary(rows: Sequence[Row], metrics: Sequence[str], signs: Sequence[int]) -> Row:
     points = np.array([[row[m] for m in metrics] for row in rows]) * np.array(signs)
     points = points[np.isfinite(points).all(axis=1)]
-    members = [row["config_id"] for row in rows if row["front"]]
     corner = points.min(axis=0) if len(points) else np.zeros(len(metrics))
-    told = f"{len(members)} of {len(rows)} configurations are on the front: {', '.join(members[:12])}. "
-    return told + f"Hypervolume above the worst of each metric: {hypervolume(points, corner):.4g}."
+    return {"configurations": len(rows), "on_front": sum(row["front"] for row in rows),
+            "hypervolume": hypervolume(points, corner)}  # fmt: skip
+
+
+def sentence(rows: Sequence[Row], held: Row) -> str:
+    members = ", ".join([row["config_id"] for row in rows if row["front"]][:12])
+    told = f"{held['on_front']} of {held['configurations']} configurations are on the front: {members}. "
+    return told + f"Hypervolume above the worst of each metric: {held['hypervolume']:.4g}."
 
 
 def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from engine import picking
 from engine.file_systems import without_secrets
 from engine.spec import text
 from reports import boards, configs, diagnosis, nested, own, pooled, resample, significance
 from reports.aggregate import ranking
 from reports.boards import better
+from reports.choose import evidence_of, metrics_of
 from reports.measures import inside, label
 from reports.sections import Code, Facts, Headline, Headlines, Section, Text
 from reports.shape import settings, written
@@ -41,7 +43,23 @@ def pick(study: Study) -> Section:
         Code("export", "Export it", f"sonotune export {home} --to FOLDER"),
         boards.interval_table(study.known, study.picked, study.select.confidence),
     ]
-    return Section("pick", f"The pick: {study.picked}", blocks)
+    return Section("pick", f"The pick: {study.picked}", blocks, [choice(study)])
+
+
+def choice(study: Study) -> Table:
+    """What every rule would read of every configuration that may be picked: the numbers of the reason."""
+    metrics = metrics_of(study.run, study.select)
+    evidence = evidence_of(study.run, study.fit, study.select, metrics)
+    columns: dict[str, np.ndarray] = {
+        "mean": picking.mean_of(evidence.scores), "std": picking.spread_of(evidence.scores),
+        "lower_bound": picking.lower_bounds(evidence), study.select.cost: evidence.cost,
+    }  # fmt: skip
+    columns |= {"median_rank": picking.median_ranks(evidence)} if len(evidence.several) else {}
+    floor = float(picking.one_se_floor(evidence)[0])
+    rows = [{"config_id": config, "picked": config == study.picked, "one_se_floor": floor}
+            | {name: float(values[c]) for name, values in columns.items()}
+            for c, config in enumerate(study.fit.configs)]  # fmt: skip
+    return diagnosis.plain_table("choice", "What rules read", rows)
 
 
 def searched(study: Study) -> list[tuple[str, str]]:
@@ -183,7 +201,11 @@ def tests(study: Study) -> Section | None:
     rows = study.significance
     cautions = significance.cautions(study.known, rows, study.test.grouped, study.select.confidence)
     blocks: list[Any] = [Text(verdict(study)), significance.table(rows), *map(Text, cautions)]
-    return Section("significance", "Significance", blocks)
+    least = significance.detectable(
+        len(study.known.folds), study.known.ratio["test"], study.select.confidence
+    )
+    data = [diagnosis.plain_table("detectable", "Least difference that folds can show", [least])]
+    return Section("significance", "Significance", blocks, data)
 
 
 def verdict(study: Study) -> str:

@@ -22,7 +22,7 @@ def gallery(run: Run, config: Config) -> Gallery | None:
             shown = _pictures(run, config.id, fold, entry.get("files"))
             spent += sum(len(data) for _, data in shown)
             if shown and spent <= BUDGET:
-                tiles.append(Tile(_title(entry), _caption(entry, fold), shown))
+                tiles.append(Tile(_title(entry), _caption(entry, fold), shown, _row(entry, fold)))
     return Gallery(tiles) if tiles else None
 
 
@@ -52,6 +52,14 @@ def _pictures(run: Run, config: str, fold: str, files: Any) -> list[tuple[str, s
 
 def _title(entry: dict[str, Any]) -> str:
     return f"{entry.get('case', '?')}, {entry.get('rank', '')}".strip(", ")
+
+
+TOLD = ("case", "rank", "label", "predicted", "refined_predicted", "dice")
+
+
+def _row(entry: dict[str, Any], fold: str) -> dict[str, object]:
+    plain = {name: entry[name] for name in TOLD if isinstance(entry.get(name), str | int | float)}
+    return {"fold": fold} | plain
 
 
 def _caption(entry: dict[str, Any], fold: str) -> str:

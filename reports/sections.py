@@ -1,7 +1,7 @@
 """A report as data: sections of blocks, drawn by the page and by the Markdown writer alike."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from reports.draw import Figure
 from reports.tables import Sheet, Table
@@ -30,11 +30,12 @@ class Code:
 
 @dataclass(frozen=True)
 class Tile:
-    """One case of the gallery: pictures (data URIs) under their names."""
+    """One case of the gallery: pictures (data URIs) under their names, and what is told of it as a row."""
 
     title: str
     caption: str
     pictures: Sequence[tuple[str, str]]
+    row: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

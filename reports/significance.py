@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from engine.picking import corrected_error
+from engine.picking import corrected_error, t_quantile
 from reports import own
 from reports.aggregate import Figures
 from reports.measures import higher_is_better, label
@@ -193,11 +193,16 @@ def few_folds(n: int, ratio: float, confidence: float) -> str:
         return "One fold has no spread: nothing can be said about significance over folds."
     if n >= 10:
         return ""
-    alpha = 1 - confidence
-    unit = float(corrected_error(np.array(1.0), np.array(n), ratio))
-    need = float(stats.t.ppf(1 - alpha / 2, n - 1)) * unit
+    need = detectable(n, ratio, confidence)["standard_deviations"]
     return (
         f"{n} folds leave {n - 1} {'degree' if n == 2 else 'degrees'} of freedom: a mean difference must "
-        f"exceed {need:.2f} standard deviations of the fold differences to reach p < {alpha:.2g}. Repeated "
-        "folds would help."
+        f"exceed {need:.2f} standard deviations of the fold differences to reach p < {1 - confidence:.2g}. "
+        "Repeated folds would help."
     )
+
+
+def detectable(n: int, ratio: float, confidence: float) -> Row:
+    """The least mean difference that the corrected t-test shows, in deviations of the fold differences."""
+    unit = float(corrected_error(np.array(1.0), np.array(n), ratio))
+    need = float(t_quantile(n - 1, confidence)) * unit if n > 1 else math.nan
+    return {"folds": n, "ratio": ratio, "standard_deviations": need, "p": 1 - confidence}

@@ -1,5 +1,6 @@
 """What a report says against itself: warnings, cautions, what it could not correct, foreign files."""
 
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -150,7 +151,7 @@ def test_gpu_hours_count_the_share_that_a_fold_held(
     study = dict(run.study) | {"resources": resources}
     run = replace(run, journal=(*journal, held), study=study)
     rows = [row | {"device": "cuda"} for row in cost.rows(run)]
-    assert cost.totals(run, rows) == f"All training took {hours:.3g} GPU-hours."
+    assert cost.totals(cost.hours(run, rows)) == f"All training took {hours:.3g} GPU-hours."
 
 
 def test_repeats_do_not_narrow_an_interval_of_calibration(tmp_path: Path) -> None:
@@ -163,3 +164,18 @@ def test_repeats_do_not_narrow_an_interval_of_calibration(tmp_path: Path) -> Non
         return float(np.mean([row["high"] - row["low"] for row in rows if row["independent"] > 5]))
 
     assert widths(5) == pytest.approx(widths(1), rel=0.3)  # as independent cases about 0.45 as wide
+
+
+def test_numbers_told_in_sentences_stand_in_csv_files(tmp_path: Path) -> None:
+    """The pick's reason, hours, the least difference that counts, the front's hypervolume."""
+    select = {"rule": "one_se", "bootstraps": 100, "metrics": ["dice", "f1_macro"]}
+    folder = make_run(tmp_path / "run", replace(MANY, select=select))
+    text = Path(write(str(folder))).read_text()
+    tables = {
+        path.stem: list(csv.DictReader(path.open())) for path in (folder / "report/tables").glob("*.csv")
+    }
+    (picked,) = (row for row in tables["choice"] if row["picked"] == "True")
+    assert f"its score {float(picked['mean']):.4f} is at least {float(picked['one_se_floor']):.4f}" in text
+    assert f"took {float(tables['hours'][0]['hours']):.3g} CPU-hours" in text
+    assert f"exceed {float(tables['detectable'][0]['standard_deviations']):.2f} standard" in text
+    assert f"worst of each metric: {float(tables['hypervolume'][0]['hypervolume']):.4g}" in text

@@ -60,7 +60,7 @@ def test_hours_count_what_was_dropped_too(run_folder: Path) -> None:
     dropped = next(c.id for c in run.configs if c.status == "dropped")
     run = journal_of(run, stretch(run.complete[0].id, "r0-f0", 3600, 3600),
                      stretch(dropped, "r0-f0", 5400, 1800, "stopped"))  # fmt: skip
-    assert cost.totals(run, cost.rows(run)) == (
+    assert cost.totals(cost.hours(run, cost.rows(run))) == (
         "All training took 1.5 CPU-hours, 0.5 of them for configurations without all folds."
     )
 

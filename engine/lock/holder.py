@@ -55,6 +55,9 @@ def place() -> str:
         return platform.node()
 
 
+KERNEL = -1  # in the place of beats: the kernel holds this lock, and it is silent as long as it is held
+
+
 def encode(holder: Holder, beats: int = 0) -> bytes:
     return (json.dumps(asdict(holder) | {"beats": beats}, indent=1) + "\n").encode()
 
@@ -67,6 +70,13 @@ def parse(data: bytes) -> Holder | None:
         return Holder(**record)
     except (ValueError, TypeError, AttributeError):
         return None
+
+
+def by_kernel(data: bytes) -> bool:
+    try:
+        return bool(json.loads(data)["beats"] == KERNEL)
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def refused(holder: Holder | None, lock: str, note: str) -> SonotuneError:

@@ -1,7 +1,8 @@
 """A lock where the operating system offers none, above all on object stores: a lease that its holder renews.
 
 A lease that is renewed no more is taken over: at once when its holder was a process of this machine that is
-gone, otherwise after watching it for a while, so that no two clocks need to agree.
+gone, otherwise after watching it for a while, so that no two clocks need to agree. Its holder believes in it
+for a part of that while only: who was cut off, or asleep, looks before writing anything more.
 """
 
 import threading
@@ -10,12 +11,13 @@ from typing import Self
 
 from engine.errors import SonotuneError
 from engine.file_systems import without_secrets
-from engine.lock.holder import Holder, encode, parse, refused
+from engine.lock.holder import Holder, by_kernel, encode, parse, refused
 from engine.results import RunPaths
 from engine.storage import Storage
 
 BEAT = 10.0  # seconds between two signs of life of a lease
 SILENT = 4  # beats without a sign after which a lease counts as abandoned
+FRESH = 2  # beats after the last sign within which a holder need not look again
 SETTLE = 1.0  # seconds between writing a lease and believing it: another driver may have written as well
 
 
@@ -46,14 +48,16 @@ class Lease(Lock):
         self._me = Holder.me()
         self._lost: str | None = None
         self._over = threading.Event()
+        self._turn, self._beats = threading.Lock(), 0
+        self._fresh = FRESH * beat
         self._wait_until_free(beat * silent)
-        self._write(0)
-        time.sleep(settle)
-        self._confirm()
+        self._take(beat, settle)
         self._beating = threading.Thread(target=self._beat, args=(beat,), name="lease", daemon=True)
         self._beating.start()
 
     def check(self) -> None:
+        if self._lost is None and time.monotonic() - self._sure > self._fresh:
+            self._renew()
         if self._lost:
             raise SonotuneError(
                 f"this driver lost the lock of {self._place}: {self._lost}; it stops here so that "
@@ -77,6 +81,16 @@ class Lease(Lock):
     def _write(self, beats: int) -> None:
         self.storage.write(RunPaths.lock, encode(self._me, beats))
 
+    def _take(self, beat: float, settle: float) -> None:
+        """A write that was long on its way may have landed on somebody's confirmed lease: then this driver
+        waits until that one has looked after its own."""
+        began = self._sure = time.monotonic()
+        self._write(0)
+        quick = time.monotonic() - began < settle / 2
+        time.sleep(settle if quick else (FRESH + 1) * beat)
+        self._sure = time.monotonic()
+        self._confirm()
+
     def _wait_until_free(self, silence: float) -> None:
         """Watches whether the lease changes instead of reading its time: clocks differ and jump."""
         seen = self._read()
@@ -84,6 +98,12 @@ class Lease(Lock):
         if seen is None or (holder and holder.gone()):
             self.taken_over = str(holder) if holder else None
             return
+        if by_kernel(seen):
+            raise refused(
+                holder,
+                f"{self._place}/{RunPaths.lock}",
+                "its machine locks files and this one cannot; delete that file if the driver is dead",
+            )
         if self._changes(seen, silence):
             raise refused(
                 parse(self._read() or b"") or holder,
@@ -115,20 +135,23 @@ class Lease(Lock):
 
     def _beat(self, beat: float) -> None:
         """A storage that does not answer is no reason to stop; somebody else's lease is."""
-        beats = 0
         while not self._over.wait(beat) and self._lost is None:
-            beats += 1
             try:
-                self._renew(beats)
-            except (OSError, SonotuneError):
+                self._renew()
+            except Exception:  # whatever a storage may say; `check` looks for itself when no sign got through
                 continue
 
-    def _renew(self, beats: int) -> None:
-        found = self._read()
-        now = parse(found or b"")
-        if found is None:
-            self._lost = "its lease was deleted"
-        elif now is None or now.token != self._me.token:
-            self._lost = f"it is held by {now or 'another driver'}"
-        elif not self._over.is_set():
-            self._write(beats)
+    def _renew(self) -> None:
+        """Each sign differs from the one before, whoever of the two threads gives it."""
+        with self._turn:
+            began = time.monotonic()
+            found = self._read()
+            now = parse(found or b"")
+            if found is None:
+                self._lost = "its lease was deleted"
+            elif now is None or now.token != self._me.token:
+                self._lost = f"it is held by {now or 'another driver'}"
+            elif not self._over.is_set():
+                self._beats += 1
+                self._write(self._beats)
+                self._sure = began

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from engine.errors import SonotuneError
-from engine.lock.holder import Holder, encode, parse, refused
+from engine.lock.holder import KERNEL, Holder, by_kernel, encode, parse, refused
 from engine.lock.lease import Lease, Lock
 from engine.results import RunPaths
 from engine.storage import Storage
@@ -43,10 +43,14 @@ class FileLock(Lock):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = self._acquire()
-        before = parse(os.pread(self._file, 4096, 0))
+        found = os.pread(self._file, 4096, 0)
+        before = parse(found)
+        if before and not by_kernel(found) and not before.gone():
+            os.close(self._file)
+            raise NoFlock  # a machine that has no flock here may hold it by a lease, which only time can tell
         self.taken_over = str(before) if before else None
         os.ftruncate(self._file, 0)
-        os.pwrite(self._file, encode(Holder.me()), 0)
+        os.pwrite(self._file, encode(Holder.me(), KERNEL), 0)
 
     def _acquire(self) -> int:
         """The file may be deleted between opening and locking it; then the lock would guard nothing."""

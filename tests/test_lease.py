@@ -1,0 +1,128 @@
+"""A lease under bad conditions: slow writes, holders that were cut off, machines with and without flock."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.errors import SonotuneError
+from engine.journal.journal import Journal, read_journal
+from engine.lock.holder import KERNEL, Holder, by_kernel, encode, parse
+from engine.lock.lease import Lease
+from engine.lock.lock import FileLock, NoFlock, hold
+from engine.results import RunPaths
+from engine.storage import LocalStorage
+from tests.test_lock import SHORT, elsewhere
+
+
+class SlowStorage(LocalStorage):
+    """Its first write is long on its way."""
+
+    def __init__(self, root: Path, seconds: float) -> None:
+        super().__init__(root)
+        self.seconds = seconds
+
+    def write(self, path: str, data: bytes) -> None:
+        seconds, self.seconds = self.seconds, 0.0
+        time.sleep(seconds)
+        super().write(path, data)
+
+
+def believes(lease: Lease) -> bool:
+    try:
+        lease.check()
+    except SonotuneError:
+        return False
+    return True
+
+
+def test_a_write_that_lands_late_does_not_make_a_second_holder(tmp_path: Path) -> None:
+    held: list[Lease] = []
+
+    def late() -> None:
+        held.append(Lease(SlowStorage(tmp_path, 0.6), beat=0.2, silent=10, settle=0.1))
+
+    thread = threading.Thread(target=late)
+    thread.start()
+    time.sleep(0.1)
+    first = Lease(LocalStorage(tmp_path), beat=0.2, silent=10, settle=0.1)  # sees nobody
+    assert believes(first)
+    thread.join()
+    assert [believes(lease) for lease in (first, *held)].count(True) == 1
+    for lease in (first, *held):
+        lease.release()
+
+
+@pytest.fixture
+def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lease:
+    """A holder that gives no sign any more, for longer than it may believe in its lease."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Lease, "_beat", lambda self, beat: None)
+        lease = Lease(LocalStorage(tmp_path), **SHORT)
+    time.sleep(5 * SHORT["beat"])
+    return lease
+
+
+def test_a_holder_that_was_cut_off_looks_before_it_writes(tmp_path: Path, cut_off: Lease) -> None:
+    storage = LocalStorage(tmp_path)
+    journal = Journal(storage, guard=cut_off.check)
+    storage.write(RunPaths.lock, encode(elsewhere(), 7))
+    journal.append({"event": "late"})
+    with pytest.raises(SonotuneError, match="node7"):
+        journal.commit()
+    assert read_journal(storage)[0] == []
+
+
+def test_a_holder_that_was_cut_off_goes_on_when_nobody_came(cut_off: Lease) -> None:
+    before = cut_off._read()
+    assert believes(cut_off)
+    assert cut_off._read() != before  # a sign of life, at once
+    cut_off.release()
+
+
+def test_no_answer_of_a_storage_ends_the_beating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = Lease(LocalStorage(tmp_path), **SHORT)
+    with monkeypatch.context() as patch:
+        patch.setattr(lease, "_read", lambda: (_ for _ in ()).throw(ValueError("an odd answer")))
+        time.sleep(4 * SHORT["beat"])
+    before, deadline = lease._read(), time.monotonic() + 30
+    while lease._read() == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    lease.release()
+
+
+def test_a_lock_of_the_kernel_is_never_taken_for_a_silent_lease(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    with FileLock(tmp_path / RunPaths.lock):
+        assert by_kernel(storage.read(RunPaths.lock))
+        with pytest.raises(SonotuneError, match="its machine locks files and this one cannot"):
+            Lease(storage, **SHORT)
+    storage.write(RunPaths.lock, encode(elsewhere(), KERNEL))
+    with pytest.raises(SonotuneError, match="delete that file if the driver is dead"):
+        Lease(storage, **SHORT)
+
+
+def test_a_lease_is_watched_also_where_the_kernel_would_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.write(RunPaths.lock, encode(elsewhere()))
+    with pytest.raises(NoFlock):
+        FileLock(tmp_path / RunPaths.lock)
+    left = parse(storage.read(RunPaths.lock))
+    assert left is not None
+    assert left.token == "other"
+    monkeypatch.setattr(Lease.__init__, "__defaults__", (0.05, 4.0, 0.01))
+    with hold(storage) as held:
+        assert isinstance(held, Lease)
+
+
+def test_what_a_dead_machine_has_locked_is_free_where_the_kernel_locks(tmp_path: Path) -> None:
+    (tmp_path / RunPaths.lock).write_bytes(encode(elsewhere(), KERNEL))
+    with FileLock(tmp_path / RunPaths.lock) as held:
+        assert "node7" in str(held.taken_over)
+    gone = Holder(**{**vars(Holder.me()), "started": "1"})
+    (tmp_path / RunPaths.lock).write_bytes(encode(gone))
+    FileLock(tmp_path / RunPaths.lock).release()

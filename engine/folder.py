@@ -16,7 +16,7 @@ from engine import __version__
 from engine.errors import SonotuneError
 from engine.file_systems import without_secrets
 from engine.folds.manifest import Manifest
-from engine.journal.journal import Journal
+from engine.journal.journal import Journal, read_journal
 from engine.results import RunPaths
 from engine.spec import text
 from engine.spec.load import study_of
@@ -27,6 +27,7 @@ from engine.storage import Storage, open_storage
 SCHEMA = 1
 CHANGEABLE = ("search.configs", "search.budget", "resources")
 TRIAL = "writable"
+NOT_BEGUN = "the run was cut off before it began; start it again with `sonotune search`"
 PACKAGES = ("torch", "ray", "optuna", "monai", "albumentations", "numpy", "pyarrow", "scikit-learn", "scipy")
 
 
@@ -49,16 +50,33 @@ class Head:
 def new(location: str) -> Storage:
     """A place where no run is yet."""
     storage = open_storage(location)
-    if storage.exists(RunPaths.study) or storage.exists(RunPaths.journal):
-        raise SonotuneError(
-            f"{location} holds a run already; go on with `sonotune resume {location}`, "
-            "or choose another --run"
-        )
+    check_free(storage, location)
     place = storage.local()
     if place and place.is_file():
         raise SonotuneError(f"{location} is a file; a run needs a folder, choose another --run")
     try_to_write(storage)
     return storage
+
+
+def check_free(storage: Storage, location: str) -> None:
+    """Asked once more when the lock is held: another driver may have begun meanwhile. What a start that was
+    cut off has written is no run; a study with anything else of it missing is somebody's."""
+    ours = storage.exists(RunPaths.provenance) and not storage.list(RunPaths.results)
+    if begun(storage) or (storage.exists(RunPaths.study) and not ours):
+        place = without_secrets(location)
+        raise SonotuneError(
+            f"{place} holds a run already; go on with `sonotune resume {place}`, or choose another --run"
+        )
+
+
+def begun(storage: Storage) -> bool:
+    """A run is what its journal has a record of: what was cut off before that has decided nothing."""
+    if not storage.exists(RunPaths.journal) and not storage.list(RunPaths.segments):
+        return False
+    try:
+        return bool(read_journal(storage)[0])
+    except SonotuneError:
+        return True
 
 
 def try_to_write(storage: Storage) -> None:
@@ -82,7 +100,7 @@ def begin(
     command: str,
     guard: Callable[[], None] = lambda: None,
 ) -> Journal:
-    """The study is written last but for the journal: a folder without it never was a run."""
+    """The journal's first record comes last and makes it a run; until then `search` may begin anew."""
     storage.write(RunPaths.folds, manifest.to_json().encode())
     storage.write(RunPaths.provenance, provenance(head, command))
     storage.write(RunPaths.study, text.dump(dict(study.document)).encode())
@@ -93,14 +111,11 @@ def begin(
 
 
 def existing(location: str) -> Storage:
-    storage = open_storage(location)
+    storage, place = open_storage(location), without_secrets(location)
     if not storage.exists(RunPaths.study):
-        raise SonotuneError(f"{location} holds no run (it has no {RunPaths.study}); give the folder of a run")
+        raise SonotuneError(f"{place} holds no run (it has no {RunPaths.study}); give the folder of a run")
     if not storage.exists(RunPaths.journal) and not storage.list(RunPaths.segments):
-        raise SonotuneError(
-            f"{location} has a study but no journal: the run ended before it began; "
-            f"delete its {RunPaths.study} and search again"
-        )
+        raise SonotuneError(f"{place} has a study but no journal: {NOT_BEGUN}")
     return storage
 
 
@@ -152,7 +167,9 @@ def _text_in(storage: Storage, path: str) -> str:
 
 
 def head_of(journal: Journal) -> Head:
-    if not journal.records or journal.records[0].get("event") != "study":
+    if not journal.records:
+        raise SonotuneError(f"the journal has no record: {NOT_BEGUN}")
+    if journal.records[0].get("event") != "study":
         raise SonotuneError("the journal does not begin with its study record; it is damaged or foreign")
     record = {k: v for k, v in journal.records[0].items() if k != "event"}
     if record.get("schema") != SCHEMA:

@@ -309,7 +309,7 @@ BEGUN = {"study.yaml": BASE, "journal.jsonl": "", "run.log": ""}
 STRANGE: dict[str, tuple[dict[str, str], str]] = {
     "nothing": ({}, "holds no run (it has no study.yaml)"),
     "no study": ({"journal.jsonl": ""}, "holds no run (it has no study.yaml)"),
-    "no journal": ({"study.yaml": BASE}, "has a study but no journal: the run ended before it began"),
+    "no journal": ({"study.yaml": BASE}, "has a study but no journal: the run was cut off before it began"),
     "empty study": (BEGUN | {"study.yaml": ""}, "study.yaml is empty"),
     "wrong study": (BEGUN | {"study.yaml": "study: x\nfolds: {k: 1}\n"}, "folds.k: got 1"),
     "no folds": (BEGUN, "has lost its folds.json; put it back"),

@@ -62,6 +62,7 @@ def search(
     check_study(study, pack, manifest)
     known, notes = earlier(warm_from, study.fixed.search)
     with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
+        folder.check_free(storage, location)
         numerics, packed = _suited(study, pack, manifest, address, console)
         starts, digest = weight_files.digests(study), short_hash(study.document)
         head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), digest, weights=starts)

@@ -120,3 +120,12 @@ def test_a_store_that_cannot_be_read_is_no_damage(tmp_path: Path) -> None:
         pytest.raises(StorageError, match="cannot read"),
     ):
         results.damaged(wait=True)
+
+
+def test_a_fold_that_needs_to_be_alone_stays_so_when_its_worker_is_lost() -> None:
+    faults = Faults()
+    for _ in range(2):
+        faults.memory(A, shared=True)
+    assert faults.lost(A, retries=2).act == "retry alone"
+    assert faults.lost(A, retries=2, progressed=True).act == "retry alone"
+    assert faults.lost(B, retries=2).act == "retry"

@@ -299,6 +299,21 @@ def test_the_same_error_everywhere_stops_the_study_with_its_traceback(tmp_path: 
     assert max(started.values()) <= 4  # each fold once, and once again
 
 
+def test_workers_that_cannot_begin_are_no_lost_ones(tmp_path: Path) -> None:
+    """A package that is missing everywhere must not be waited for fold by fold."""
+
+    class Unfit(FoldTrainable):
+        def prepare(self, config: Any) -> None:
+            raise RuntimeError("libfoo is missing on this node")
+
+    outcome = search(tmp_path / "run", Unfit, search={"sampler": "random", "configs": 12})
+    assert "configuration after configuration" in outcome.reason
+    assert "libfoo is missing" in str(outcome.failure)
+    started = Counter(task.key for task in tasks(tmp_path / "run", "started"))
+    assert len(started) <= 6
+    assert max(started.values()) <= 4  # each fold once, and once again
+
+
 def poisoned(lr: float) -> type[FoldTrainable]:
     class Poisoned(FoldTrainable):
         """At this rate the loss becomes NaN at the second epoch, as from an exploding step."""

@@ -44,6 +44,9 @@ class Diet:
     alone: bool = False  # while no other fold runs
 
 
+DIED_STARTING = "raised in its creation task"  # Ray's words for a worker whose own code would not start
+
+
 def kind_of(error: BaseException) -> Kind:
     """Whether the fold asked for too much, or its storage failed, or its code."""
     if isinstance(error, StorageError):
@@ -63,14 +66,16 @@ class Faults:
     diets: dict[Task, Diet] = field(default_factory=dict)
 
     def lost(self, task: Task, retries: int, progressed: bool = False) -> Verdict:
-        """The worker is gone; the fold's checkpoint is not. `progressed`: an epoch ended since its start."""
+        """The worker is gone; the fold's checkpoint is not. `progressed`: an epoch ended since its start. One
+        that needs to be alone still does."""
+        act: Act = "retry alone" if self.diet(task).alone else "retry"
         if progressed:
             self.tries[task] = 0
-            return Verdict("retry", FIRST_PAUSE)
+            return Verdict(act, FIRST_PAUSE)
         self.tries[task] += 1
         if self.tries[task] > retries:
             return Verdict("give up")
-        return Verdict("retry", min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.tries[task] - 1)))
+        return Verdict(act, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.tries[task] - 1)))
 
     def error(self, task: Task, signature: str, retries: int, text: str = "") -> Verdict:
         self.folds_with[task.key, signature].add(task.fold)

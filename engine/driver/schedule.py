@@ -12,7 +12,7 @@ from engine.conductor import Conductor
 from engine.driver import tune_gaps
 from engine.driver.budget import Spent
 from engine.driver.disk import Keeper
-from engine.driver.faults import Faults, Verdict, kind_of
+from engine.driver.faults import DIED_STARTING, Faults, Verdict, kind_of
 from engine.driver.pauses import Pauses
 from engine.driver.search import TaskSearcher
 from engine.driver.tracking import Listener
@@ -178,6 +178,8 @@ class TaskScheduler(TrialScheduler):
         log.warning("%s: %s", task.folder, error)
         if kind_of(RuntimeError(error)) == "memory":
             verdict = self.faults.memory(task, self.searcher.slots() > 1)
+        elif DIED_STARTING in error:
+            verdict = self.faults.error(task, error.strip().splitlines()[-1], self._retries(task), error)
         else:
             verdict = self.faults.lost(task, self._retries(task), self.conductor.running.get(task, 0) > 0)
         self._act(task, verdict, error)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -61,8 +62,8 @@ class TaskSearcher(Searcher):
         self.idle = task is None
         if task is not None:
             self.tasks[trial_id] = task
-            record = json.dumps(self.conductor.configuration_of(task).record())
-            return {"key": task.key, "fold": task.fold, "record": record, "parts": self.diet(task).parts}
+            record, diet = json.dumps(self.conductor.configuration_of(task).record()), self.diet(task)
+            return {"key": task.key, "fold": task.fold, "record": record, **asdict(diet)}
         return Searcher.FINISHED if self.conductor.done is not None and not self.tasks else None
 
     def _most(self) -> int:

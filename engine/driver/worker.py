@@ -69,20 +69,30 @@ class Shared:
 
 
 class FoldTrainable(tune.Trainable):
-    """Tune's config is {"key", "fold", "record", "parts"}; a step is an epoch, the last one its end. The
-    record is one text: Tune copies and flattens each leaf of a config again and again, in its driver."""
+    """Tune's config is {"key", "fold", "record", "parts", "alone"}; a step is an epoch, the last one its end.
+    The record is one text: Tune copies and flattens each leaf of a config again and again, in its driver."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
         self.shared = shared
-        self.storage = open_storage(shared.location)
         self.busy = self.leaving = False
         self.go = signal.signal(signal.SIGTERM, self.told_to_go)
         self.begin(config)
 
     def begin(self, config: Mapping[str, Any]) -> None:
+        """Whatever goes wrong here is told like an error of training: a worker that died of it would be taken
+        for one that was lost, and its fold tried again and again."""
         self.task = Task(config["key"], config["fold"])
-        self.spec, self.parts = read_record(json.loads(config["record"])), config["parts"]
+        self.parts, self.alone = config["parts"], config["alone"]
         self.epochs: Generator[dict[str, Any], None, Any] | None = None
+        self.unfit: dict[str, Any] | None = None
+        try:
+            self.prepare(config)
+        except Exception as error:
+            self.unfit = failed(error)
+
+    def prepare(self, config: Mapping[str, Any]) -> None:
+        self.storage = open_storage(self.shared.location)
+        self.spec = read_record(json.loads(config["record"]))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -99,6 +109,8 @@ class FoldTrainable(tune.Trainable):
             self.busy = False
 
     def epoch(self) -> dict[str, Any]:
+        if self.unfit is not None:
+            return self.unfit
         try:
             if self.epochs is None:
                 self.epochs = self.start()
@@ -115,7 +127,7 @@ class FoldTrainable(tune.Trainable):
         from engine.training.memory import hold_to
         from engine.training.run_task import train_task
 
-        hold_to(self.shared.gpu)
+        hold_to(1.0 if self.alone else self.shared.gpu)
         job = self.shared.job(self.task, self.spec, self.parts)
         return train_task(job, self.shared.pack, self.storage)
 

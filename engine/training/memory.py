@@ -17,7 +17,8 @@ def allowed(part: float, total: float) -> float:
 
 
 def hold_to(part: float) -> None:
-    """A fold that shares its GPU fails alone when it asks for more than its part."""
-    if 0 < part < 1 and torch.cuda.is_available():
+    """A fold that shares its GPU fails alone when it asks for more than its part; one that has all of it may
+    take all, also in a process that was held to less before."""
+    if part > 0 and torch.cuda.is_available():
         total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(allowed(part, total))
+        torch.cuda.set_per_process_memory_fraction(allowed(part, total) if part < 1 else 1.0)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, without_secrets
 from engine.folder import try_to_write
 from engine.storage import open_storage
 
@@ -148,7 +148,7 @@ def _meminfo(name: str) -> int:
 
 def storage(location: str, mark: str | None = None) -> Finding:
     """`mark`: what a driver elsewhere has written there, which must be seen here."""
-    place = open_storage(location)
+    place, location = open_storage(location), without_secrets(location)
     try:
         try_to_write(place)
     except SonotuneError as error:

@@ -1,8 +1,23 @@
 """The one exception a user is meant to read: a sentence with the value, the rule and the way out."""
 
+import re
+
+USER = re.compile(r"(?<=://)(?:[^/\s:@]*:\S*@|[^/\s@]+@)")  # a password may hold a slash or an @
+QUERY = re.compile(r"(://[^\s?'\"`]*)\?[^\s'\"`;,)]*")
+
+
+def without_secrets(text: str) -> str:
+    """Addresses in it as they may be shown: without user and password, and without a query, which may hold
+    keys."""
+    return QUERY.sub(r"\1", USER.sub("", text))
+
 
 class SonotuneError(Exception):
-    """A mistake the user can mend. The command line prints it without a traceback and exits with 2."""
+    """A mistake the user can mend. The command line prints it without a traceback and exits with 2. Where the
+    storage is named by a URI, what opens it is not for every reader of a screen, a log or a journal."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_secrets(message))
 
 
 class StorageError(SonotuneError):

@@ -1,6 +1,5 @@
 """Opens what a URI names: object stores and all else that pyarrow or fsspec reads."""
 
-import re
 from typing import Any
 
 from engine.errors import SonotuneError
@@ -19,10 +18,9 @@ def file_system(uri: str) -> tuple[Any, str]:
         try:
             return attempt()
         except Exception as error:
-            problems.append(str(error).replace(uri, without_secrets(uri)))
+            problems.append(str(error))
     raise SonotuneError(
-        f"cannot open the storage {without_secrets(uri)!r}: {problems[1]}; give a path or a URI that pyarrow "
-        "or fsspec reads"
+        f"cannot open the storage {uri!r}: {problems[1]}; give a path or a URI that pyarrow or fsspec reads"
     )
 
 
@@ -39,8 +37,3 @@ def _fsspec(uri: str) -> tuple[Any, str]:
 
     backend, path = fsspec.core.url_to_fs(uri)
     return PyFileSystem(FSSpecHandler(backend)), path
-
-
-def without_secrets(uri: str) -> str:
-    """The URI as it may be shown: without a user and a password, and without a query, which may hold keys."""
-    return re.sub(r"//[^/@]*@", "//", uri).partition("?")[0]

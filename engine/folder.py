@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__
-from engine.errors import SonotuneError
-from engine.file_systems import without_secrets
+from engine.errors import SonotuneError, without_secrets
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal, read_journal
 from engine.results import RunPaths

@@ -23,6 +23,7 @@ from engine.task import Task
 RESULT_SCHEMA = 1
 FIGURES = ("latency_ms", "parameters", "flops")  # of a result, what `search.constraints` can bound
 WRITERS = 8
+LARGEST = 512 * 1024**2  # bytes of a table, unpacked; a fold of 100,000 cases has a tenth of it
 
 # Columns of an epoch's row that are always there; `train_*` and `validation_*` columns follow.
 EPOCH_COLUMNS = ("stage", "epoch", "lr", "seconds", "images_per_second", "score", "best")
@@ -117,11 +118,22 @@ def parquet_bytes(table: pa.Table) -> bytes:
 def read_table(storage: Storage, path: str) -> pa.Table:
     data = storage.read(path)
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        table = measured(pa.BufferReader(data), path).read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SonotuneError(f"{path} is not a whole Parquet file ({error}); it is damaged") from error
     return table
+
+
+def measured(source: Any, name: str, largest: int = LARGEST) -> pq.ParquetFile:
+    """A Parquet file of which reading takes no more than it may: a small one can hold very long runs."""
+    file = pq.ParquetFile(source)
+    meta = file.metadata
+    said = sum(meta.row_group(number).total_byte_size for number in range(meta.num_row_groups))
+    size = max(said, 8 * meta.num_rows * meta.num_columns)
+    if size > largest:
+        raise SonotuneError(f"table {name!r} has {size:,} bytes unpacked; at most {largest:,} are read")
+    return file
 
 
 def digest(data: bytes) -> str:

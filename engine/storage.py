@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, TypeVar
 from uuid import uuid4
 
 from engine.errors import SonotuneError, StorageError
-from engine.file_systems import file_system, without_secrets
+from engine.file_systems import file_system
 
 Result = TypeVar("Result")
 
@@ -179,7 +179,7 @@ class ObjectStorage(Storage):
         return self._try("look at", path, lambda: self.files.get_file_info(self._at(path)).type)
 
     def _try(self, what: str, path: str, action: Callable[[], Result]) -> Result:
-        return persist(action, f"{what} {without_secrets(self.location)}: {path}")
+        return persist(action, f"{what} {self.location}: {path}")
 
 
 def persist(action: Callable[[], Result], what: str) -> Result:

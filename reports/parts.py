@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from engine import picking
-from engine.file_systems import without_secrets
+from engine.errors import without_secrets
+from engine.picking import lower_bounds, mean_of, median_ranks, one_se_floor, spread_of
 from engine.spec import text
 from reports import boards, configs, diagnosis, nested, own, pooled, resample, significance
 from reports.aggregate import ranking
@@ -51,11 +51,11 @@ def choice(study: Study) -> Table:
     metrics = metrics_of(study.run, study.select)
     evidence = evidence_of(study.run, study.fit, study.select, metrics)
     columns: dict[str, np.ndarray] = {
-        "mean": picking.mean_of(evidence.scores), "std": picking.spread_of(evidence.scores),
-        "lower_bound": picking.lower_bounds(evidence), study.select.cost: evidence.cost,
+        "mean": mean_of(evidence.scores), "std": spread_of(evidence.scores),
+        "lower_bound": lower_bounds(evidence), study.select.cost: evidence.cost,
     }  # fmt: skip
-    columns |= {"median_rank": picking.median_ranks(evidence)} if len(evidence.several) else {}
-    floor = float(picking.one_se_floor(evidence)[0])
+    columns |= {"median_rank": median_ranks(evidence)} if len(evidence.several) else {}
+    floor = float(one_se_floor(evidence)[0])
     rows = [{"config_id": config, "picked": config == study.picked, "one_se_floor": floor}
             | {name: float(values[c]) for name, values in columns.items()}
             for c, config in enumerate(study.fit.configs)]  # fmt: skip

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from engine.errors import SonotuneError
-from engine.file_systems import without_secrets
+from engine.errors import SonotuneError, without_secrets
 from engine.results import FoldResult
 from engine.storage import open_storage
 from reports.measures import objective

@@ -4,6 +4,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from rich.console import Console
 
+from engine.errors import without_secrets
 from engine.spec.select import Select
 from engine.storage import Storage
 from reports import page, summary
@@ -72,4 +73,4 @@ def save(report: Report, live: float | None = None) -> str:
     whole = summary.summary(report.study, report.extra)
     storage.write(summary.PATH, summary.dump(whole))
     storage.write("report/index.html", page.render(title, *parts, picked, live))
-    return f"{storage.location}/report/index.html"
+    return f"{without_secrets(storage.location)}/report/index.html"

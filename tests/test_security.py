@@ -11,10 +11,14 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
-from engine import folder
+from engine import folder, results
+from engine.data import tables
 from engine.errors import SonotuneError
 from engine.folds.manifest import Manifest
 from engine.models.weights import load_weights
@@ -204,3 +208,17 @@ def test_nothing_listens_beyond_this_machine() -> None:
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,
                           cwd=ROOT, check=True, timeout=120)  # fmt: skip
     assert set(done.stdout.split()) == {"127.0.0.1"}
+
+
+def test_a_small_table_that_unpacks_to_a_huge_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty million times the same number, in kilobytes; and the same as a table of a data set."""
+    pq.write_table(pa.table({"score": np.zeros(20_000_000)}), tmp_path / "big.parquet", compression="zstd")
+    assert (tmp_path / "big.parquet").stat().st_size < 200_000
+    monkeypatch.setattr(results.measured, "__defaults__", (100 * 2**20,))
+    with pytest.raises(SonotuneError, match=r"160,000,000 bytes unpacked; at most 104,857,600 are read"):
+        results.read_table(LocalStorage(tmp_path), "big.parquet")
+    monkeypatch.setattr(tables, "LARGEST", 100 * 2**20)
+    with pytest.raises(SonotuneError, match=r"big.parquet' has 160,000,000 bytes unpacked"):
+        tables.read_table(tmp_path / "big.parquet")

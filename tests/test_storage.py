@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine import storage as storage_module
-from engine.errors import SonotuneError
-from engine.file_systems import without_secrets
+from engine.errors import SonotuneError, without_secrets
 from engine.journal.journal import Journal, read_journal
 from engine.lock.lease import Lease
 from engine.results import FoldResult, damaged_files, read_result, write_result
@@ -230,6 +229,10 @@ def test_fsspecs_own_storages_work_too() -> None:
 
 def test_secrets_of_a_uri_are_never_shown() -> None:
     assert without_secrets("s3://KEY:SECRET@bucket/run?access_key=K&region=x") == "s3://bucket/run"
+    for user in ("K:SE/CRET@", "K:SE@CRET@", "K:@", "K@"):
+        assert without_secrets(f"in s3://{user}bucket/run: no room") == "in s3://bucket/run: no room"
+    assert without_secrets("s3://bucket/a@b/run") == "s3://bucket/a@b/run"
+    assert str(SonotuneError("s3://K:SECRET@b/run?key=SECRET; mend it")) == "s3://b/run; mend it"
     with pytest.raises(SonotuneError) as error:
         open_storage("nonsense://KEY:SECRET@bucket/x")
     assert "SECRET" not in str(error.value)

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from engine.cli.options import Address, Profile, Set, Space
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, without_secrets
 from engine.spec.load import load, refuse_empty
 from engine.spec.overrides import parse_override
 
@@ -69,7 +69,8 @@ def _close(location: str, console: Console, outcome: "Outcome") -> None:
     from reports import command
 
     if outcome.interrupted:
-        console.print(f"stopped; nothing is lost. Go on with: sonotune resume {location}", markup=False)
+        place = without_secrets(location)
+        console.print(f"stopped; nothing is lost. Go on with: sonotune resume {place}", markup=False)
         raise typer.Exit(STOPPED)
     console.print(f"{outcome.reason}.", markup=False, highlight=False)
     page = command.page([location], None, None, console)

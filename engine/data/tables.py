@@ -85,10 +85,11 @@ def _text(path: Path) -> str:
 
 def _parquet(path: Path) -> tuple[list[str], list[list[str]]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from engine.results import measured
 
     try:
-        table = pq.ParquetFile(path).read()
+        table = measured(path, str(path), LARGEST).read()
         columns = [column.to_pylist() for column in table.columns]
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise SonotuneError(

@@ -9,8 +9,7 @@ import threading
 import time
 from typing import Self
 
-from engine.errors import SonotuneError
-from engine.file_systems import without_secrets
+from engine.errors import SonotuneError, without_secrets
 from engine.lock.holder import Holder, by_kernel, encode, parse, refused
 from engine.results import RunPaths
 from engine.storage import Storage

@@ -131,6 +131,7 @@ def verdict(samples: list[Sample], folds: int) -> bool:
         "driver MB": (last.driver_mb - warm.driver_mb, MOST_MB),
         "workers MB": (last.worker_mb - warm.worker_mb, MOST_MB),
         "files of the driver": (last.files - warm.files, MOST_FILES),
+        "checkpoints, MB": (last.kept_mb - warm.kept_mb, MOST_MB),
         "files of the workers": (last.worker_files - warm.worker_files, MOST_FILES),
     }
     print(f"from {warm.folds} to {last.folds} folds:")

@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from engine.appetite import appetite
 from engine.driver import resources
 from engine.models import registry
 from engine.spec.distribution import Scalar
@@ -54,8 +55,9 @@ def _measured(bench: Bench, configuration: Configuration, fold: str) -> Measured
 
 
 def memory_of_largest(bench: Bench) -> tuple[float, float]:
-    """Bytes of this process's GPU in use after two steps, and all of them; of two stages after both."""
-    _, largest = extremes(bench.study, counter(bench))
+    """Bytes of this process's GPU in use after two steps, and all of them; of two stages after both. The
+    largest here is what seems to take the most, which need not have the most weights."""
+    _, largest = extremes(bench.study, appetite(bench))
     for part in (largest.first_stage, largest):
         if part is not None:
             measure(bench.job(part, bench.manifest.names[0]), bench.pack)

@@ -7,11 +7,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from engine.appetite import appetite, wants
 from engine.cli.app import app
 from engine.errors import SonotuneError
+from engine.models import registry
 from engine.preflight import problems_of
 from engine.probe import counter, extremes, project
 from engine.spec.load import study_of
+from engine.spec.model import Model
 from engine.spec.study import Study
 from engine.training.alone import Bench
 from engine.training.measure import Costs
@@ -65,6 +68,24 @@ def test_the_extremes_lie_in_different_variants() -> None:
     tiny = study(variants=variants)
     small, large = extremes(tiny, counter(Bench.of(tiny)))
     assert (small.model.width, large.model.width, large.model.depth) == (2, 16, 3)
+
+
+def test_the_hungriest_is_not_the_one_with_the_most_weights() -> None:
+    """Five levels have more weights than two, but a wide map at full resolution takes more memory."""
+    sizes = {"deep": {"model": {"width": 8, "depth": 5}}, "wide": {"model": {"width": 32, "depth": 2}}}
+    tiny = study(variants=sizes | {"small": {"model": {"width": 4, "depth": 2}}}, data={"count": 24, "size": 128})
+    bench = Bench.of(tiny)
+    assert extremes(tiny, counter(bench))[1].model.depth == 5
+    hungriest = extremes(tiny, appetite(bench))[1]
+    assert (hungriest.model.width, hungriest.model.depth, hungriest.train.batch) == (32, 2, 8)
+
+
+@pytest.mark.parametrize("name", ["unet_mtl", "swin_unetr"])
+def test_what_a_network_keeps_is_seen_of_one_that_looks_at_values_too(name: str) -> None:
+    model = registry.resolve(Model(name=name, width=12))
+    weights, image = wants(model, 1, 3, 64)
+    assert weights == sum(p.numel() for p in registry.build(model, 1, 3, 64).parameters())
+    assert image > 64 * 64 * 4 * 12  # at least one map of that width at full size
 
 
 def test_a_combination_that_cannot_be_built_is_told() -> None:

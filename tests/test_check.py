@@ -73,7 +73,9 @@ def test_the_extremes_lie_in_different_variants() -> None:
 def test_the_hungriest_is_not_the_one_with_the_most_weights() -> None:
     """Five levels have more weights than two, but a wide map at full resolution takes more memory."""
     sizes = {"deep": {"model": {"width": 8, "depth": 5}}, "wide": {"model": {"width": 32, "depth": 2}}}
-    tiny = study(variants=sizes | {"small": {"model": {"width": 4, "depth": 2}}}, data={"count": 24, "size": 128})
+    tiny = study(
+        variants=sizes | {"small": {"model": {"width": 4, "depth": 2}}}, data={"count": 24, "size": 128}
+    )
     bench = Bench.of(tiny)
     assert extremes(tiny, counter(bench))[1].model.depth == 5
     hungriest = extremes(tiny, appetite(bench))[1]

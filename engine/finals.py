@@ -24,6 +24,7 @@ class Finals:
         self.folds, self.ratio = tuple(folds), ratio
         self.running: set[Task] = set()
         self.over: set[Task] = set()
+        self.failed: set[Task] = set()
 
     def knows(self, task: Task) -> bool:
         return task.fold in self.folds
@@ -34,15 +35,19 @@ class Finals:
             self.running.add(event.task)
         elif isinstance(event, Lost):
             self.over.discard(event.task)
+            self.failed.discard(event.task)
         elif isinstance(event, Ended):
             self.running.discard(event.task)
             if event.status in OVER:
                 self.over.add(event.task)
+            if event.status in ("failed", "diverged"):
+                self.failed.add(event.task)
 
     def next(self, proposals: Proposals) -> Task | None:
-        """The first task that nobody has in hand; a chain (a first stage, then its user) goes in turn."""
+        """The first task that nobody has in hand; a chain (a first stage, then its user) goes in turn, and
+        ends with what fails in it."""
         for chain in self._chains(proposals):
-            left = [task for task in chain if task not in self.over]
+            left = [task for task in chain if task not in self.over and self.failed.isdisjoint(chain)]
             if left and left[0] not in self.running:
                 return left[0]
         return None

@@ -20,6 +20,7 @@ from engine.race.events import (
     Ended,
     Event,
     Lost,
+    Opened,
     Reported,
     Resumed,
     Started,
@@ -104,8 +105,21 @@ class Ledger:
         if isinstance(event, Resumed):
             self.finals.running.clear()
         self.race.apply(event)
-        if isinstance(event, Ended | Dropped):
-            self.proposals.tell(event.config if isinstance(event, Dropped) else event.task.key)
+        for config in self._over_with(event):
+            self.proposals.tell(config)
+
+    def _over_with(self, event: Event) -> list[str]:
+        """The configurations that may have come to their end by it; a first stage takes others with it."""
+        entries = self.proposals.entries
+        if isinstance(event, Opened):
+            return [event.config] if entries[event.config].stage_key else []
+        if isinstance(event, Dropped):
+            return [event.config]
+        if not isinstance(event, Ended):
+            return []
+        if event.task.key in entries:
+            return [event.task.key]
+        return [key for key, entry in entries.items() if entry.stage_key == event.task.key]
 
     # -- when it is written ------------------------------------------------------------------------
 

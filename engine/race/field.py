@@ -132,11 +132,21 @@ class Field:
             self._stage(event.task, State.COMPLETE, State.WAITING)
         elif state == State.FAILED:
             self._stage(event.task, state, State.FAILED)
-            rows = self.stages.users[event.task.key]
-            return [self.place(Task(self.configs[row], event.task.fold)) for row in rows]
+            return self._out_with(event.task)
         else:  # it goes on later, before or after others
             self._stage(event.task, State.FROZEN, State.WAITING)
         return []
+
+    def _out_with(self, stage: Task) -> list[Place]:
+        """Who fails with a first stage: not those that were done before it was lost and failed."""
+        users = [Task(self.configs[row], stage.fold) for row in self.stages.users[stage.key]]
+        out = {task: place for task in users if self._state(place := self.place(task)) == State.FAILED}
+        for task in out:
+            self.interrupted.pop(task, None)
+        return list(out.values())
+
+    def _state(self, place: Place) -> State:
+        return State(self.heats[place.outer].state[place.row, place.fold])
 
     def _stage(self, stage: Task, state: State, followers: State) -> None:
         """A first stage moves, and with it the same fold of whatever needs it."""

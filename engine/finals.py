@@ -14,7 +14,8 @@ from engine.race.events import Ended, Event, Lost, Started
 from engine.spec.study import Study
 from engine.task import Task
 
-OVER = ("complete", "diverged", "failed")
+FAILED = ("diverged", "failed")
+OVER = ("complete", *FAILED)
 
 
 class Finals:
@@ -40,7 +41,7 @@ class Finals:
             self.running.discard(event.task)
             if event.status in OVER:
                 self.over.add(event.task)
-            if event.status in ("failed", "diverged"):
+            if event.status in FAILED:
                 self.failed.add(event.task)
 
     def next(self, proposals: Proposals) -> Task | None:

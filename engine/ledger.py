@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.errors import SonotuneError
-from engine.finals import Finals
+from engine.finals import FAILED, Finals
 from engine.journal.journal import Journal
 from engine.proposals import Proposals
 from engine.race.events import (
@@ -119,6 +119,8 @@ class Ledger:
             return []
         if event.task.key in entries:
             return [event.task.key]
+        if event.status not in FAILED:
+            return []
         return [key for key, entry in entries.items() if entry.stage_key == event.task.key]
 
     # -- when it is written ------------------------------------------------------------------------

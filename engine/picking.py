@@ -13,6 +13,8 @@ import numpy as np
 
 from engine.spec.select import Select
 
+READ_METRICS = ("pareto", "median_rank")  # these rules do; all others go by the score alone
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -32,7 +34,7 @@ def outer_rule(select: Select, objectives: Sequence[str]) -> str:
     would pick otherwise after each restart."""
     if select.rule == "one_se":
         return "best_mean" if select.cost == "seconds" else "one_se"
-    if select.rule in ("pareto", "median_rank"):
+    if select.rule in READ_METRICS:
         wanted = select.metrics or objectives
         return select.rule if wanted and set(wanted) <= set(objectives) else "best_mean"
     return select.rule

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import SonotuneError
-from engine.picking import RULES, Evidence
+from engine.picking import READ_METRICS, RULES, Evidence
 from engine.spec.select import Select
 from reports.aggregate import Figures
 from reports.measures import higher_is_better, objective, refines
@@ -60,7 +60,7 @@ def metrics_of(run: Run, select: Select) -> tuple[str, ...]:
 
 def evidence_of(run: Run, known: Figures, select: Select, metrics: Sequence[str]) -> Evidence:
     unknown = [m for m in metrics if m not in known.at]
-    if unknown and select.rule in ("pareto", "median_rank"):
+    if unknown and select.rule in READ_METRICS:
         raise SonotuneError(
             f"select.metrics names {unknown[0]!r}, which the run did not measure; it has "
             f"{', '.join(known.metrics)}"

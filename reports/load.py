@@ -10,7 +10,7 @@ from engine.journal.journal import read_journal
 from engine.results import FoldResult, RunPaths, damaged_files, read_result
 from engine.storage import Storage, open_storage
 from engine.task import Task
-from reports import shapes
+from reports import files
 from reports.events import config_of, configurations, kind_of
 from reports.run import Config, Problem, Run, fold_rows
 
@@ -21,9 +21,9 @@ def load(location: str) -> Run:
     storage = open_storage(location)
     _check(storage, location)
     problems: list[Problem] = []
-    study = _read(storage, RunPaths.study, shapes.study, problems)
-    manifest = _read(storage, RunPaths.folds, shapes.manifest, problems)
-    provenance = _read(storage, RunPaths.provenance, shapes.mapping, problems)
+    study = _read(storage, RunPaths.study, files.study, problems)
+    manifest = _read(storage, RunPaths.folds, files.manifest, problems)
+    provenance = _read(storage, RunPaths.provenance, files.mapping, problems)
     journal = tuple(_journal(storage, problems))
     results = _results(storage, problems)
     outer = {str(row.get("name")) for row in manifest.get("finals") or () if isinstance(row, dict)}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.picking import READ_METRICS
 from engine.spec.select import Select
 from reports import nested, optimism, own, pooled, resample, significance, stack
 from reports.aggregate import Figures, figures, ranking
@@ -20,7 +21,6 @@ MAIN = ("dice", "iou", "accuracy", "balanced_accuracy", "f1_macro", "f1_weighted
         "dice_pooled", "iou_pooled", "ece", "brier", "incoherent", "refined_dice", "refined_iou",
         "refined_accuracy", "refined_f1_macro", "refined_dice_pooled")  # fmt: skip
 RUNNERS_UP = 4
-READS_METRICS = ("pareto", "median_rank")  # all other rules go by the score alone
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Study:
             return []
         metrics = metrics_of(self.run, self.select)
         several = [turned(m, self.run.classes) for m in metrics if m in self.known.at]
-        if None in several and self.select.rule in READS_METRICS:
+        if None in several and self.select.rule in READ_METRICS:
             return []
         evidence = evidence_of(self.run, self.fit.only(comparable), self.select, metrics)
         return optimism.frame(

@@ -7,10 +7,10 @@ from typing import Any
 from engine.errors import SonotuneError, without_secrets
 from engine.results import FoldResult
 from engine.storage import open_storage
+from reports.files import PARTS
 from reports.measures import objective
 from reports.run import Config, Problem, Run
 
-PARTS = ("train", "validation", "test")
 MARK = "·"  # before the number of what has one name in two runs
 
 

@@ -19,10 +19,8 @@ from engine.task import Task
 
 
 def stored(storage: Storage, task: Task, address: str, network: bool = False) -> FoldResult | None:
-    """A sound, finished result of exactly this address, with its `network` where that is asked for; anything
-    else counts as not trained. Where it cannot be read at all, nobody knows."""
-    if network and not storage.exists(f"{RunPaths.checkpoint(task)}/best.pt"):
-        return None
+    """A sound, finished result of exactly this address, with its `network` where that is asked for and it has
+    one; anything else counts as not trained. Where it cannot be read at all, nobody knows."""
     try:
         result = read_result(storage, task)
     except StorageError:
@@ -30,6 +28,9 @@ def stored(storage: Storage, task: Task, address: str, network: bool = False) ->
     except SonotuneError:
         return None
     if result is None or result.address != address or result.status == "failed":
+        return None
+    network = network and result.status == "complete"
+    if network and not storage.exists(f"{RunPaths.checkpoint(task)}/best.pt"):
         return None
     return None if damaged_files(storage, task, result.files) else result
 

@@ -57,34 +57,36 @@ def _scarce(study: Study, pack: Pack, manifest: Manifest) -> Iterator[str]:
 
 def _unfit_weights(study: Study, pack: Pack) -> Iterator[str]:
     """Files of another architecture, found by filling each network that starts from a file once."""
-    seen: set[Model | FeatureLoss] = set()
+    seen: set[tuple[Model | FeatureLoss, int]] = set()
     for params in study.space.probes():
-        for place, network in _networks(study.configuration(params)):
-            if network.weights in ("none", "imagenet") or network in seen:
+        for place, network, channels in _networks(study.configuration(params)):
+            if network.weights in ("none", "imagenet") or (network, channels) in seen:
                 continue
-            seen.add(network)
+            seen.add((network, channels))
             try:
-                _fill(network, pack)
+                _fill(network, channels, pack)
             except SonotuneError as error:
                 yield f"{place}.{error}"
 
 
-def _networks(configuration: Configuration) -> Iterator[tuple[str, Model | FeatureLoss]]:
-    """All that may start from a file, by its place in a study."""
-    first = configuration.first_stage
-    parts = [("model", "loss", configuration)]
-    if first is not None:
-        stages = {"segment": first.trained, "classify": configuration.trained}
-        parts = [(f"model.two_stage.{n}", f"model.two_stage.{n}.loss", part) for n, part in stages.items()]
-    for model, loss, part in parts:
-        yield model, part.model
+def _networks(configuration: Configuration) -> Iterator[tuple[str, Model | FeatureLoss, int]]:
+    """All that may start from a file, by its place in a study, and how many channels it sees."""
+    first, two = configuration.first_stage, configuration.model.two_stage
+    channels = configuration.preprocess.channels
+    parts = [("model", "loss", configuration, channels)]
+    if first is not None and two is not None:
+        place, seen = "model.two_stage", channels + (two.feed == "channel")
+        parts = [(f"{place}.segment", f"{place}.segment.loss", first.trained, channels),
+                 (f"{place}.classify", f"{place}.classify.loss", configuration.trained, seen)]  # fmt: skip
+    for model, loss, part, seen in parts:
+        yield model, part.model, seen
         if part.loss.gamma > 0:
-            yield f"{loss}.lossnet", part.loss.lossnet
+            yield f"{loss}.lossnet", part.loss.lossnet, 1
 
 
-def _fill(network: Model | FeatureLoss, pack: Pack) -> None:
+def _fill(network: Model | FeatureLoss, channels: int, pack: Pack) -> None:
     if isinstance(network, Model):
-        registry.build(network, 1, len(pack.classes), pack.images.shape[1])
+        registry.build(network, channels, len(pack.classes), pack.images.shape[1])
     else:
         from engine.models.vgg import VggFeatures  # with torch, which most checks do without
 

@@ -7,11 +7,13 @@ import numpy as np
 import pyarrow as pa
 
 from engine.results import FoldResult, RunPaths, read_table
+from engine.spec.study import Configuration
 from engine.task import Task
 from reports import learning
 from reports.aggregate import ratios, summarise
 from reports.boards import better
 from reports.diagnosis import plain_table
+from reports.events import config_of, fold_of, kind_of
 from reports.measures import inside, label
 from reports.run import SPLITS, Run
 from reports.sections import Block, Section, Text
@@ -50,10 +52,20 @@ def section(study: Study) -> Section | None:
 
 
 def sharing(run: Run) -> Row:
-    """What sharing was worth: without it, every second stage would have trained its first one."""
-    served = sum(len(config.folds) for config in run.configs if stages_of(config.config))
-    trained = sum(result.status == "complete" for result in run.stages)
-    return {"trained": trained, "served": served, "saved": max(served - trained, 0)}
+    """What sharing was worth: without it, every second stage would have trained its first one. Results taken
+    over from an earlier run were not trained here, be they of a first stage or of a second."""
+    adopted = {_task(r) for r in run.journal if kind_of(r) == "ended" and r.get("reused")}
+    trained = {(r.key, r.fold) for r in run.stages if r.status == "complete"} - adopted
+    two = {config.id for config in run.configs if stages_of(config.config)}
+    begun = {_task(r) for r in run.journal if kind_of(r) == "started" and config_of(r) in two}
+    begun |= {(config.id, fold) for config in run.configs if config.id in two for fold in config.folds}
+    begun |= {(result.key, result.fold) for result in run.finals if stages_of(result.config)}
+    served = len(begun - adopted)
+    return {"trained": len(trained), "served": served, "saved": max(served - len(trained), 0)}
+
+
+def _task(record: Mapping[str, Any]) -> tuple[str, str]:
+    return config_of(record), fold_of(record)
 
 
 def saved(shared: Row) -> str:
@@ -92,7 +104,7 @@ def _row(run: Run, key: str, folds: Mapping[str, FoldResult], confidence: float)
     trained = next(iter(folds.values())).config
     done = [folds[fold] for fold in run.folds if fold in folds and folds[fold].status == "complete"]
     row: Row = {"key": key, "model": _model(trained), "inner_folds": trained.get("inner_folds"),
-                "served": sum(_builds_on(config.config, trained) for config in run.configs),
+                "served": sum(_builds_on(config.config, key) for config in run.configs),
                 "folds_done": len(done), "seconds": sum(r.seconds for r in folds.values())}  # fmt: skip
     return row | _figures(run, done if len(done) == len(run.folds) else [], confidence)
 
@@ -112,21 +124,23 @@ def _figures(run: Run, done: Sequence[FoldResult], confidence: float) -> Row:
     return row
 
 
-def _builds_on(config: Mapping[str, Any], stage: Mapping[str, Any]) -> bool:
+def _builds_on(config: Mapping[str, Any], key: str) -> bool:
     """Whether this configuration's first stage is that one."""
     if not stages_of(config):
         return False
-    two = config["model"]["two_stage"]
-    inner = two.get("inner_folds") if two.get("masks") == "crossfit" else 0
-    own = (two.get("segment"), config.get("preprocess"), inner)
-    return own == tuple(stage.get(name) for name in ("segment", "preprocess", "inner_folds"))
+    try:
+        first = Configuration.model_validate(config).first_stage
+    except ValueError:  # a result that something else has written
+        return False
+    return first is not None and first.key == key.partition(MARK)[0]
 
 
 def curves(study: Study) -> list[Row]:
     """How the pick's first stage learned: the segmenter of the whole training part, which is its last."""
     chosen = study.run.by_id[study.picked]
     home = chosen.home or study.run.storage
-    own = [r for r in study.run.stages if r.status == "complete" and _builds_on(chosen.config, r.config)]
+    ended = [r for r in study.run.stages if r.status == "complete" and r.fold in study.run.folds]
+    own = [r for r in ended if _builds_on(chosen.config, r.key)]
     tasks = dict.fromkeys(Task(result.key.partition(MARK)[0], result.fold) for result in own)
     places = [f"{RunPaths.result(task)}/epochs.parquet" for task in tasks]
     tables = [_last(read_table(home, place)) for place in places if home.exists(place)]
@@ -142,7 +156,7 @@ def _last(epochs: pa.Table) -> pa.Table:
 
 
 def fold_table(run: Run) -> Table:
-    rows = [{"key": r.key, "fold": r.fold, "status": r.status, "seconds": r.seconds}
+    rows = [{"key": r.key, "fold": r.fold, "status": r.status, "seconds": r.seconds, "error": r.error}
             | {f"{split}_{m}": getattr(r, split).get(m) for split in SPLITS for m in (*SHOWN, *POOLED)}
             for r in run.stages]  # fmt: skip
     columns = [Column("key", "Stage", "id"), Column("fold", "Fold", "word")]

@@ -28,6 +28,7 @@ def load(location: str) -> Run:
     results = _results(storage, problems)
     outer = {str(row.get("name")) for row in manifest.get("finals") or () if isinstance(row, dict)}
     main = [r for r in results if r.stage == "main" and r.fold not in outer]
+    stages = tuple(r for r in results if r.stage != "main")
     folds = _fold_names(manifest, main, problems)
     return Run(
         location=str(location),
@@ -39,8 +40,8 @@ def load(location: str) -> Run:
         journal=journal,
         folds=folds,
         classes=tuple(main[0].classes) if main else (),
-        configs=_configs(main, folds, journal, study),
-        stages=tuple(r for r in results if r.stage != "main"),
+        configs=_configs(main, stages, folds, journal, study),
+        stages=stages,
         finals=tuple(r for r in results if r.stage == "main" and r.fold in outer),
         problems=tuple(problems),
     )
@@ -138,24 +139,33 @@ def _fold_names(
 
 def _configs(
     results: Sequence[FoldResult],
+    stages: Sequence[FoldResult],
     folds: Sequence[str],
     journal: Sequence[Mapping[str, Any]],
     study: Mapping[str, Any],
 ) -> tuple[Config, ...]:
+    """In the order in which they were begun; whose first stage failed has failed with it."""
     by_key: dict[str, dict[str, FoldResult]] = {}
     for result in sorted(results, key=lambda r: r.started):
         by_key.setdefault(result.key, {})[result.fold] = result
     dropped = {config_of(r): str(r.get("reason", "")) for r in journal if kind_of(r) == "dropped"}
-    opened = [config_of(r) for r in journal if kind_of(r) == "opened"]
+    opened = {config_of(r): r.get("prerequisite") for r in journal if kind_of(r) == "opened"}
+    failed = {stage.key: stage for stage in stages if stage.status != "complete" and stage.fold in folds}
     asked = configurations(study, journal)
     order = [*opened, *by_key, *dropped]
     keys = [k for k in dict.fromkeys(order) if k]
-    return tuple(_config(key, by_key.get(key, {}), folds, dropped, asked.get(key, {})) for key in keys)
+    return tuple(
+        _config(
+            key, by_key.get(key, {}), failed.get(str(opened.get(key))), folds, dropped, asked.get(key, {})
+        )
+        for key in keys
+    )
 
 
 def _config(
     key: str,
     found: Mapping[str, FoldResult],
+    first: FoldResult | None,
     folds: Sequence[str],
     dropped: Mapping[str, str],
     asked: Mapping[str, Any],
@@ -167,4 +177,7 @@ def _config(
         return Config(key, config, "complete", done)
     if bad:
         return Config(key, config, bad[0].status, done, bad[0].error)
+    if first is not None:
+        reason = f"its first stage {first.key} {first.status} on fold {first.fold}: {first.error}"
+        return Config(key, config, first.status, done, reason)
     return Config(key, config, "dropped" if key in dropped else "partial", done, dropped.get(key, ""))

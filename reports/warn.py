@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reports.run import Run
+from reports.measures import inside, objective
+from reports.run import Config, Run
 from reports.study import Study
 
 
@@ -14,6 +15,7 @@ def warnings_of(study: Study) -> list[str]:
     found += [f"{text} ({count} folds)" for text, count in _of_folds(run)]
     found += _unfinished(run)
     found += _optimistic(run)
+    found += _unlike(run)
     if study.problems:
         count = len(study.problems)
         found.append(f"{count} parts of the run folder are missing or damaged; see “Left out”.")
@@ -32,6 +34,24 @@ def _unfinished(run: Run) -> Iterable[str]:
     for status, told in (("failed", "have a fold that crashed"), ("diverged", "have a fold that diverged")):
         if statuses[status]:
             yield f"{statuses[status]} configurations {told}; they have no mean and are not compared."
+
+
+def _unlike(run: Run) -> Iterable[str]:
+    """A network of one task has that task's part of the score alone, and ranks by it beside the others."""
+    wanted = list(dict.fromkeys(name for one in objective(run.study) for name in one))
+    parts = [tuple(name for name in wanted if _measured(config, name)) for config in run.complete]
+    counts = Counter(parts)
+    if len(counts) < 2:
+        return
+    told = "; ".join(f"{n} by {' and '.join(map(inside, part)) or 'nothing'}" for part, n in counts.items())
+    yield (
+        f"The scores are of different figures ({told}), as some networks lack a task: compare "
+        "configurations of one kind by score, and all of them by the columns that they share."
+    )
+
+
+def _measured(config: Config, name: str) -> bool:
+    return any({name, f"refined_{name}"} & result.validation.keys() for result in config.folds.values())
 
 
 def _optimistic(run: Run) -> Iterable[str]:

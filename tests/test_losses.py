@@ -1,6 +1,7 @@
 """Losses against values worked out by hand, and against MONAI and torch where they have the same loss."""
 
 import math
+from collections.abc import Callable
 
 import monai.losses as ml
 import pytest
@@ -8,7 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.losses.cross_entropy import class_binary_cross_entropy, class_cross_entropy, mask_cross_entropy
+from engine.losses.cross_entropy import (
+    class_binary_cross_entropy,
+    class_cross_entropy,
+    mask_cross_entropy,
+    normalised,
+)
 from engine.losses.deep_supervision import map_weights, supervised, truth_at
 from engine.losses.dice import dice_loss
 from engine.losses.focal import class_focal, mask_focal
@@ -116,7 +122,7 @@ def test_class_focal_without_focus_is_cross_entropy() -> None:
         torch.testing.assert_close(class_focal(logits, labels, 0, smoothing=smoothing), expected)
     weights = torch.tensor([0.5, 2.0, 1.0])
     expected = F.cross_entropy(logits, labels, weight=weights)
-    torch.testing.assert_close(class_focal(logits, labels, 0, weights), expected)
+    torch.testing.assert_close(class_focal(logits, labels, 0, normalised(weights, labels)), expected)
 
 
 def test_class_cross_entropy_with_smoothed_labels_by_hand() -> None:
@@ -126,25 +132,51 @@ def test_class_cross_entropy_with_smoothed_labels_by_hand() -> None:
     assert ours.item() == pytest.approx(expected)
 
 
-def test_binary_cross_entropy_reads_every_class_as_a_yes_or_no() -> None:
-    logits, labels = logit(0.9, 0.4).view(1, 2), torch.tensor([0])
-    expected = -(math.log(0.9) + math.log(0.6)) / 2
+def test_binary_cross_entropy_asks_of_each_class_by_its_softmax_probability() -> None:
+    logits, labels = torch.log(torch.tensor([[0.7, 0.2, 0.1]])), torch.tensor([0])
+    expected = -(math.log(0.7) + math.log(0.8) + math.log(0.9)) / 3
     assert class_binary_cross_entropy(logits, labels).item() == pytest.approx(expected)
-    smoothed = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1) + 0.1 * math.log(0.4) + 0.9 * math.log(0.6)) / 2
-    ours = class_binary_cross_entropy(logits, labels, smoothing=0.2).item()
-    assert ours == pytest.approx(smoothed)
     logits, labels = scores()
+    chances, targets = torch.softmax(logits, 1), F.one_hot(labels, 3).float()
     torch.testing.assert_close(
-        class_binary_cross_entropy(logits, labels),
-        F.binary_cross_entropy_with_logits(logits, F.one_hot(labels, 3).float()),
+        class_binary_cross_entropy(logits, labels), F.binary_cross_entropy(chances, targets)
     )
 
 
-def test_class_weights_move_attention_and_not_the_size_of_a_loss() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_binary_cross_entropy_of_two_classes_is_that_of_one_probability(smoothing: float) -> None:
+    """As printed for ACSNet: a softmax, then binary cross-entropy of malignant."""
     logits, labels = scores()
-    for loss in (class_cross_entropy, class_binary_cross_entropy):
-        same = loss(logits, labels, torch.full((3,), 7.0))
-        torch.testing.assert_close(same, loss(logits, labels))
+    two, malignant = logits[:, :2], labels.clamp(max=1)
+    chance, target = torch.softmax(two, 1)[:, 1], malignant * (1 - smoothing) + smoothing / 2
+    ours = class_binary_cross_entropy(two, malignant, smoothing=smoothing)
+    torch.testing.assert_close(ours, F.binary_cross_entropy(chance, target))
+    torch.testing.assert_close(ours, F.cross_entropy(two, malignant, label_smoothing=smoothing))
+
+
+def test_binary_cross_entropy_stays_finite_where_the_network_is_sure() -> None:
+    sure = torch.tensor([[200.0, -200.0, 0.0]], requires_grad=True)
+    loss = class_binary_cross_entropy(sure, torch.tensor([1]))
+    loss.backward()
+    assert loss.isfinite()
+    assert sure.grad is not None
+    assert sure.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("loss", [class_cross_entropy, class_binary_cross_entropy])
+def test_class_weights_move_attention_and_not_the_size_of_a_loss(loss: Callable[..., Tensor]) -> None:
+    logits, labels = scores()
+    same = loss(logits, labels, normalised(torch.full((3,), 7.0), labels))
+    torch.testing.assert_close(same, loss(logits, labels))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_of_a_cross_entropy_are_those_of_torch(smoothing: float) -> None:
+    logits, labels = scores()
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    ours = class_cross_entropy(logits, labels, normalised(weights, labels), smoothing)
+    expected = F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing)
+    torch.testing.assert_close(ours, expected)
 
 
 def test_soft_regions_are_held_against_the_truth_at_their_own_size() -> None:

@@ -48,6 +48,16 @@ def test_warnings_of_failed_and_diverged_folds_and_of_leaks(tmp_path: Path) -> N
         assert part in told
 
 
+def test_scores_of_networks_that_lack_a_task_are_told_apart(tmp_path: Path) -> None:
+    plans = MANY, replace(MANY, name="masks", task="segment", seed=1)
+    both, masks = (load(str(make_run(tmp_path / plan.name, plan))) for plan in plans)
+    mixed = replace(both, configs=(*both.configs, *masks.configs))
+    told = [warnings_of(study_of(run, Select())) for run in (both, masks, mixed)]
+    said = [[text for text in texts if text.startswith("The scores are of different")] for texts in told]
+    assert said[:2] == [[], []]
+    assert "(3 by Dice and F1, macro; 3 by Dice)" in said[2][0]
+
+
 def test_cautions_name_what_tests_cannot_support(tmp_path: Path) -> None:
     run = load(str(make_run(tmp_path / "run", replace(MANY, clusters=30))))
     study = study_of(run, Select(bootstraps=100))

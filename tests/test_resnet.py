@@ -8,7 +8,9 @@ from torch import nn
 
 from engine.errors import SonotuneError
 from engine.models.alexnet import AlexNet
+from engine.models.registry import build
 from engine.models.resnet import Bottleneck, Pointwise, ResNet, ResNetEncoder
+from engine.spec.model import Model
 
 torch.set_num_threads(1)
 # Parameters of torchvision's networks with 1000 classes, and number of entries of their state_dict.
@@ -95,6 +97,13 @@ def test_a_file_of_the_same_layout_fills_the_whole_network(name: str, tmp_path: 
     torch.save(source.state_dict(), tmp_path / "weights.pth")
     loaded = _classifier(name, classes=3, width=8, weights=str(tmp_path / "weights.pth"))
     assert all(torch.equal(v, source.state_dict()[k]) for k, v in loaded.state_dict().items())
+
+
+def test_a_file_exported_from_a_model_of_ours_fills_the_network_as_well(tmp_path: Path) -> None:
+    source = build(Model(name="resnet34", width=8), 1, 3, 64)
+    torch.save(source.state_dict(), tmp_path / "weights.pt")
+    again = build(Model(name="resnet34", width=8, weights=str(tmp_path / "weights.pt")), 1, 3, 64)
+    assert all(torch.equal(v, source.state_dict()[k]) for k, v in again.state_dict().items())
 
 
 def test_a_head_of_other_classes_stays_fresh_and_the_body_is_loaded(tmp_path: Path) -> None:

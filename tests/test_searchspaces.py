@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from engine.data.load import load as load_data
 from engine.models.registry import MODELS
 from engine.preflight import problems_of
 from engine.sampler.sampler import Sampler
 from engine.spec.load import load
 from engine.spec.study import Configuration, Study
+from tests.layouts import some_pictures, write_udiat
 
 FOLDER = Path(__file__).parents[1] / "searchspaces"
 PATHS = sorted(FOLDER.glob("*.yaml"))
@@ -100,10 +102,21 @@ def test_every_corner_of_every_space_can_be_built(name: str, profile: str | None
     assert list(problems_of(study, study.fixed.data.size, study.fixed.data.classes)) == []
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_any_data_set_can_be_put_in(name: str) -> None:
-    study = load(FOLDER / f"{name}.yaml", None, ["data.source=udiat", "data.root=/elsewhere"])
-    assert (study.fixed.data.source, study.fixed.data.root) == ("udiat", "/elsewhere")
+@pytest.mark.parametrize("name", NAMES)
+def test_any_data_set_can_be_put_in(name: str, tmp_path: Path) -> None:
+    """As far as the images: no list of another data set's cases, no class that this one does not have."""
+    pictures = some_pictures(12, ("benign", "malignant"))
+    root = write_udiat(tmp_path / "udiat", pictures, "folders")
+    study = load(FOLDER / f"{name}.yaml", None, ["data.source=udiat", f"data.root={root}"])
+    pack = load_data(study.fixed.data, tmp_path / "cache")
+    assert (len(pack.cases), pack.classes) == (24, ("benign", "malignant"))
+    assert list(problems_of(study, study.fixed.data.size, pack.classes)) == []
+
+
+def test_what_is_set_beside_another_source_holds() -> None:
+    settings = ["data.keep=curated", "data.ids=mine.csv", "data.source=bus_uclm", "data.root=/elsewhere"]
+    data = load(FOLDER / "refining_unetpp.yaml", None, settings).fixed.data
+    assert (data.keep, data.ids, data.classes) == ("curated", "mine.csv", ("benign", "malignant", "normal"))
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -151,7 +151,7 @@ def test_a_mask_of_another_size_is_resized_only_on_request(tmp_path: Path) -> No
 @pytest.mark.parametrize("labels", ["xlsx", "csv", "folders"])
 def test_udiat_labels_come_from_a_sheet_a_csv_or_folders(tmp_path: Path, labels: str) -> None:
     pictures = some_pictures(classes=TWO)
-    pack = packed(tmp_path, "udiat", layouts.write_udiat(tmp_path / "d", pictures, labels), classes=TWO)
+    pack = packed(tmp_path, "udiat", layouts.write_udiat(tmp_path / "d", pictures, labels))
     assert pack.cases[0] == "000001"
     assert labels_of(pack) == [picture.label for picture in pictures]
 
@@ -159,7 +159,7 @@ def test_udiat_labels_come_from_a_sheet_a_csv_or_folders(tmp_path: Path, labels:
 @pytest.mark.parametrize("folds", [5, 10])
 def test_bus_bra_carries_patients_and_the_official_folds(tmp_path: Path, folds: int) -> None:
     root = layouts.write_bus_bra(tmp_path / "d", some_pictures(10, TWO), folds)
-    pack = packed(tmp_path, "bus_bra", root, classes=TWO, official_folds=folds)
+    pack = packed(tmp_path, "bus_bra", root, official_folds=folds)
     assert pack.patients[:3] == ("1", "1", "2")
     assert pack.official[:4] == (1, 1, 2, 2)
     assert set(pack.official) == set(range(folds))

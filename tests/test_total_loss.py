@@ -127,6 +127,22 @@ def test_every_class_loss_takes_weights_and_smoothing(name: str) -> None:
     assert weighed != plain
 
 
+@pytest.mark.parametrize("name", ["focal", "cross_entropy", "binary_cross_entropy"])
+def test_parts_of_a_batch_weigh_their_classes_as_the_whole_does(name: str) -> None:
+    """Each case by itself as well, where a mean inside of the part would undo its class's weight."""
+    prediction, truth, labels, images = example()
+    assert prediction.logits is not None
+    loss = Loss(classification=name, class_weights=(0.2, 1.0, 5.0), label_smoothing=0.1)  # type: ignore[arg-type]
+    found = objective(loss)
+    whole = found(prediction, truth, labels, images, 1).total
+    each = [
+        found(Prediction([m[[i]] for m in prediction.masks], prediction.logits[[i]], {}), truth[[i]],
+              labels[[i]], images[[i]], 1, labels).total
+        for i in range(len(labels))
+    ]  # fmt: skip
+    torch.testing.assert_close(torch.stack(each).mean(), whole)
+
+
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
     from sklearn.utils.class_weight import compute_class_weight
 

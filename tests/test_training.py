@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -22,7 +23,7 @@ from engine.task import Task
 from engine.training import checkpoint
 from engine.training.fold import train_fold, warnings_of
 from engine.training.job import Job
-from engine.training.network import fastest_layout
+from engine.training.network import build_network, fastest_layout
 from engine.training.numerics import Numerics
 from tests.run_folder import TIMES
 from tests.trained import advance
@@ -190,10 +191,12 @@ def test_no_more_checkpoints_are_kept_than_asked_for(
 
 
 def test_parts_of_a_batch_make_the_same_step_as_the_whole(pack: Pack, tmp_path: Path) -> None:
-    """Up to rounding, for a network without batch statistics; Dice is a mean over cases."""
+    """Up to rounding, for a network without batch statistics; Dice is a mean over cases, and the classes'
+    weights are those of the whole batch."""
     model = {"model": {"name": "unet_mtl", "width": 4, "depth": 2, "norm": "instance"}}
+    model["loss"] = {"lambda": 0.3, "class_weights": (0.1, 1.0, 10.0), "weighting": "uncertainty"}
     losses = []
-    for parts in (1, 4):
+    for parts in (1, 8):
         train = {"epochs": 1, "batch": 8, "lr": 1e-3, "micro_batches": parts}
         study = study_of(DOCUMENT | model | {"train": train}, "test")
         configuration = study.configuration({})
@@ -204,6 +207,21 @@ def test_parts_of_a_batch_make_the_same_step_as_the_whole(pack: Pack, tmp_path: 
         run(job, pack, tmp_path / str(parts))
         losses.append(table(job, tmp_path / str(parts), "epochs")["validation_total_loss"][0].as_py())
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+def test_what_a_loss_learns_is_not_decayed(pack: Pack) -> None:
+    """Weight decay would pull each task's variance towards one, as if that were known."""
+    study = study_of(DOCUMENT | {"loss": {"weighting": "uncertainty"},
+                                 "train": {"weight_decay": 0.1, "optimizer": "adamw"}}, "test")  # fmt: skip
+    network = build_network(study.configuration({}), 1, np.array([5, 5, 5]), 32, Numerics("cpu", "off", 1))
+    before = [p.detach().clone() for p in network.objective.parameters()]
+    for p in (*network.model.parameters(), *network.objective.parameters()):
+        p.grad = torch.zeros_like(p)
+    weight = network.model.state_dict()[next(iter(network.model.state_dict()))].clone()
+    network.optimizer.step()
+    assert before
+    assert all(torch.equal(*pair) for pair in zip(before, network.objective.parameters(), strict=True))
+    assert not torch.equal(weight, next(iter(network.model.state_dict().values())))
 
 
 def test_a_result_comes_with_pictures_of_some_cases(pack: Pack, tmp_path: Path) -> None:

@@ -69,7 +69,11 @@ def test_one_network_keeps_the_name_it_had_before_there_were_two() -> None:
 @pytest.mark.parametrize(
     "changes",
     [{"feed": "crop", "margin": 0.5}, {"classify": CLASSIFIER | {"width": 8}},
-     {"classify": CLASSIFIER | {"train": {"lr": 0.1}}}],
+     {"classify": CLASSIFIER | {"train": {"lr": 0.1}}},
+     *({"segment": SEGMENTER | {"train": SEGMENTER["train"] | idle}}
+       for idle in ({"retries": 5}, {"timeout": 60.0}, {"momentum": 0.5}, {"plateau_patience": 3},
+                    {"lr_floor": 0.1}, {"decay": 0.5}, {"oversample_rounding": "ceil"})),
+     {"segment": SEGMENTER | {"tasks": ("segment",)}}],
 )  # fmt: skip
 def test_what_only_the_second_stage_reads_leaves_the_first_ones_key(changes: dict[str, Any]) -> None:
     changed = configuration(**changes)
@@ -78,9 +82,27 @@ def test_what_only_the_second_stage_reads_leaves_the_first_ones_key(changes: dic
 
 
 @pytest.mark.parametrize(
+    ("asked", "read"),
+    [({"optimizer": "sgd"}, {"momentum": 0.5}), ({"schedule": "plateau"}, {"plateau_patience": 3}),
+     ({"schedule": "cosine"}, {"lr_floor": 0.1}), ({"schedule": "lambda"}, {"decay": 0.5}),
+     ({"oversample": "deterministic"}, {"oversample_rounding": "ceil"})],
+)  # fmt: skip
+def test_a_setting_that_another_one_wakes_changes_the_first_stages_key(
+    asked: dict[str, Any], read: dict[str, Any]
+) -> None:
+    keys = {
+        first_of(configuration(segment=SEGMENTER | {"train": SEGMENTER["train"] | asked | more})).key
+        for more in ({}, read)
+    }
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
     "changes",
     [{"segment": SEGMENTER | {"width": 8}}, {"segment": SEGMENTER | {"augment": {"preset": "none"}}},
-     {"inner_folds": 3}, {"masks": "truth"}],
+     {"inner_folds": 3}, {"masks": "truth"},
+     *({"segment": SEGMENTER | {"train": SEGMENTER["train"] | read}}
+       for read in ({"betas": (0.5, 0.9)}, {"clip": 1.0}, {"optimizer": "sgd"}, {"schedule": "cosine"}))],
 )  # fmt: skip
 def test_what_the_first_stage_reads_changes_its_key(changes: dict[str, Any]) -> None:
     assert first_of(configuration(**changes)).key != first_of(configuration()).key

@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
-from engine.results import RunPaths, read_result, read_table
+from engine.journal.journal import Journal
+from engine.race.events import Ended, Opened, Started, to_record
+from engine.results import RunPaths, read_result, read_table, write_result
 from engine.spec.select import Select
 from engine.spec.study import Configuration
 from engine.storage import LocalStorage
@@ -30,7 +34,7 @@ from tests.trained import finished_run
 
 torch.set_num_threads(1)
 NETWORK = {"name": "unet_mtl", "width": 4, "depth": 2}
-SEGMENT = NETWORK | {"loss": {"segmentation": "dice_ce"}, "train": {"epochs": 6, "batch": 4, "lr": 1e-2}}
+SEGMENT = NETWORK | {"loss": {"segmentation": "tversky"}, "train": {"epochs": 6, "batch": 4, "lr": 1e-2}}
 CLASSIFY = NETWORK | {"train": {"epochs": 3, "batch": 8, "lr": 1e-3}}
 SHAPES: dict[str, dict[str, Any]] = {
     "multi-task": {"model": NETWORK, "train": {"epochs": 2, "batch": 8}},
@@ -77,6 +81,59 @@ def test_a_branchs_own_settings_are_not_listed_where_they_do_not_vary(report: Pa
 def test_the_page_says_how_many_trainings_of_first_stages_were_saved(report: Path) -> None:
     told = "2 trainings of first stages served 2 folds of second stages: 0 trainings were saved."
     assert told in (report / "index.html").read_text()
+
+
+def test_what_was_taken_over_or_stopped_is_counted_as_what_it_is(runs: tuple[Path, Path]) -> None:
+    """Three configurations of one first stage: a fold of one was stopped, that of another taken over."""
+    run = load(str(runs[1]))
+    (one,) = run.configs
+    others = [replace(one, id=name, folds={}) for name in ("stopped", "adopted")]
+    began = [Started(Task(name, "r0-f0")) for name in (one.id, "stopped", "adopted")]
+    over = Ended(Task("adopted", "r0-f0"), "complete", 0.5, (0.5,))
+    journal = [*map(to_record, began), to_record(over) | {"reused": True}]
+    told = replace(run, configs=(one, *others), journal=tuple(journal))
+    assert first_stages.sharing(told) == {"trained": 2, "served": 3, "saved": 1}
+    adopted = Ended(Task(run.stages[0].key, "r0-f0"), "complete", 0.5, (0.5,))
+    told = replace(told, journal=(*told.journal, to_record(adopted) | {"reused": True}))
+    assert first_stages.sharing(told) == {"trained": 1, "served": 3, "saved": 2}
+
+
+def test_outer_folds_need_first_stages_as_well(runs: tuple[Path, Path]) -> None:
+    run = load(str(runs[1]))
+    (one,) = run.configs
+    nested = replace(run, configs=(replace(one, folds={}),), finals=tuple(one.folds.values()))
+    assert first_stages.sharing(nested) == {"trained": 2, "served": 2, "saved": 0}
+
+
+def test_a_configuration_whose_first_stage_failed_is_told_of_with_the_reason(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(runs[1], tmp_path / "run"))
+    run = load(str(folder))
+    (config,), storage = run.configs, LocalStorage(folder)
+    shutil.rmtree(folder / "results" / config.id)
+    (first,) = (stage for stage in run.stages if stage.fold == "r0-f0")
+    failed = replace(first, status="failed", error="Traceback (most recent call last)\nValueError: no memory")
+    write_result(storage, Task(first.key, first.fold), failed, {})
+    journal = Journal(storage)
+    journal.append(to_record(Opened(config.id, 3, first.key)))
+    journal.commit()
+    (told,) = load(str(folder)).configs
+    assert told.status == "failed"
+    assert told.reason.splitlines()[-1] == "ValueError: no memory"
+    page([str(folder)], None, None, Console(quiet=True))
+    assert "1 configurations have a fold that crashed" in (folder / "report/index.html").read_text()
+    assert "ValueError: no memory" in (folder / "report/tables/missing.csv").read_text()
+    assert "ValueError: no memory" in (folder / "report/tables/stages.csv").read_text()
+
+
+def test_the_page_of_a_pair_shows_where_its_classifier_looks(runs: tuple[Path, Path]) -> None:
+    page([str(runs[1])], None, None, Console(quiet=True))
+    told = (runs[1] / "report/index.html").read_text()
+    assert "Grad-CAM" in told
+    shown = list((runs[1] / "results").glob("*/*/gallery/*cam*"))
+    assert shown
+    assert np.ptp(np.asarray(Image.open(shown[0]).convert("L"), float)) > 0
 
 
 def test_what_a_pair_costs_is_what_both_its_networks_cost(runs: tuple[Path, Path]) -> None:

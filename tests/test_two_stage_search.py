@@ -277,6 +277,18 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_trained(
     assert str(told.value).count("\n") == 0
 
 
+@pytest.mark.parametrize("feed", ["overlay", "channel"])
+def test_weights_are_tried_on_as_many_channels_as_the_second_stage_will_see(
+    tmp_path: Path, feed: str
+) -> None:
+    path, seen = tmp_path / "weights.pt", 2 if feed == "channel" else 1
+    torch.save(registry.build(Model(name="resnet34", width=4), seen, 3, 64).state_dict(), path)
+    classify = {"name": "resnet34", "width": 4, "weights": str(path)}
+    sized = document(classify=classify, feed=feed) | {"data": {"source": "phantom", "count": 48, "size": 64}}
+    spec = study_of(sized, "test")
+    check_study(spec, load(spec.fixed.data, tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def first_stage(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task, str]:
     folder = tmp_path_factory.mktemp("first")
@@ -301,11 +313,13 @@ def test_a_first_stage_counts_as_not_trained_where_a_part_of_it_is_lost(
     assert stored(here, task, address, network=True) is None
 
 
-def test_a_fold_that_diverged_at_once_is_taken_over_as_it_is(tmp_path: Path) -> None:
-    task, here = Task("abc", "r0-f0"), LocalStorage(tmp_path)
+@pytest.mark.parametrize("network", [False, True])
+def test_a_fold_that_diverged_at_once_is_taken_over_as_it_is(tmp_path: Path, network: bool) -> None:
+    """A first stage as well: it has no network that could be asked for, and would only diverge again."""
+    task, there = Task("abc", "r0-f0"), LocalStorage(tmp_path / "there")
     result = FoldResult("abc", "r0-f0", "diverged", {}, ("a", "b"), "address")
-    write_result(here, task, result, {"epochs.parquet": parquet_bytes(pa.Table.from_pylist([]))})
-    found = adopt(here, [], task, "address")
+    write_result(there, task, result, {"epochs.parquet": parquet_bytes(pa.Table.from_pylist([]))})
+    found = adopt(LocalStorage(tmp_path / "here"), [there], task, "address", network)
     assert found is not None
     assert (found.status, found.epochs) == ("diverged", [])
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.losses.cross_entropy import soft_targets, weighted_mean
+from engine.losses.cross_entropy import soft_targets, weighed
 
 
 def class_focal(
@@ -14,7 +14,7 @@ def class_focal(
     log_p = F.log_softmax(logits.float(), dim=1)
     focus = (-torch.expm1(log_p)).clamp_min(0) ** gamma
     targets = soft_targets(labels, logits.shape[1], smoothing)
-    return weighted_mean(-(targets * focus * log_p).sum(1), labels, weights)
+    return weighed(-(targets * focus * log_p).sum(1), labels, weights)
 
 
 def mask_focal(logits: Tensor, truth: Tensor, gamma: float) -> Tensor:

@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from engine.errors import many
 from engine.losses.check import Traits, alpha, check_loss, reconstruction
-from engine.losses.cross_entropy import class_binary_cross_entropy, class_cross_entropy, mask_cross_entropy
+from engine.losses.cross_entropy import (
+    class_binary_cross_entropy,
+    class_cross_entropy,
+    mask_cross_entropy,
+    normalised,
+)
 from engine.losses.deep_supervision import MaskLoss, map_weights, supervised
 from engine.losses.dice import dice_loss
 from engine.losses.focal import class_focal, mask_focal
@@ -89,10 +94,18 @@ class Objective(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(
-        self, prediction: Prediction, masks: Tensor, labels: Tensor, images: Tensor, epoch: int
+        self,
+        prediction: Prediction,
+        masks: Tensor,
+        labels: Tensor,
+        images: Tensor,
+        epoch: int,
+        whole: Tensor | None = None,
     ) -> Terms:
-        """masks [B, 1, H, W] of 0/1, labels [B], images [B, C, H, W] as the network saw them."""
-        parts = self.segmentation(prediction, masks) | self.classification(prediction, labels)
+        """masks [B, 1, H, W] of 0/1, labels [B], images [B, C, H, W] as the network saw them; `whole` are
+        the labels of all cases where these are but a part, whose losses will be averaged by case."""
+        whole = labels if whole is None else whole
+        parts = self.segmentation(prediction, masks) | self.classification(prediction, labels, whole)
         total = self.weigh(parts, epoch)
         if self.reconstruction > 0:
             parts["reconstruction"] = reconstruction_loss(prediction.aux["reconstruction"], images)
@@ -116,10 +129,11 @@ class Objective(nn.Module):
             total = total + self.loss.gamma * parts["lossnet"]
         return parts | {"segmentation": total}
 
-    def classification(self, prediction: Prediction, labels: Tensor) -> dict[str, Tensor]:
+    def classification(self, prediction: Prediction, labels: Tensor, whole: Tensor) -> dict[str, Tensor]:
         if prediction.logits is None:
             return {}
-        return {"classification": class_loss(self.loss, prediction.logits, labels, self.weights)}
+        weights = None if self.weights is None else normalised(self.weights, whole)
+        return {"classification": class_loss(self.loss, prediction.logits, labels, weights)}
 
     def weigh(self, parts: dict[str, Tensor], epoch: int) -> Tensor:
         """Both tasks weighed, or the only one as it is; weights that move join the log."""

@@ -36,6 +36,7 @@ def load_weights(
         return
     state = _download(architecture) if weights == "imagenet" else _read(Path(weights).expanduser())
     own = module.state_dict()
+    state = _unwrapped(state)
     filled = {name: _fit(state[name], own[name]) for name in own if name in state}
     _refuse_strangers(own, state, filled, head, f"weights={weights!r} do not fit {architecture}")
     fitting = {name: value for name, value in filled.items() if value.shape == own[name].shape}
@@ -71,6 +72,13 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise SonotuneError(f"weights={str(path)!r} must hold a state_dict: a dict of names to tensors")
     return state
+
+
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As exported from a model of ours, which holds the network under this name."""
+    mark = "network."
+    wrapped = bool(state) and all(name.startswith(mark) for name in state)
+    return {name.removeprefix(mark): value for name, value in state.items()} if wrapped else state
 
 
 def _fit(given: Tensor, wanted: Tensor) -> Tensor:

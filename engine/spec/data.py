@@ -1,12 +1,13 @@
 """`data`: which images, and how they are packed into squares."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from engine.spec.section import Section
 
 Source = Literal["phantom", "busi", "bus_uclm", "udiat", "bus_bra", "manifest"]
+WITHOUT_NORMALS = ("udiat", "bus_bra")
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
 
 
@@ -16,8 +17,8 @@ class Data(Section):
     root: str | None = None
     """The data set's folder; for `manifest` the CSV or Parquet file."""
     classes: tuple[ClassName, ...] = Field(("benign", "malignant", "normal"), min_length=2, max_length=20)
-    """Chooses and orders the labels; cases of other classes are left out. `normal`
-    is the one without a lesion."""
+    """Chooses and orders the labels; cases of other classes are left out. `normal` is the one without a
+    lesion; unset, it is left out for `udiat` and `bus_bra`, which have no such images."""
     size: int = Field(128, ge=16, le=2048)
     """Side of the square that every image is resized to."""
     aspect: Literal["stretch", "pad"] = "stretch"
@@ -39,6 +40,13 @@ class Data(Section):
     """How many images `phantom` generates."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Of `phantom`: the same seed gives the same images."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _classes_of_source(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "classes" in given or given.get("source") not in WITHOUT_NORMALS:
+            return given
+        return given | {"classes": ("benign", "malignant")}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -42,7 +42,8 @@ class Loss(Section):
     """The loss of each lesion map. `dice` divides by the plain sums, `dice_squared` by sums of squares.
     `auto` is `dice` for a model that segments; any other name is refused for one that does not."""
     classification: Literal["auto", "focal", "cross_entropy", "binary_cross_entropy"] = "auto"
-    """The loss of the class logits. `binary_cross_entropy` reads each class as a yes or no of its own.
+    """The loss of the class logits. `binary_cross_entropy` asks of each class whether it is the one, by its
+    softmax probability; of two classes that is `cross_entropy`.
     `auto` is `focal` for a model that classifies; any other name is refused for one that does not."""
     smooth: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Added to numerator and denominator of Dice and Tversky, so that an empty mask has a loss."""

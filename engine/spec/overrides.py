@@ -19,10 +19,21 @@ def apply_overrides(
         raise SonotuneError(
             "profiles: must map each profile's name to flat overrides such as train.epochs: 2"
         )
-    for path, value in (*_profile(profiles, profile), *map(parse_override, overrides)):
+    settings = [*_profile(profiles, profile), *map(parse_override, overrides)]
+    _move_out(changed, dict(settings).get("data.source"))
+    for path, value in settings:
         set_path(changed, path, value)
         _refuse_hidden(changed, path)
     return changed
+
+
+def _move_out(document: dict[str, Any], source: Any) -> None:
+    """Of another source, what the space says about the cases of its own one does not hold."""
+    data = document.get("data")
+    if source is None or not isinstance(data, dict) or data.get("source") == source:
+        return
+    for name in ("keep", "ids", "groups"):
+        data.pop(name, None)
 
 
 def _refuse_hidden(document: Mapping[str, Any], path: str) -> None:

@@ -89,7 +89,12 @@ class FirstStage(Section):
     """0: nobody needs masks of the training cases."""
 
     def record(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", by_alias=True)
+        """Without what its training does not read, so that nobody trains it twice."""
+        record = self.model_dump(mode="json", by_alias=True)
+        for name in self.segment.train.unread:
+            del record["segment"]["train"][name]
+        record["segment"]["tasks"] = self.segment.tasks or ("segment",)
+        return record
 
     @cached_property
     def key(self) -> str:

@@ -39,3 +39,17 @@ class Train(Section):
     """Seconds without an epoch's end after which a fold counts as hung."""
     retries: int = Field(2, ge=0, le=10)
     """How often a crashed fold is taken up again from its checkpoint."""
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Settings that no digit of the training depends on: of how it is watched, and idle ones."""
+        read = {
+            "momentum": self.optimizer == "sgd",
+            "betas": self.optimizer != "sgd",
+            "lr_floor": self.schedule in ("cosine", "lambda"),
+            "decay": self.schedule == "lambda",
+            "plateau_factor": self.schedule == "plateau",
+            "plateau_patience": self.schedule == "plateau",
+            "oversample_rounding": self.oversample == "deterministic",
+        }
+        return ("timeout", "retries", *(name for name, used in read.items() if not used))

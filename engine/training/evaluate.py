@@ -47,20 +47,20 @@ def outputs(
             masks.append(torch.sigmoid(prediction.masks[-1])[:, 0].cpu().numpy())
         if prediction.logits is not None:
             classes.append(torch.softmax(prediction.logits, 1).cpu().numpy())
-        for name, value in _losses(network, prediction, x, chosen, pack).items():
-            sums[name] = sums.get(name, 0.0) + value * len(chosen)
+        if pack is not None:
+            for name, value in _losses(network, prediction, x, chosen, pack, rows).items():
+                sums[name] = sums.get(name, 0.0) + value * len(chosen)
     means = {name: value / len(rows) for name, value in sums.items()}
     return Outputs(rows, _joined(masks), _joined(classes), means)
 
 
 def _losses(
-    network: Network, prediction: Prediction, x: torch.Tensor, rows: np.ndarray, pack: Pack | None
+    network: Network, prediction: Prediction, x: torch.Tensor, rows: np.ndarray, pack: Pack, whole: np.ndarray
 ) -> dict[str, float]:
-    if pack is None:
-        return {}
     truth = torch.from_numpy(pack.masks[rows]).float()[:, None]  # [B, 1, H, W]
     batch = Batch(x, truth, torch.from_numpy(pack.labels[rows]), torch.from_numpy(rows))
-    return {name: float(value) for name, value in network.losses(prediction, batch).items()}
+    found = network.losses(prediction, batch, torch.from_numpy(pack.labels[whole]))
+    return {name: float(value) for name, value in found.items()}
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray | None:

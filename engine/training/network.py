@@ -55,38 +55,36 @@ class Network:
         sums: dict[str, Tensor] = {}
         for part in _split(batch, train.micro_batches):
             share = len(part.labels) / len(batch.labels)
-            terms = self._terms(part, epoch)
+            terms = self._terms(part, epoch, batch.labels)
             self.scaler.scale(terms.total * share).backward()
             for name, value in terms.parts.items():
                 sums[name] = sums.get(name, 0) + value * share
         if train.clip is not None:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.trained(), train.clip)
+            nn.utils.clip_grad_norm_(self.model.parameters(), train.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return sums
 
-    def losses(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
-        """The loss terms of a prediction made already."""
+    def losses(self, prediction: Prediction, batch: Batch, whole: Tensor) -> dict[str, Tensor]:
+        """The loss terms of a prediction made already; `whole`: labels of all that is averaged over."""
         with torch.no_grad():
-            return self._objective(prediction, batch, self.place(batch.images)).parts
+            return self._objective(prediction, batch, self.place(batch.images), whole).parts
 
-    def _terms(self, batch: Batch, epoch: int) -> Terms:
+    def _terms(self, batch: Batch, epoch: int, whole: Tensor) -> Terms:
         self.epoch = epoch
         images = self.place(batch.images)
         with self.autocast():
             prediction = self.model(images)
-        return self._objective(_float(prediction), batch, images)
+        return self._objective(_float(prediction), batch, images, whole)
 
-    def _objective(self, prediction: Prediction, batch: Batch, images: Tensor) -> Terms:
+    def _objective(self, prediction: Prediction, batch: Batch, images: Tensor, whole: Tensor) -> Terms:
         """The losses themselves stay in full precision; what autocast hastens is the feature loss's VGG."""
         masks, labels = batch.masks.to(self.device), batch.labels.to(self.device)
+        whole = whole.to(self.device)
         with self.autocast():
-            terms: Terms = self.objective(prediction, masks, labels, images, self.epoch)
+            terms: Terms = self.objective(prediction, masks, labels, images, self.epoch, whole)
         return terms
-
-    def trained(self) -> Iterable[nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -125,7 +123,7 @@ def build_network(
     model = model.to(numerics.device).to(memory_format=layout)  # type: ignore[call-overload]
     objective = build_loss(configuration.loss, class_counts, traits(spec))
     objective = objective.to(numerics.device)
-    optimizer = build_optimizer(configuration.train, [*model.parameters(), *objective.parameters()])
+    optimizer = build_optimizer(configuration.train, model.parameters(), objective.parameters())
     scaler = torch.amp.GradScaler(numerics.device, enabled=precision == "fp16")
     schedule = Schedule(configuration.train, optimizer)
     device = numerics.device

@@ -16,8 +16,13 @@ Sgd = uncompiled(SGD)
 ADAMS: dict[str, type[Adam]] = {"adam": uncompiled(Adam), "adamw": uncompiled(AdamW)}
 
 
-def build_optimizer(train: Train, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    trained = [p for p in parameters if p.requires_grad]
+def build_optimizer(
+    train: Train, parameters: Iterable[nn.Parameter], weights: Iterable[nn.Parameter] = ()
+) -> Optimizer:
+    """`weights`: learned weights of losses. Decay would pull each task's variance towards one."""
+    trained: list[dict[str, Any]] = [{"params": [p for p in parameters if p.requires_grad]}]
+    if learned := list(weights):
+        trained.append({"params": learned, "weight_decay": 0.0})
     if train.optimizer == "sgd":
         return Sgd(trained, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=True)
     kind = ADAMS[train.optimizer]

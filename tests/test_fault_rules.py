@@ -9,12 +9,15 @@ import pytest
 
 from engine.data.load import load
 from engine.driver.faults import FIRST_PAUSE, Diet, Faults, Verdict, kind_of
+from engine.driver.growth import LOOK_EVERY, Slots
 from engine.driver.mend import inspection
 from engine.driver.pauses import Pauses
-from engine.driver.store import check_room
+from engine.driver.resources import Share
+from engine.driver.store import LateRooms, check_room
 from engine.driver.watch import Watch
 from engine.errors import SonotuneError, StorageError
 from engine.spec.load import study_of
+from engine.spec.resources import Resources
 from engine.storage import LocalStorage
 from engine.task import Task
 from tests.faulty import document
@@ -96,6 +99,24 @@ def test_the_smallest_object_store_must_hold_the_data(tmp_path: Path) -> None:
     with pytest.raises(SonotuneError, match="object store on n1 holds 0 MiB; start Ray there"):
         check_room(pack, [node])
     check_room(pack, [node | {"Alive": False}])
+
+
+def test_a_node_that_comes_late_with_too_small_an_object_store_is_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pack = load(study_of(document(), "test").fixed.data, tmp_path)
+    large = {"CPU": 1.0, "node:10.0.0.1": 1.0, "object_store_memory": 2.0**30}
+    small = large | {"object_store_memory": 1000.0}
+    late = [{k.replace("0.0.1", n): v for k, v in small.items()} for n in ("0.0.2", "0.0.3")]
+    clock, there = [0.0], [large]
+    steps = [large], [large, late[0]], [large, *late], [large, *late]
+    slots = Slots(Resources(), Share(1, 0, {}), None, lambda: there, lambda: clock[0], LateRooms(pack).look)
+    for there in steps:  # noqa: B007 - read by the lambda
+        clock[0] += LOOK_EVERY
+        slots()
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.split(" holds")[0] for text in told] == [f"the object store on 10.0.0.{n}" for n in (2, 3)]
+    assert "--object-store-memory" in told[0]
 
 
 def test_results_are_looked_through_while_others_are_trained(tmp_path: Path) -> None:

@@ -59,14 +59,19 @@ class Slots:
         demand: Demand | None = None,
         look: Callable[[], Sequence[Node]] = nodes,
         now: Callable[[], float] = time.monotonic,
+        seen: Callable[[Sequence[Node]], None] = lambda nodes: None,
     ) -> None:
+        """`seen` is told of the nodes at each look."""
         self.resources, self.share, self.demand, self.look, self.now = resources, share, demand, look, now
+        self.seen = seen
         self.more: Callable[[], bool] = lambda: True  # whether there is work for further slots
         self.looked, self.count = now(), shares.slots(resources, share, look())
 
     def __call__(self) -> int:
         if self.now() - self.looked >= LOOK_EVERY:
-            self.count = shares.slots(self.resources, self.share, self.look())
+            there = self.look()
+            self.seen(there)
+            self.count = shares.slots(self.resources, self.share, there)
             if self.demand is not None:
                 self.demand.want(shares.short_of(self.resources, self.count) if self.more() else 0)
             self.looked = self.now()

@@ -27,6 +27,7 @@ from engine.driver.mend import Inspection, completed, inspection, wanted
 from engine.driver.packing import ALONE, Packed
 from engine.driver.schedule import TaskScheduler
 from engine.driver.search import TaskSearcher
+from engine.driver.store import LateRooms
 from engine.driver.worker import FoldTrainable, Shared
 from engine.finals import Finals
 from engine.folds.manifest import Manifest
@@ -164,7 +165,8 @@ class Session:
         """`grows`: whether nodes may come and go."""
         resources = self.study.fixed.resources
         share = await_room(self._share, resources, grows, console)
-        slots = Slots(resources, share, Demand(share) if grows else None)
+        rooms = LateRooms(self.shared.pack)
+        slots = Slots(resources, share, Demand(share) if grows else None, seen=rooms.look)
         keeper = Keeper(self.storage, self.conductor, resources.keep_configurations)
         names = self.shared.manifest.names
         log.info("%d side by side, each with %s; %s", slots(), share.request(), self.shared.numerics.record())

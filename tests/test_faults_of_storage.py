@@ -43,6 +43,41 @@ def test_a_full_disk_stops_the_study_and_a_resume_goes_on(undisturbed: Path, sma
     check_like(folder, undisturbed)
 
 
+FULL_DISK = f"""
+import errno, os
+
+def size(folder):
+    return sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(folder) for name in names
+               if os.path.exists(os.path.join(at, name)))
+
+def sync(file, real=os.fsync, run=os.environ["RUN_FOLDER"]):
+    if os.readlink(f"/proc/self/fd/{{file if isinstance(file, int) else file.fileno()}}").startswith(run):
+        if size(run) > 500_000:
+            raise OSError(errno.{errno.errorcode[errno.ENOSPC]}, "No space left on device")
+    real(file)
+
+os.fsync = sync
+"""
+
+
+def test_a_disk_that_says_it_is_full_stops_the_study_and_a_resume_goes_on(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    """Where no file system may be mounted: every process that writes is told so, from halfway on."""
+    (tmp_path / "sitecustomize.py").write_text(FULL_DISK)
+    space, folder = tmp_path / "space.yaml", tmp_path / "run"
+    space.write_text(dump(document()))
+    settings = {"PYTHONPATH": f"{tmp_path}:{faulty.ROOT}", "RUN_FOLDER": str(folder)}
+    process = faulty.driver(folder, "search", str(space), "--run", str(folder), **settings)
+    assert process.wait(600) == 2
+    assert "make room" in (tmp_path / "out.log").read_text()
+    assert not (folder / RunPaths.lock).exists()
+    assert tasks(folder, "started")
+    assert not tasks(folder, "ended", status="failed")
+    resume(folder)
+    check_like(folder, undisturbed)
+
+
 BROKEN_MACHINE = f"""
 import errno, os, random, time
 chance, wall, began = random.Random(os.getpid()), time.time, time.time()

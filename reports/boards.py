@@ -10,7 +10,7 @@ from reports import own
 from reports.aggregate import Figures, leaderboard, summarise
 from reports.measures import both, higher_is_better, inside, label, leading
 from reports.run import SPLITS, Config, Problem, Run
-from reports.shape import model_of
+from reports.shape import model_of, on_true_masks
 from reports.tables import Column, Table
 
 BOARD = {"validation": ("score",), "test": ("dice", "hd95", "accuracy", "f1_macro")}
@@ -55,7 +55,8 @@ def _standing_for(metric: str, known: Figures, refining: frozenset[str]) -> tupl
 
 
 def _named(config: Config) -> dict[str, Any]:
-    return {"model": model_of(config.config), "run": config.run}
+    mark = " (true masks)" if on_true_masks(config.config) else ""
+    return {"model": model_of(config.config) + mark, "run": config.run}
 
 
 def refined(known: Figures) -> list[str]:

@@ -15,6 +15,11 @@ def stages_of(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     return tuple(stage for stage in found if isinstance(stage, Mapping))
 
 
+def on_true_masks(config: Mapping[str, Any]) -> bool:
+    """Whether its second stage was shown the truth in training, which new cases do not come with."""
+    return bool(stages_of(config)) and config["model"]["two_stage"].get("masks") == "truth"
+
+
 def models_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of its networks, wherever the spec keeps them: `model.name`, or the one branch of `model`."""
     if stages := stages_of(config):

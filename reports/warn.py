@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from reports.measures import inside, objective
 from reports.run import Config, Run
+from reports.shape import on_true_masks
 from reports.study import Study
 
 
@@ -56,17 +56,8 @@ def _measured(config: Config, name: str) -> bool:
 
 def _optimistic(run: Run) -> Iterable[str]:
     """Settings that make a figure better than new cases would."""
-    leaves = [leaf for config in run.configs for leaf in _leaves(config.config)]
-    if ("masks", "truth") in leaves:
+    if any(on_true_masks(config.config) for config in run.configs):
         yield "Some second stages were trained on true masks (masks: truth), which is optimistic."
     folds = run.study.get("folds")
     if isinstance(folds, Mapping) and folds.get("allow_leak"):
         yield "folds.allow_leak is on: cases of one patient or group of duplicates may lie on two sides."
-
-
-def _leaves(value: Any) -> Iterable[tuple[str, Any]]:
-    for key, below in value.items() if isinstance(value, Mapping) else ():
-        if isinstance(below, Mapping):
-            yield from _leaves(below)
-        elif isinstance(below, str):
-            yield str(key), below

@@ -24,6 +24,7 @@ from engine.storage import LocalStorage
 from engine.task import Task
 from reports import first_stages, published
 from reports.aggregate import figures
+from reports.boards import board_table
 from reports.command import page
 from reports.load import load
 from reports.racing import cells
@@ -214,6 +215,8 @@ def test_masks_that_are_the_truth_are_told_of_at_the_top(runs: tuple[Path, Path]
         any("masks: truth" in warning for warning in warnings_of(study_of(r, Select()))) for r in (run, told)
     ]
     assert said == [False, True]
+    models = [board_table(each, figures(each)).rows[0]["model"] for each in (run, told)]
+    assert models == ["unet_mtl → unet_mtl", "unet_mtl → unet_mtl (true masks)"]
 
 
 def test_the_race_plans_the_epochs_of_the_second_stage(runs: tuple[Path, Path]) -> None:

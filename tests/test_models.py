@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.errors import SonotuneError
+from engine.losses.total import Terms, build_loss
 from engine.models.contract import Prediction
 from engine.models.registry import BACKBONES, MODELS, build, check, find, resolve, small, stride, traits
+from engine.spec.loss import Loss
 from engine.spec.model import Model
 
 CHANNELS, CLASSES = 2, 3
@@ -37,28 +39,18 @@ def images(count: int, size: int) -> Tensor:
     return torch.rand(count, CHANNELS, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def plain_loss(prediction: Prediction, x: Tensor) -> Tensor:
-    """Touches everything that the model returns: one lesion in the middle, one label per case."""
+def loss_of(model: Model, prediction: Prediction, x: Tensor) -> Tensor:
+    """What a study without a loss of its own trains with: one lesion in the middle, one label per case."""
     truth = torch.zeros(len(x), 1, *x.shape[-2:])
     truth[..., 16:40, 20:44] = 1
-    total = torch.zeros(())
-    for mask in prediction.masks:
-        wanted = F.adaptive_avg_pool2d(truth, mask.shape[-2:])
-        total = total + F.binary_cross_entropy_with_logits(mask.float(), wanted)
-    if prediction.logits is not None:
-        total = total + F.cross_entropy(prediction.logits.float(), torch.arange(len(x)) % CLASSES)
-    for name, value in sorted(prediction.aux.items()):
-        if name == "soft_regions":
-            wanted = F.adaptive_max_pool2d(truth, value.shape[-2:])[:, 0].long()
-            total = total + F.cross_entropy(value.float(), wanted)
-        else:
-            total = total + F.mse_loss(value.float(), F.adaptive_avg_pool2d(x, value.shape[-2:]))
-    return total
+    objective = build_loss(Loss(), np.ones(CLASSES), traits(model))
+    terms: Terms = objective(prediction, truth, torch.arange(len(x)) % CLASSES, x, 1)
+    return terms.total
 
 
-def one_step(network: nn.Module, x: Tensor) -> float:
+def one_step(model: Model, network: nn.Module, x: Tensor) -> float:
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=3e-4)
-    loss = plain_loss(network(x), x)
+    loss = loss_of(model, network(x), x)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -108,7 +100,7 @@ def test_the_small_form_has_under_300_000_parameters(name: str) -> None:
 def test_every_parameter_gets_a_finite_gradient(name: str) -> None:
     network = made(small(name)).train()
     x = images(3, 64)
-    plain_loss(network(x), x).backward()
+    loss_of(small(name), network(x), x).backward()
     assert without_gradient(network) == []
 
 
@@ -117,14 +109,14 @@ def test_a_forward_pass_in_bfloat16_is_finite(name: str) -> None:
     network = made(small(name)).train()
     x = images(2, 64)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.isfinite(plain_loss(network(x), x))
+        assert torch.isfinite(loss_of(small(name), network(x), x))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_makes_the_same_network_and_the_same_step(name: str) -> None:
     def after_a_step() -> dict[str, Tensor]:
         network = made(small(name), seed=5).train()
-        one_step(network, images(2, 64))
+        one_step(small(name), network, images(2, 64))
         return network.state_dict()
 
     first, second = after_a_step(), after_a_step()
@@ -135,8 +127,8 @@ def test_the_same_seed_makes_the_same_network_and_the_same_step(name: str) -> No
 def test_an_optimizer_step_lowers_the_loss_on_a_fixed_batch(name: str) -> None:
     network = made(small(name)).train()
     x = images(3, 64)
-    before = one_step(network, x)
-    assert plain_loss(network(x), x).item() < before
+    before = one_step(small(name), network, x)
+    assert loss_of(small(name), network(x), x).item() < before
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -162,7 +154,7 @@ def test_a_network_for_one_task_has_no_idle_part(tasks: Any, head: Any) -> None:
     network, x = made(model).train(), images(2, 64)
     prediction = network(x)
     assert_contract(model, prediction, 2, 64)
-    plain_loss(prediction, x).backward()
+    loss_of(model, prediction, x).backward()
     assert without_gradient(network) == []
 
 

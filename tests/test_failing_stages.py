@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from engine.conductor import Conductor
+from engine.driver.mend import completed
 from engine.finals import Finals
-from engine.journal.journal import Journal
+from engine.journal.journal import Journal, read_journal
 from engine.race.events import Ended, Lost, Opened, Started
 from engine.race.outcome import outcome
 from engine.race.race import Race
@@ -96,6 +97,27 @@ def test_an_outer_fold_whose_first_stage_fails_is_not_tried_for_ever(tmp_path: P
 
     assert handed(one, act)[-1] == ("first", "o0")
     assert one.next() is None
+
+
+@pytest.mark.parametrize("rule", ["none", "paired"])
+@pytest.mark.parametrize("outer", [(), ("o0",)])
+def test_a_first_stage_that_is_damaged_after_the_end_is_trained_again_and_nothing_else(
+    tmp_path: Path, rule: str, outer: tuple[str, ...]
+) -> None:
+    """Its masks belong to the run, though whatever was to build on them is done."""
+    store, folds = Store(), tuple(f"o0-{fold}" for fold in INNER) if outer else INNER
+    one = conductor(tmp_path, store, rule, folds=folds, outer=outer)
+    handed(one, lambda task, first: store.end(one, task))
+    (stage,) = one.stages
+    done = completed(one, read_journal(LocalStorage(tmp_path))[0])
+    for fold in (folds[1], *outer):
+        damaged = Task(stage, fold)
+        assert damaged in done
+        store.whole.discard(damaged)
+        one.lost(Lost(damaged))
+        assert handed(one, lambda task, first: store.end(one, task)) == [("first", fold)]
+    again = conductor(tmp_path, store, rule, folds=folds, outer=outer)
+    assert resumed(again).next() is None
 
 
 @pytest.mark.parametrize("rule", ["none", "paired"])

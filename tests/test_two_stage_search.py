@@ -199,7 +199,13 @@ def test_a_search_trains_each_first_stage_once_also_on_resume_and_in_another_run
     assert "is damaged or gone; it is trained again" in (two / RunPaths.log).read_text()
     result = read_result(storage, task)
     assert result is not None
-    assert damaged_files(storage, task, result) == []
+    assert damaged_files(storage, task, result.files) == []
+    storage.write(f"{RunPaths.result(task)}/masks.npz", b"damaged after the end")
+    launch.resume(str(two), quiet)
+    assert started(two, stage.key, reused=False) == {"r0-f0": 2}
+    result = read_result(storage, task)
+    assert result is not None
+    assert damaged_files(storage, task, result.files) == []
     reported(one)
 
 

@@ -1,4 +1,4 @@
-"""Complete folds whose files have been damaged since: a resume trains them again.
+"""Complete folds and first stages whose files have been damaged since: a resume trains them again.
 
 To look through the results of thousands of folds takes seconds on a disk and minutes on a store, so it is
 done beside the folds that are trained meanwhile; no study ends before it is.
@@ -52,7 +52,7 @@ def inspection(tasks: Callable[[], Sequence[Task]], sound: Sound, storage: Stora
 
 
 def completed(conductor: Conductor, records: Iterable[Mapping[str, Any]]) -> list[Task]:
-    """Of first stages, and of configurations that are out, this is asked where somebody needs them."""
+    """Not those of configurations that are out, and of first stages on which only such have built."""
     last: dict[Task, str] = {}
     for record in records:
         if record["event"] in ("ended", "lost"):
@@ -61,4 +61,6 @@ def completed(conductor: Conductor, records: Iterable[Mapping[str, Any]]) -> lis
 
 
 def wanted(conductor: Conductor, key: str) -> bool:
-    return key in conductor.entries and not is_out(conductor.race, key)
+    entries = conductor.entries
+    users = [key] if key in entries else [name for name, e in entries.items() if e.stage_key == key]
+    return any(not is_out(conductor.race, name) for name in users)

@@ -151,11 +151,16 @@ class Session:
         every look would keep the first folds waiting."""
         if self.conductor.ledger.epochs == self.epochs_before and not wait:
             return False
-        lost = [task for task in results.damaged(wait) if wanted(self.conductor, task.key)]
+        lost = [task for task in results.damaged(wait) if self._still_lost(task)]
         for task in lost:
             log.warning("the result of %s is damaged or gone; it is trained again", task.folder)
             self.conductor.lost(Lost(task))
         return bool(lost)
+
+    def _still_lost(self, task: Task) -> bool:
+        """A first stage may have been trained again by now, for somebody who needed it at once."""
+        again = task in self.conductor.running or self._trained(task)
+        return wanted(self.conductor, task.key) and not again
 
     def _trained(self, task: Task) -> bool:
         job = self.shared.job(task, self.conductor.configuration_of(task))

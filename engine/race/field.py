@@ -122,6 +122,7 @@ class Field:
     def lose(self, event: Lost) -> None:
         self.interrupted.pop(event.task, None)
         if self.stages.knows(event.task.key):
+            self.interrupted[event.task] = None  # trained again even where whoever built on it is done
             return self._stage(event.task, State.WAITING, State.WAITING)
         place = self.place(event.task)
         return self.heats[place.outer].forget(place.row, place.fold)

@@ -28,7 +28,7 @@ from tests import faulty
 from tests.run_folder import records, tasks
 
 EVERY = 8  # epochs between two workers that go
-LONGEST = 0.7  # of the undisturbed search's time, that a driver may live
+LONGEST = 0.4  # of the undisturbed search's time, that a driver may live
 TITLES = ("", "hits", "folds", "failed", "epochs", "told twice", "seconds", "outcome")
 
 

@@ -119,7 +119,8 @@ def prepare(name: str, given: argparse.Namespace, place: Path) -> Setup:
     pack = load(Data(count=train + validation, size=given.size), place / "cache")
     fold = Fold("r0-f0", pack.cases[:train], pack.cases[train:], pack.cases[train:], 0, 0)
     model = {"name": name} | ({"width": given.width} if given.width else {})
-    record = {"model": model, "train": {"batch": given.batch, "epochs": 10_000}}
+    recipe = {"batch": given.batch, "epochs": 10_000, "precision": given.precision}
+    record = {"model": model, "train": recipe}
     if name == "acsnet":
         record["loss"] = {"gamma": 0.2}
     return Setup(pack, fold, Configuration.model_validate(record), given.threads, place)
@@ -182,11 +183,15 @@ def main() -> None:
     asked.add_argument("--rounds", type=int, default=5)
     asked.add_argument("--threads", type=int, default=2)
     asked.add_argument("--width", type=int, help="instead of each row's own")
+    asked.add_argument(
+        "--precision", default="auto", help="off: as a processor without bfloat16 units trains"
+    )
     asked.add_argument("--profile", action="store_true", help="also the dearest operations of a step")
     given = asked.parse_args()
     torch.set_num_threads(given.threads)
     numerics = resolve(Resources(threads=given.threads))
-    print(f"{numerics.device}, ours in {numerics.auto_precision}, plain in float32, {given}")
+    precision = numerics.auto_precision if given.precision == "auto" else given.precision
+    print(f"{numerics.device}, ours in {precision}, plain in float32, {given}")
     print("| row | ours, images/s | plain, images/s | ratio | by CPU | training | validation | checkpoint |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as place:

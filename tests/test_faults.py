@@ -163,7 +163,7 @@ def test_a_power_cut_a_killed_driver_and_torn_files_change_nothing(undisturbed: 
     with (folder / RunPaths.journal).open("ab") as journal:
         journal.write(b'{"n":99,"event":"rep')
     whole = tasks(folder, "ended", status="complete")[0]
-    _flip(folder / RunPaths.result(whole) / "result.json")
+    _flip(folder / RunPaths.result(whole) / "result.json", b'"status"')
     assert faulty.driver(folder, "resume", str(folder)).wait(600) == 0
     assert "cut short and is dropped" in (tmp_path / "out.log").read_text()
     assert tasks(folder, "lost") == [whole]
@@ -211,9 +211,10 @@ def _killed_on_its_way(folder: Path, *words: str) -> list[faulty.Process]:
     return below
 
 
-def _flip(path: Path) -> None:
+def _flip(path: Path, after: bytes | None = None) -> None:
+    """One bit, in the middle or at the end of these words: the last digits of a number may read the same."""
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[data.index(after) + len(after) - 2 if after else len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
@@ -272,7 +273,7 @@ def test_a_fold_that_never_fits_is_tried_alone_and_then_reported(tmp_path: Path)
         result = read_result(LocalStorage(tmp_path / "run"), task)
         assert result is not None
         assert result.status == "failed"
-        assert "allocate" in result.error.lower() or "primitive" in result.error
+        assert re.search("(?i)allocate|primitive|start new thread", result.error)  # as each library puts it
     check_ends(tmp_path / "run")
 
 

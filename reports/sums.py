@@ -29,14 +29,17 @@ def right(stack: Stack, prefix: str) -> np.ndarray:
 
 def incoherent(stack: Stack, prefix: str) -> np.ndarray:
     """Class normal with a lesion in the mask, or another class with none."""
-    normal = stack.columns[f"{prefix}predicted"] == stack.classes.index("normal")
+    said = stack.columns[f"{prefix}predicted"]
+    normal = said == stack.classes.index("normal")
     lesion = stack.columns[f"{prefix}tp"] + stack.columns[f"{prefix}fp"]
-    return np.where(np.isfinite(lesion), normal == (lesion > 0), np.nan)
+    return np.where(np.isfinite(lesion) & (said >= 0), normal == (lesion > 0), np.nan)
 
 
 def pixels(stack: Stack, prefix: str) -> np.ndarray:
-    tp, fp, fn = (np.nan_to_num(stack.columns[prefix + name]) for name in ("tp", "fp", "fn"))
-    return np.stack([tp, fp + fn], axis=-1)
+    """Hits, misses, and whether there is a mask at all: a classifier has overlaps with nothing."""
+    counts = [stack.columns[prefix + name] for name in ("tp", "fp", "fn")]
+    tp, fp, fn = (np.nan_to_num(count) for count in counts)
+    return np.stack([tp, fp + fn, np.isfinite(counts[0]).astype(float)], axis=-1)
 
 
 def one_hot(stack: Stack, prefix: str) -> np.ndarray:
@@ -84,7 +87,7 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def overlap(sums: np.ndarray, name: str) -> np.ndarray:
     twice = 2.0 if name == "dice_pooled" else 1.0
     part, whole = twice * sums[..., 0], twice * sums[..., 0] + sums[..., 1]
-    return np.where(whole > 0, ratio(part, whole), 1.0)
+    return np.where(whole > 0, ratio(part, whole), np.where(sums[..., 2] > 0, 1.0, np.nan))
 
 
 def calibration(sums: np.ndarray) -> np.ndarray:

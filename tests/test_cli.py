@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from engine import __version__
 from engine.cli.app import app
+from engine.errors import SonotuneError
 from engine.models.registry import MODELS
-from engine.results import read_result, read_table
+from engine.results import RunPaths, read_result, read_table
 from engine.spec.schema import study_schema
 from engine.storage import LocalStorage
 from engine.task import Task
@@ -32,6 +33,21 @@ def run(*words: object) -> str:
     done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--set", "search.sampler=grid"), "sampler grid needs dimensions that can be listed"),
+        (("--reuse", "runs/mistyped"), "runs/mistyped holds no run"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_before_there_is_a_run(
+    words: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SonotuneError, match=told):
+        run("search", QUICKSTART, "--run", tmp_path / "run", *words)
+    assert not (tmp_path / "run" / RunPaths.journal).exists()
 
 
 def test_help_lists_every_command() -> None:

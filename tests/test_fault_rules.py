@@ -46,6 +46,19 @@ def test_the_same_error_on_two_folds_breaks_the_configuration() -> None:
     assert faults.broken == {"a": "text"}
 
 
+def test_errors_that_a_retry_healed_stop_no_study() -> None:
+    faults = Faults()
+    for number in range(20):
+        task = Task(f"c{number}", "r0-f0")
+        assert faults.error(task, "RuntimeError at x:1", 5).act == "retry"
+        faults.healed(task)
+    assert faults.broken == {}
+    verdicts = [
+        faults.error(Task(f"d{number}", "r0-f0"), "RuntimeError at x:1", 5).act for number in range(5)
+    ]
+    assert verdicts == ["retry"] * 4 + ["stop the study"]
+
+
 def test_memory_is_saved_by_halves_then_by_being_alone() -> None:
     faults = Faults()
     assert faults.memory(A, shared=True) == Verdict("retry")

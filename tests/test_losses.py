@@ -98,6 +98,17 @@ def test_one_logit_or_two_regions_give_the_same_cross_entropy() -> None:
     torch.testing.assert_close(soft_region_loss(regions, truth), expected)
 
 
+@pytest.mark.parametrize("gamma", [0, 0.25, 0.5, 0.9, 1, 2, 4])
+@pytest.mark.parametrize("lead", [-120.0, -18.0, 0.0, 18.0, 120.0])
+def test_focal_gradients_stay_finite_when_nothing_or_all_is_wrong(gamma: float, lead: float) -> None:
+    logits = torch.tensor([[lead, 0.0], [0.0, 1.0]], requires_grad=True)
+    class_focal(logits, torch.tensor([0, 1]), gamma).mean().backward()
+    assert torch.isfinite(logits.grad).all()
+    masks = torch.tensor([[[[lead, 0.5]]]], requires_grad=True)
+    mask_focal(masks, torch.ones(1, 1, 1, 2), gamma).backward()
+    assert torch.isfinite(masks.grad).all()
+
+
 def test_mask_focal_by_hand_and_as_monai_has_it() -> None:
     expected = (0.2**2 * -math.log(0.8) + 0.3**2 * -math.log(0.7)) / 2
     assert mask_focal(logit(0.8, 0.3), torch.tensor([1.0, 0]), 2).item() == pytest.approx(expected)

@@ -51,6 +51,23 @@ def test_a_pooled_figure_is_what_the_fold_metrics_give_for_all_cases(
         assert ours[c] == pytest.approx(fold_metrics(cases, run.classes)[name], abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["dice_pooled", "iou_pooled", "incoherent"])
+@pytest.mark.parametrize("lacking", ["tp", "predicted"])
+def test_what_a_network_does_not_say_has_no_pooled_figure(
+    name: str, lacking: str, case_rows: stack.Stack
+) -> None:
+    """Classifiers beside networks with masks, and the other way round."""
+    columns = dict(case_rows.columns)
+    for column in ("tp", "fp", "fn") if lacking == "tp" else ("predicted",):
+        columns[column] = np.array(columns[column], dtype=float)
+        columns[column][0] = np.nan if lacking == "tp" else -1
+    what = pooled.statistic(name, case_rows.classes)
+    assert what is not None
+    unknown = np.isnan(pooled.figures(replace(case_rows, columns=columns), what))
+    assert unknown[0] == (lacking == "tp" or name == "incoherent")
+    assert not unknown[1:].any()
+
+
 def test_macro_f1_under_weights_is_that_of_the_repeated_rows(case_rows: stack.Stack) -> None:
     what = pooled.statistic("f1_macro", case_rows.classes)
     assert what is not None

@@ -24,7 +24,14 @@ def write_groups(path: Path, groups: dict[str, str]) -> None:
 
 def read_groups(path: Path, pack: Pack) -> tuple[str | None, ...]:
     """Cases outside the pack (another choice of classes) are fine; a file that knows none of them is not."""
-    groups = {row["case"]: row["group"] for row in read_table(path, COLUMNS)}
+    groups: dict[str, str] = {}
+    for row in read_table(path, COLUMNS):
+        case, group = row["case"], row["group"]
+        if groups.setdefault(case, group) != group:
+            raise SonotuneError(
+                f"data.groups {str(path)!r} puts case {case!r} into two groups, {groups[case]!r} and "
+                f"{group!r}; a case is in one: give all cases of both the same group"
+            )
     found = tuple(groups.get(case) or None for case in pack.cases)
     if not any(found):
         raise SonotuneError(f"data.groups {str(path)!r} names none of the {len(pack)} cases of this data set")

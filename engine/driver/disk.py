@@ -15,23 +15,26 @@ class Keeper:
         self.storage, self.conductor, self.most = storage, conductor, most
         self.race = conductor.race
         self.kept: set[str] = set()
+        self.pruned: set[str] = set()  # first stages whose checkpoints are gone
 
     def ended(self, key: str) -> None:
         """One of this configuration's folds has left its worker."""
+        self.pruned.discard(key)
         if key in self.conductor.stages or self._runs(key):
             return
         if is_useless(self.race, key):
             self._discard(key)
         elif mean(self.race, key) is not None:
             self.kept.add(key)
-            for loser in self._ranked()[self.most :]:
+            for loser in self._losers():
                 self._discard(loser)
         self._prune_stages()
 
     def sweep(self) -> None:
         """At the end of a session: a worker that was stopped may have written one more checkpoint."""
         self.kept = {key for key in self.conductor.entries if mean(self.race, key) is not None}
-        losers = set(self._ranked()[self.most :])
+        self.pruned.clear()
+        losers = set(self._losers())
         for key in self.storage.list(RunPaths.checkpoints):
             if key in losers or is_useless(self.race, key):
                 self._discard(key)
@@ -41,7 +44,9 @@ class Keeper:
         """Of the idle ones those used last stay, since a configuration yet to come may share them."""
         idle = self._idle_stages()
         for key in idle[: max(0, len(idle) - self.most)]:
-            self.storage.delete(f"{RunPaths.checkpoints}/{key}")
+            if key not in self.pruned:
+                self.storage.delete(f"{RunPaths.checkpoints}/{key}")
+                self.pruned.add(key)
 
     def _idle_stages(self) -> list[str]:
         """In the order in which they were used last."""
@@ -58,9 +63,11 @@ class Keeper:
     def _runs(self, key: str) -> bool:
         return any(task.key == key for task in self.conductor.running)
 
-    def _ranked(self) -> list[str]:
+    def _losers(self) -> list[str]:
+        """The outer folds of a nested design may have more picks than are kept; their finals train on."""
         picks = self.conductor.picks()
-        return sorted(self.kept, key=lambda key: (key not in picks, -(mean(self.race, key) or 0.0), key))
+        ranked = sorted(self.kept, key=lambda key: (key not in picks, -(mean(self.race, key) or 0.0), key))
+        return [key for key in ranked[self.most :] if key not in picks and not self._runs(key)]
 
     def _discard(self, key: str) -> None:
         self.kept.discard(key)

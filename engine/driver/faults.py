@@ -79,13 +79,19 @@ class Faults:
 
     def error(self, task: Task, signature: str, retries: int, text: str = "") -> Verdict:
         self.folds_with[task.key, signature].add(task.fold)
-        hit = {key for key, seen in self.folds_with if seen == signature}
+        hit = {key for (key, seen), folds in self.folds_with.items() if seen == signature and folds}
         if len(hit) >= SAME_ON_CONFIGURATIONS:
             return Verdict("stop the study")
         if len(self.folds_with[task.key, signature]) > 1:
             self.broken[task.key] = text
             return Verdict("give up")
         return self.lost(task, min(retries, 1))
+
+    def healed(self, task: Task) -> None:
+        """The fold is complete: what it met on its way was no error of its configuration."""
+        for (key, _), folds in self.folds_with.items():
+            if key == task.key:
+                folds.discard(task.fold)
 
     def memory(self, task: Task, shared: bool) -> Verdict:
         """`shared`: other folds may have been running beside it."""

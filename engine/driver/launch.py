@@ -30,6 +30,7 @@ from engine.journal.journal import Journal
 from engine.lock.lock import hold
 from engine.preflight import check_study
 from engine.results import RunPaths
+from engine.sampler.designs import check_design
 from engine.sampler.warm import earlier
 from engine.spec.resources import Resources
 from engine.spec.study import Study, short_hash
@@ -55,12 +56,15 @@ def search(
     `trainable` lets a benchmark sleep in the place of training.
     """
     check_address(address)
+    check_design(study.fixed.search.sampler, study.space)
     storage = folder.new(location)
     tracking.require(study.fixed.tracking, storage)
     pack = load(study.fixed.data, default_cache(), _progress(console))
     manifest = make_folds(pack, study.fixed.folds)
     check_study(study, pack, manifest)
     known, notes = earlier(warm_from, study.fixed.search)
+    for place in reuse:
+        folder.existing(place)
     with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
         folder.check_free(storage, location)
         numerics, packed = _suited(study, pack, manifest, address, console)

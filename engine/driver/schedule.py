@@ -122,6 +122,8 @@ class TaskScheduler(TrialScheduler):
         else:
             extra = {"figures": {name: end[name] for name in FIGURES}}
             extra |= {"note": end["note"]} if "note" in end else {}
+            if end["status"] == "complete":
+                self.faults.healed(task)
             self._tell_end(task, end["status"], end["score"], end["values"] or (), **extra)
 
     def _failed(self, task: Task, end: dict[str, Any]) -> None:

@@ -60,6 +60,9 @@ class TaskSearcher(Searcher):
             return None
         task = self._next()
         self.idle = task is None
+        if task is not None and self.diet(task).alone and self.tasks:
+            self.waiting = task  # frozen when it was alone, and thawed while others run
+            return None
         if task is not None:
             self.tasks[trial_id] = task
             record, diet = json.dumps(self.conductor.configuration_of(task).record()), self.diet(task)

@@ -183,6 +183,8 @@ class Session:
             searcher = TaskSearcher(self.conductor, slots, lambda wait: self._look_back(results, wait))
             slots.more = lambda: not searcher.idle
             spent = Spent(self.study.fixed.search.budget, share.gpu, self.records)
+            if over := spent.over():
+                self.conductor.stop(over)
             scheduler = TaskScheduler(
                 self.conductor, searcher, self._give_up, (view, trackers), spent, keeper, self.faults
             )

@@ -98,7 +98,7 @@ class Grid:
 
     @classmethod
     def of(cls, space: Space, first: tuple[Mapping[str, Scalar], ...], seed: int) -> "Grid":
-        _check_finite(space)
+        check_finite(space)
         filling = random_points(len(space.dimensions), seed)
         starts = [place(space.dimensions, filling(i), given) for i, given in enumerate(first)]
         rest = [params for params in combinations(space.dimensions) if params not in starts]
@@ -128,7 +128,13 @@ def _values(distribution: Distribution) -> tuple[Scalar, ...]:
     return distribution.values if isinstance(distribution, Choice) else ()
 
 
-def _check_finite(space: Space) -> None:
+def check_design(sampler: str, space: Space) -> None:
+    """What `Grid.of` would refuse, before there is a run that could never be gone on with."""
+    if sampler == "grid":
+        check_finite(space)
+
+
+def check_finite(space: Space) -> None:
     endless = [d.name for d in space.dimensions if isinstance(d.distribution, Uniform)]
     if endless:
         raise SonotuneError(

@@ -90,8 +90,11 @@ def test_a_search_into_an_existing_run_is_refused_and_names_resume(one_worker: P
 
 
 def test_folds_of_another_run_are_reused_and_not_trained(one_worker: Path, tmp_path: Path) -> None:
-    study = study_of(document(1), "test")
+    whole = document(1)
+    study = study_of(whole | {"search": whole["search"] | {"configs": 1}}, "test")
     launch.search(study, str(tmp_path / "run"), quiet(), reuse=[str(one_worker)])
+    more = {"search.configs": whole["search"]["configs"]}
+    launch.resume(str(tmp_path / "run"), quiet(), changes=more)
     assert digits(tmp_path / "run") == digits(one_worker)
     assert all(record.get("reused") for record in records(tmp_path / "run", "ended"))
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from engine.data.cases import Pack
 from engine.data.load import load
+from engine.errors import SonotuneError
 from engine.folds.make import make_folds
 from engine.spec.data import Data
 from engine.spec.folds import Folds
@@ -146,6 +147,14 @@ def test_a_mask_of_another_size_is_resized_only_on_request(tmp_path: Path) -> No
     pack = packed(tmp_path, "bus_uclm", root, other_mask_size="resize")
     assert len(pack) == 12
     assert "P000_000.png" in pack.notes[0]
+
+
+def test_two_files_of_one_case_are_refused(tmp_path: Path) -> None:
+    root = layouts.write_udiat(tmp_path / "d", layouts.some_pictures())
+    mask = min((root / "GT").glob("*.png"))
+    mask.with_suffix(".bmp").write_bytes(mask.read_bytes())
+    with pytest.raises(SonotuneError, match=f"two files of one case, '{mask.stem}.bmp' and '{mask.name}'"):
+        packed(tmp_path, "udiat", root)
 
 
 @pytest.mark.parametrize("labels", ["xlsx", "csv", "folders"])

@@ -25,8 +25,13 @@ def pictures(folder: Path) -> Iterator[Path]:
 
 
 def by_stem(folder: Path) -> dict[str, Path]:
-    """The last one wins where two files differ in their extension only: `clashes` finds those."""
-    return {path.stem: path for path in pictures(folder)}
+    """Two files that differ in their extension only would be one case: which of them is nobody's guess."""
+    found: dict[str, Path] = {}
+    for path in pictures(folder):
+        if found.setdefault(path.stem, path) != path:
+            both = f"{found[path.stem].name!r} and {path.name!r}"
+            raise SonotuneError(f"{folder} has two files of one case, {both}; take one away")
+    return found
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from engine.driver.cluster import check_address, connected
 from engine.driver.growth import await_room, nodes
 from engine.driver.packing import ALONE, Packed, packed_in
 from engine.driver.packing import pack as pack_gpus
+from engine.driver.reuse import check_reuse, note_reuse, reuse_in
 from engine.driver.session import Outcome, Session
 from engine.driver.store import check_room
 from engine.driver.worker import FoldTrainable
@@ -63,8 +64,7 @@ def search(
     manifest = make_folds(pack, study.fixed.folds)
     check_study(study, pack, manifest)
     known, notes = earlier(warm_from, study.fixed.search)
-    for place in reuse:
-        folder.existing(place)
+    check_reuse(reuse)
     with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
         folder.check_free(storage, location)
         numerics, packed = _suited(study, pack, manifest, address, console)
@@ -74,6 +74,7 @@ def search(
         if packed is not ALONE:
             journal.append(packed.record())
             console.print(str(packed), highlight=False)
+        note_reuse(journal, reuse)
         session = Session(study, pack, manifest, numerics, storage, journal, reuse, trainable, packed, starts)
         if warm_from:
             _say_warm(console, notes, session.conductor.warm(known))
@@ -110,8 +111,9 @@ def resume(
         folder.check_head(head, pack.fingerprint, manifest)
         weight_files.check(head.weights, study)
         packed, numerics = packed_in(journal.records), Numerics.of(head.numerics)
+        reuse, starts = reuse_in(journal.records), head.weights
         session = Session(
-            study, pack, manifest, numerics, storage, journal, packed=packed, weights=head.weights
+            study, pack, manifest, numerics, storage, journal, reuse, packed=packed, weights=starts
         )
         replay = going_back.enter_context(ThreadPoolExecutor(1)).submit(session.go_back_to, journal.records)
         with _ray(study, address) as scratch:

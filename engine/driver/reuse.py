@@ -1,0 +1,39 @@
+"""Earlier runs whose folds are taken over instead of being trained: named once, known to every resume."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from engine import folder
+from engine.errors import SonotuneError, without_secrets
+from engine.journal.journal import Journal
+from engine.storage import open_storage
+
+log = logging.getLogger("sonotune")
+
+
+def check_reuse(places: Sequence[str]) -> None:
+    for place in places:
+        folder.existing(place)
+
+
+def note_reuse(journal: Journal, places: Sequence[str]) -> None:
+    """Places with a password in them are not written down: a resume does without them."""
+    found = [open_storage(place).location for place in places]
+    if kept := [place for place in found if without_secrets(place) == place]:
+        journal.append({"event": "reuse", "places": kept})
+
+
+def reuse_in(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is gone by now is said and done without."""
+    places = [place for record in records if record["event"] == "reuse" for place in record["places"]]
+    return [place for place in places if _there(place)]
+
+
+def _there(place: str) -> bool:
+    try:
+        folder.existing(place)
+    except SonotuneError as error:
+        log.warning("nothing more is reused of %s: %s", place, error)
+        return False
+    return True

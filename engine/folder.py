@@ -130,11 +130,25 @@ def check_document(storage: Storage, journal: Journal) -> None:
     """A study changed by hand would make earlier decisions wrong; what may change goes through --extend."""
     told = [r for r in journal.records if r.get("event") in ("study", "changed")]
     known = [r["study"] for r in told if r.get("study")]
-    if known and short_hash(document_in(storage)) != known[-1]:
+    found = short_hash(document_in(storage))
+    if len(known) > 1 and found == known[-2] != known[-1] and _written_late(storage, told[-1], known[-1]):
+        return
+    if known and found != known[-1]:
         raise SonotuneError(
             f"{RunPaths.study} was edited after the run began; put the old text back and use "
             f"`sonotune resume --extend`, which changes {', '.join(CHANGEABLE)}"
         )
+
+
+def _written_late(storage: Storage, told: Mapping[str, Any], wanted: str) -> bool:
+    """A change comes into the journal before it comes into the study: one that was cut off in between."""
+    document = document_in(storage)
+    for path, value in (told.get("changes") or {}).items():
+        set_path(document, path, value)
+    if short_hash(document) != wanted:
+        return False
+    storage.write(RunPaths.study, text.dump(document).encode())
+    return True
 
 
 def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> Study:

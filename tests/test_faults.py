@@ -241,15 +241,19 @@ def confined(mebibytes: int) -> type[FoldTrainable]:
 
 
 HUNGRY: dict[str, Any] = {
-    "data": {"source": "phantom", "count": 150, "size": 64},
-    "model": {"name": "unet_mtl", "width": 16, "depth": 2},
+    "data": {"source": "phantom", "count": 150, "size": 96},
+    "model": {
+        "name": "unet_mtl",
+        "width": 32,
+        "depth": 2,
+    },  # 0.9 GiB a batch: far more than chance
     "train": {"epochs": 2, "batch": 64},
     "search": ONE_CONFIG,
 }
 
 
 def test_a_fold_that_exhausts_memory_goes_on_with_half_of_each_batch(tmp_path: Path) -> None:
-    search(tmp_path / "run", confined(320), **HUNGRY)
+    search(tmp_path / "run", confined(700), **HUNGRY)
     check_ends(tmp_path / "run")
     for task in tasks(tmp_path / "run", "ended", status="complete"):
         result = read_result(LocalStorage(tmp_path / "run"), task)
@@ -265,7 +269,7 @@ def died(folder: Path) -> Counter[Task]:
 
 
 def test_a_fold_that_never_fits_is_tried_alone_and_then_reported(tmp_path: Path) -> None:
-    search(tmp_path / "run", confined(150), **HUNGRY)
+    search(tmp_path / "run", confined(300), **HUNGRY)
     started = Counter(tasks(tmp_path / "run", "started"))
     lost = died(tmp_path / "run")  # where it is a thread of Ray's that gets no memory
     assert {times - lost[task] for task, times in started.items()} == {3}  # as it is, in halves, alone

@@ -1,5 +1,6 @@
 """A run folder begins once: whatever a start that was cut off has left, and whoever else starts there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal, read_journal
 from engine.results import RunPaths
 from engine.spec.load import study_of
+from engine.spec.study import short_hash
 from engine.storage import LocalStorage, open_storage
 
 HEAD = folder.Head("data", "folds", {})
@@ -64,3 +66,19 @@ def test_a_run_that_began_meanwhile_is_seen_under_the_lock(tmp_path: Path) -> No
     with pytest.raises(SonotuneError, match="holds a run already"):
         folder.check_free(storage, str(tmp_path))
     assert len(read_journal(storage)[0]) == 1
+
+
+def test_a_change_that_was_cut_off_before_the_study_was_written_is_written_later(tmp_path: Path) -> None:
+    head = replace(HEAD, study=short_hash(STUDY.document))
+    journal = folder.begin(open_storage(str(tmp_path)), STUDY, MANIFEST, head, "sonotune search")
+    with pytest.raises(KeyboardInterrupt):
+        folder.change(CutOff(tmp_path, RunPaths.study), journal, {"search.configs": 7})
+    storage = open_storage(str(tmp_path))
+    journal.close()
+    journal = Journal(storage)
+    folder.check_document(storage, journal)
+    assert folder.document_in(storage)["search"]["configs"] == 7
+    edited = (tmp_path / RunPaths.study).read_text().replace("7", "8")
+    (tmp_path / RunPaths.study).write_text(edited)
+    with pytest.raises(SonotuneError, match="was edited after the run began"):
+        folder.check_document(storage, journal)

@@ -270,3 +270,25 @@ def test_an_export_does_not_mix_with_what_is_there(run: Path, tmp_path: Path) ->
     (tmp_path / "file").write_text("mine")
     with pytest.raises(SonotuneError, match="not empty"):
         export(load_picked(str(run), "cpu"), tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_named_before_and_while_writing(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    picked = load_picked(str(run), "cpu")
+    with pytest.raises(SonotuneError, match=r"cannot write to '.*taken'"):
+        predict(picked, pictures, tmp_path / "taken")
+    with pytest.raises(SonotuneError, match=r"cannot write to '.*taken/below'"):
+        export(picked, tmp_path / "taken" / "below")
+
+
+def test_a_name_that_is_no_text_is_printed_and_written(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    odd = pictures[0].rename(pictures[0].with_name("odd-\udce4[red].png"))
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["predict", str(run), str(odd), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "folds differ" in done.output
+    assert b"odd-\\udce4[red].png" in (out / "predictions.csv").read_bytes()

@@ -319,3 +319,17 @@ def test_peers_run_in_the_same_simulator(peer):
     race = Race(spec.Race(audit=0.0), table.folds, 12, learns=False, make=PEERS[peer])
     outcome = Simulation(table, race, list(range(12)), 2).run().outcome()
     assert 0 < outcome.spent <= 1
+
+
+@pytest.mark.parametrize("epochs", [5, 30, 100, 130])
+def test_a_rule_that_looks_at_every_epoch_is_followed_to_the_end_of_each_fold(epochs: int) -> None:
+    race = Race(spec.Race(rule="asha"), ("r0-f0", "r0-f1"), 4, seed=0, learns=True)
+    heat, forecast = race.field.heats[None], race.rules[None].forecast
+    row = heat.open(epochs)
+    for epoch in range(1, epochs + 1):
+        heat.report(row, 0, epoch, [epoch / epochs])
+    heat.finish(row, 0, [1.0])
+    curves, depth = forecast._known(slice(row, row + 1))
+    assert depth.tolist() == [[forecast.width, 0]]
+    assert curves[0, 0, -1] == 1.0
+    assert (np.diff(curves[0, 0]) >= 0).all()

@@ -89,6 +89,14 @@ def test_sixteen_bits_are_scaled_from_their_full_range(tmp_path: Path, ending: s
     assert packed(tmp_path, "busi", root).fingerprint == plain.fingerprint
 
 
+def test_twelve_bits_in_sixteen_are_not_taken_for_a_dark_image(tmp_path: Path) -> None:
+    root = layouts.write_busi(tmp_path / "d", some_pictures())
+    path = next(root.glob("*/*).png"))
+    Image.fromarray(np.linspace(0, 4095, 24 * 24, dtype=np.uint16).reshape(24, 24)).save(path)
+    with pytest.raises(SonotuneError, match=r"16 bit values up to 4095 only; scale"):
+        packed(tmp_path, "busi", root)
+
+
 def test_classes_choose_and_order_the_labels(tmp_path: Path) -> None:
     root = layouts.write_busi(tmp_path / "d", some_pictures())
     pack = packed(tmp_path, "busi", root, classes=("malignant", "benign"))

@@ -109,9 +109,23 @@ def test_wandb_writes_offline_runs_into_the_run_folder(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_tensorboard_holds_open_only_what_is_being_trained(tmp_path: Path) -> None:
+    """A file and a thread for each configuration would end a long search."""
+    board = trackers.TensorBoard(tmp_path, "", lambda task: Configuration())
+    board.epoch(FIRST, row(1, 0.5))
+    board.epoch(SECOND, row(1, 0.4))
+    board.end(FIRST, "complete", 0.5)
+    assert list(board.parents) == [KEY]
+    board.end(SECOND, "complete", 0.4)
+    assert not board.parents
+    assert not board.writers
+    told = [(name, step) for name, step, _ in scalars(tmp_path / KEY)]
+    assert told == [("fold_score", 1), ("fold_score", 2)]
+
+
 class Broken:
     def __init__(self, root: Path, study: str, configuration_of: Callable[[Task], Configuration]) -> None:
-        self.asked = 0
+        self.asked, self.closed = 0, 0
 
     def epoch(self, task: Task, row: Mapping[str, Any]) -> None:
         self.asked += 1
@@ -121,7 +135,7 @@ class Broken:
         self.asked += 1
 
     def close(self) -> None:
-        self.asked += 1
+        self.closed += 1
 
 
 def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
@@ -131,7 +145,7 @@ def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(tmp_path: Path) -
         told.epoch(FIRST, row(1, 0.5))
         told.epoch(FIRST, row(2, 0.6))
         told.end(FIRST, "complete", 0.6)
-    assert broken.asked == 1
+    assert (broken.asked, broken.closed) == (1, 1)
     assert len([1 for name, _, _ in scalars(tmp_path / FIRST.folder) if name == "score"]) == 2
 
 

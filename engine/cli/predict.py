@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 RunFolder = Annotated[str, typer.Argument(help="Folder or URI of a run that has a report.")]
@@ -30,8 +31,8 @@ def predict(run: RunFolder, image: Images, out: Out = Path("predictions"), as_js
         sure = max(found.probabilities.values()) if found.probabilities else None
         differ = (found.class_disagreement, found.mask_disagreement)
         rows.add_row(
-            found.image,
-            found.label or "",
+            escape(_text(found.image)),
+            escape(found.label or ""),
             _number(sure),
             "" if found.lesion_pixels is None else str(found.lesion_pixels),
             "yes" if found.incoherent else "",
@@ -49,6 +50,11 @@ def export(run: RunFolder, to: To) -> None:
     done = write(load_picked(run, "cpu"), to)
     for path in done.files:
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _text(name: str) -> str:
+    """A file's name may hold bytes that are no text."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _number(value: float | None) -> str:

@@ -13,6 +13,7 @@ from engine.data.files import is_inside, is_plain_file
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 LARGEST = 64_000_000  # pixels; the largest ultrasound frames have about two million
 SMALLEST = 8  # pixels a side
+DARK = 16_384  # 16 bits whose highest value is lower were recorded with fewer: 10, 12 or 14
 ORIENTATION = 0x0112  # EXIF tag
 
 
@@ -110,6 +111,12 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65_535:
         raise Broken(
             "depth", f"holds values from {values.min()} to {values.max()}; 8 and 16 bit images are read"
+        )
+    if 0 < values.max() < DARK:
+        raise Broken(
+            "depth",
+            f"holds 16 bit values up to {values.max()} only; scale what was recorded with fewer bits to all "
+            "of 0 to 65535, or save it with 8",
         )
     return (values.astype(np.uint32) // 257).astype(np.uint8)
 

@@ -38,6 +38,8 @@ class TensorBoard:
         self.root, self.configuration_of = root, configuration_of
         self.parents: dict[str, Any] = {}
         self.writers: dict[Task, Any] = {}
+        self.described: set[str] = set()
+        self.opened = 0
         self.ended: dict[str, int] = {}
 
     def epoch(self, task: Task, row: Mapping[str, Any]) -> None:
@@ -53,6 +55,8 @@ class TensorBoard:
         if score is not None:
             self.ended[task.key] = self.ended.get(task.key, 0) + 1
             self._parent(task).add_scalar("fold_score", score, self.ended[task.key])
+        if not any(other.key == task.key for other in self.writers) and task.key in self.parents:
+            self.parents.pop(task.key).close()  # each holds a file and a thread
 
     def close(self) -> None:
         for writer in (*self.parents.values(), *self.writers.values()):
@@ -60,16 +64,22 @@ class TensorBoard:
 
     def _parent(self, task: Task) -> Any:
         if task.key not in self.parents:
-            writer = self._writer(task.key)
-            record = text.dump(self.configuration_of(task).record())
-            writer.add_text("configuration", f"```yaml\n{record}```")
-            self.parents[task.key] = writer
+            self.parents[task.key] = self._writer(task.key)
+            self._describe(task)
         return self.parents[task.key]
 
+    def _describe(self, task: Task) -> None:
+        if task.key not in self.described:
+            record = text.dump(self.configuration_of(task).record())
+            self.parents[task.key].add_text("configuration", f"```yaml\n{record}```")
+            self.described.add(task.key)
+
     def _writer(self, folder: str, **options: Any) -> Any:
+        """Numbered: two of one folder opened within a second would else write the same file."""
         from tensorboardX import SummaryWriter
 
-        return SummaryWriter(str(self.root / folder), **options)
+        self.opened += 1
+        return SummaryWriter(str(self.root / folder), filename_suffix=f".{self.opened:06d}", **options)
 
 
 class MLflow:

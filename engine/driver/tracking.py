@@ -7,6 +7,7 @@ then on, with a line in run.log, and the study goes on.
 import importlib
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,7 +60,8 @@ class Tracking:
                 action(backend)
             except Exception:
                 log.warning("tracking: %s failed and is left out from now on", name, exc_info=True)
-                del self.backends[name]
+                with suppress(Exception):
+                    self.backends.pop(name).close()
 
 
 def require(trackers: tuple[Tracker, ...], storage: Storage) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engine import __version__
+from engine.data.files import writing
 from engine.errors import SonotuneError
 from engine.models.staged import TwoStages
 from engine.predict.ensemble import Ensemble, Picked
@@ -42,6 +43,11 @@ def export(picked: Picked, to: Path) -> Exported:
     """Into an empty folder: files of two exports do not mix."""
     if to.exists() and any(to.iterdir()):
         raise SonotuneError(f"{to} is not empty; export into a new folder")
+    with writing(to):
+        return _export(picked, to)
+
+
+def _export(picked: Picked, to: Path) -> Exported:
     (to / "weights").mkdir(parents=True, exist_ok=True)
     for name, member in zip(picked.ensemble.names, picked.ensemble.ordered, strict=True):
         for part, network in parts_of(member.network).items():

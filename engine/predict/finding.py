@@ -95,7 +95,7 @@ def table(findings: Sequence[Finding], classes: Sequence[str]) -> bytes:
     writer = csv.DictWriter(sink, list(flat[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
-    return sink.getvalue().encode()
+    return sink.getvalue().encode("utf-8", "backslashreplace")  # a file's name may be no text
 
 
 def _flat(record: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:

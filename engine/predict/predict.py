@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from engine.data.decode import Broken, check_place, read_image
+from engine.data.files import writing
 from engine.data.pack import pad, resize_image
 from engine.data.preprocess import prepare
 from engine.errors import many
@@ -34,10 +35,12 @@ class Seen:
 def predict(picked: Picked, paths: Sequence[Path], out: Path) -> list[Finding]:
     """Every image is looked at before the first is predicted: a broken one among many costs nothing."""
     _check(paths)
-    findings = [
-        _write(look(picked, path), name, out) for name, path in zip(_names(paths), paths, strict=True)
-    ]
-    (out / "predictions.csv").write_bytes(table(findings, picked.data.classes))
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        findings = [
+            _write(look(picked, path), name, out) for name, path in zip(_names(paths), paths, strict=True)
+        ]
+        (out / "predictions.csv").write_bytes(table(findings, picked.data.classes))
     return findings
 
 

@@ -105,7 +105,7 @@ class Heat:
         """A fold has ended well, perhaps before its last epoch (patience): its score is final."""
         self.best[row, fold] = scores
         self._climb(row, fold, int(self.epochs[row]))
-        self.curves[row, fold, -1] = scores
+        self.curves[row, fold, self.depth[row, fold] - 1] = scores
         self.move(row, fold, State.COMPLETE)
         if (self.state[row] == State.COMPLETE).all():
             self.complete.append(row)

@@ -116,7 +116,10 @@ def seen(study: Study) -> Section | None:
     shown = pictures.gallery(study.run, study.run.by_id[study.picked]) if study.pick else None
     if shown is None:
         return None
-    told = "Test cases with a lesion, worst, median and best of each fold by the pick's Dice; as many as fit."
+    drawn = any("dice" in tile.row for tile in shown.tiles)
+    by = ("with a lesion", "Dice") if drawn else ("", "probability of the true class")
+    told = f"Test cases {by[0]}, worst, median and best of each fold by the pick's {by[1]}; as many as fit."
+    told = told.replace(" ,", ",")
     data = [plain_table("gallery", "Cases", [dict(tile.row) for tile in shown.tiles])]
     return Section("gallery", "Cases", [Text(told), shown], data)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.errors import without_secrets
 from engine.picking import lower_bounds, mean_of, median_ranks, one_se_floor, spread_of
+from engine.results import RunPaths
 from engine.spec import text
 from reports import boards, configs, diagnosis, nested, own, pooled, resample, significance
 from reports.aggregate import ranking
@@ -33,17 +34,28 @@ def pick(study: Study) -> Section:
     if study.pick is None:
         return Section("pick", "The pick", [Text(nothing(study))])
     chosen = study.run.by_id[study.picked]
-    home = shlex.quote(without_secrets(chosen.home.location if chosen.home else study.run.location))
     blocks: list[Any] = [
         headlines(study),
         Text(study.pick.reason),
         Facts(searched(study)),
         Code("yaml", "The picked configuration", text.dump(dict(written(chosen.config)))),
-        Code("predict", "Predict with it", f"sonotune predict {home} IMAGE…"),
-        Code("export", "Export it", f"sonotune export {home} --to FOLDER"),
+        *_use(study),
         boards.interval_table(study.known, study.picked, study.select.confidence),
     ]
     return Section("pick", f"The pick: {study.picked}", blocks, [choice(study)])
+
+
+def _use(study: Study) -> list[Text | Code]:
+    """`predict` takes the pick of a run's own report, which need not be that of several runs together."""
+    chosen = study.run.by_id[study.picked]
+    if chosen.home:
+        place = f"{without_secrets(chosen.home.location)}/{RunPaths.results}/{chosen.key or chosen.id}"
+        return [Text(f"Its networks and cases lie in {place}.")]
+    place = shlex.quote(without_secrets(study.run.location))
+    return [
+        Code("predict", "Predict with it", f"sonotune predict {place} IMAGE…"),
+        Code("export", "Export it", f"sonotune export {place} --to FOLDER"),
+    ]
 
 
 def choice(study: Study) -> Table:

@@ -15,7 +15,8 @@ from engine.cli.simulate import simulate as command
 from engine.errors import SonotuneError
 from engine.race.race import Race
 from engine.race.simulate import Simulation, simulate
-from engine.race.table import Table, load_run, load_table
+from engine.race.table import Table, _held, load_run, load_table
+from engine.results import digest
 from engine.spec import race as spec
 from tests.runs import Plan, make_run
 
@@ -165,3 +166,33 @@ def test_what_is_audited_is_paid_for_and_counted(small, slots):
     assert audited.audited == audited.complete - plain.complete > 0
     assert audited.spent > plain.spent
     assert audited.audit_wrong <= audited.audited
+
+
+def test_of_a_nested_run_the_inner_folds_are_replayed(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=4, folds=3, outer=2, epochs=4, cases=60))
+    table = load_run(str(folder))
+    assert table.scores.shape[1] == 6
+    assert table.left_out == 0
+
+
+def test_a_fold_that_ended_early_keeps_its_last_score():
+    curves = np.array([[[0.1, 0.3, np.nan, np.nan], [0.2, 0.1, 0.4, 0.5]], np.full((2, 4), np.nan)])
+    held = _held(curves)
+    assert held[0].tolist() == [[0.1, 0.3, 0.3, 0.3], [0.2, 0.1, 0.4, 0.5]]
+    assert np.isnan(held[1]).all()
+
+
+def test_what_is_not_known_is_null_for_programs_and_a_missing_folder_is_made(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=4, folds=3, epochs=4, cases=60))
+    for path in folder.glob("results/*/*/result.json"):
+        record = json.loads(path.read_text())["result"]
+        record["test"] = {}
+        body = json.dumps(record, sort_keys=True)
+        path.write_text(json.dumps({"sha256": digest(body.encode()), "result": record}))
+    figure = tmp_path / "new" / "frontier.png"
+    text = run_command(
+        str(folder), "--rule", "none", "--slots", "1", "--repeats", "1", "--json", "--figure", str(figure)
+    )
+    strict = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert strict[0]["test_regret"] is None
+    assert figure.exists()

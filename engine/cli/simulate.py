@@ -32,6 +32,7 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Replay recorded learning curves through the racing rules, in simulated time."""
+    from engine.data.files import writing
     from engine.race.simulate import simulate as replay
 
     rows: list[dict[str, Any]] = []
@@ -42,9 +43,16 @@ def simulate(
                 outcomes = replay(table, make, repeats, workers, seed, overhead)
                 rows.append({"table": location, "left_out": table.left_out, "rule": name, "slots": workers}
                             | _summary(outcomes))  # fmt: skip
+    typer.echo(json.dumps(plain(rows), indent=1)) if as_json else _print(rows)
     if figure is not None:
-        draw(rows, figure)
-    typer.echo(json.dumps(rows, indent=1)) if as_json else _print(rows)
+        with writing(figure):
+            figure.parent.mkdir(parents=True, exist_ok=True)
+            draw(rows, figure)
+
+
+def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """JSON knows no NaN."""
+    return [{name: None if value != value else value for name, value in row.items()} for row in rows]
 
 
 def _load(location: str, score: list[str] | None) -> Any:

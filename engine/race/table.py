@@ -1,5 +1,6 @@
 """Recorded learning curves, from a table or from run folders, as the simulator wants them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from engine.storage import Storage, open_storage
 from engine.task import Task
 
 SCORES = ("val_dice", "val_f1")
+REPLAYED = ("main", "classify")  # stages whose score is the fold's
+OUTER = re.compile(r"o\d+")  # a nested design's last folds, which only picks train
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,21 @@ def _mean(data: pa.Table, names: Sequence[str]) -> np.ndarray:
 
 
 def _arrange(
-    name: str, keys: list[np.ndarray], values: np.ndarray, test: np.ndarray, seconds: np.ndarray
+    name: str,
+    keys: list[np.ndarray],
+    values: np.ndarray,
+    test: np.ndarray,
+    seconds: np.ndarray,
+    held: bool = False,
 ) -> Table:
-    """Rows into [config, fold, epoch]; what has a hole is left out and counted."""
+    """Rows into [config, fold, epoch]; what has a hole is left out and counted. `held`: a fold that
+    ended early keeps its last score."""
     labels, places = zip(*(np.unique(key, return_inverse=True) for key in keys), strict=True)
     shape = tuple(len(label) for label in labels)
     raw, tests, pace = np.full(shape, np.nan), np.full(shape, np.nan), np.ones(shape[0])
     raw[places], tests[places] = values, test
+    if held:
+        raw, tests = _held(raw), _held(tests)
     pace[places[0]] = seconds / shape[2]
     whole = ~np.isnan(raw).any(axis=(1, 2))
     if not whole.any():
@@ -81,21 +92,30 @@ def _arrange(
     return Table(name, np.maximum.accumulate(raw, axis=2), chosen, pace[whole], int((~whole).sum()))
 
 
+def _held(curves: np.ndarray) -> np.ndarray:
+    """[N, K, E]: NaN after the last known epoch becomes what was known there."""
+    known = ~np.isnan(curves)
+    last = np.maximum.accumulate(np.where(known, np.arange(curves.shape[2]), 0), axis=2)
+    return np.take_along_axis(curves, last, 2)
+
+
 def load_run(location: str) -> Table:
     """The complete folds of a run folder; of a raced run only what was not dropped can be replayed."""
     storage = open_storage(location)
     keys_ = storage.list(RunPaths.results)
     tasks = [Task(key, fold) for key in keys_ for fold in storage.list(f"{RunPaths.results}/{key}")]
+    tasks = [task for task in tasks if not OUTER.fullmatch(task.fold)]
     rows: list[tuple[str, str, int, float, float, float]] = []
     for task in tasks:
         result = read_result(storage, task)
-        if result is not None and result.status == "complete" and result.stage == "main":
+        if result is not None and result.status == "complete" and result.stage in REPLAYED:
             rows += _fold_rows(storage, task, result)
     if not rows:
         raise SonotuneError(f"{location} holds no finished fold to replay")
     keys, numbers = zip(*((row[:3], row[3:]) for row in rows), strict=True)
     values, test, seconds = (np.array(column, dtype=float) for column in zip(*numbers, strict=True))
-    return _arrange(location, [np.array(c) for c in zip(*keys, strict=True)], values, test, seconds)
+    columns = [np.array(c) for c in zip(*keys, strict=True)]
+    return _arrange(location, columns, values, test, seconds, held=True)
 
 
 def _fold_rows(
@@ -103,11 +123,12 @@ def _fold_rows(
 ) -> list[tuple[str, str, int, float, float, float]]:
     """One row per epoch of the main stage; a fold that ended early keeps its last score."""
     epochs = read_table(storage, f"{RunPaths.result(task)}/epochs.parquet").to_pydict()
-    test = float(np.mean([result.test.get(name, np.nan) for name in ("dice", "f1_macro")]))
+    told = [result.test[name] for name in ("dice", "f1_macro") if np.isfinite(result.test.get(name, np.nan))]
+    test = float(np.mean(told)) if told else np.nan
     scores = [
         score
         for stage, score in zip(epochs["stage"], epochs["score"], strict=True)
-        if stage == "main" and score is not None
+        if stage == result.stage and score is not None
     ]
     return [
         (task.key, task.fold, epoch, float(score), test, result.seconds)

@@ -1,15 +1,18 @@
 """A few test cases as small pictures, so that a report shows what the figures mean."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from engine.data.cases import Pack
 from engine.explain import grad_cam
+from engine.metrics.fold import class_indices
 from engine.models.registry import traits
 from engine.training.evaluate import Outputs
 from engine.training.network import Network
@@ -25,7 +28,7 @@ def files(
     """Pictures of the best, median and worst cases, and `gallery/index.json` that says which is which."""
     listed: list[dict[str, Any]] = []
     written: dict[str, bytes] = {}
-    for rank, position in _chosen(table):
+    for rank, position in _chosen(table, pack.classes):
         row, number = int(found.rows[position]), len(listed)
         threshold = network.configuration.predict.threshold
         pictures = _pictures(pack, found, table, position, row, threshold)
@@ -36,9 +39,9 @@ def files(
     return written | {"gallery/index.json": json.dumps(listed).encode()}
 
 
-def _chosen(table: pa.Table) -> list[tuple[str, int]]:
+def _chosen(table: pa.Table, classes: Sequence[str]) -> list[tuple[str, int]]:
     """Ranked by Dice where there are masks, else by the probability given to the true class."""
-    quality = _quality(table)
+    quality = _quality(table, classes)
     order = np.argsort(-quality, kind="stable")
     lesions = [int(i) for i in order if np.isfinite(quality[i])]
     middle = max(0, len(lesions) // 2 - PER_RANK // 2)
@@ -55,15 +58,13 @@ def _chosen(table: pa.Table) -> list[tuple[str, int]]:
     return chosen
 
 
-def _quality(table: pa.Table) -> np.ndarray:
+def _quality(table: pa.Table, classes: Sequence[str]) -> np.ndarray:
     dice = table["dice"].to_numpy().astype(np.float64)
     if np.isfinite(dice).any():
         lesion = (table["tp"].to_numpy() + table["fn"].to_numpy()) > 0
         return np.where(lesion, dice, np.nan) if lesion.any() else dice
-    right = [
-        float(a == b) for a, b in zip(table["label"].to_pylist(), table["predicted"].to_pylist(), strict=True)
-    ]
-    return np.array(right)
+    said = pc.list_flatten(table["probabilities"]).to_numpy().reshape(-1, len(classes))  # [N, C]
+    return np.asarray(said[np.arange(len(said)), class_indices(table["label"], classes)], dtype=np.float64)
 
 
 def _entry(table: pa.Table, position: int, rank: str) -> dict[str, Any]:

@@ -116,10 +116,11 @@ def seen(study: Study) -> Section | None:
     shown = pictures.gallery(study.run, study.run.by_id[study.picked]) if study.pick else None
     if shown is None:
         return None
-    drawn = any("dice" in tile.row for tile in shown.tiles)
-    by = ("with a lesion", "Dice") if drawn else ("", "probability of the true class")
-    told = f"Test cases {by[0]}, worst, median and best of each fold by the pick's {by[1]}; as many as fit."
-    told = told.replace(" ,", ",")
+    drawn = any(isinstance(dice := tile.row.get("dice"), float) and dice == dice for tile in shown.tiles)
+    which, by = (
+        ("Test cases with a lesion", "Dice") if drawn else ("Test cases", "probability of the true class")
+    )
+    told = f"{which}, worst, median and best of each fold by the pick's {by}; as many as fit."
     data = [plain_table("gallery", "Cases", [dict(tile.row) for tile in shown.tiles])]
     return Section("gallery", "Cases", [Text(told), shown], data)
 

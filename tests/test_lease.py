@@ -126,3 +126,11 @@ def test_what_a_dead_machine_has_locked_is_free_where_the_kernel_locks(tmp_path:
     gone = Holder(**{**vars(Holder.me()), "started": "1"})
     (tmp_path / RunPaths.lock).write_bytes(encode(gone))
     FileLock(tmp_path / RunPaths.lock).release()
+
+
+def test_a_release_leaves_the_lease_of_another_driver(tmp_path: Path, cut_off: Lease) -> None:
+    """Who took over between two beats is not met by one."""
+    storage = LocalStorage(tmp_path)
+    storage.write(RunPaths.lock, encode(elsewhere(), 7))
+    cut_off.release()
+    assert parse(storage.read(RunPaths.lock)) == elsewhere()

@@ -130,6 +130,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "too many folds": ({"folds__k": 9}, "folds.k=9 needs at least 9 cases"),
     "no validation": ({"folds__validation": 0}, "folds.validation: got 0; should be greater than 0"),
     "one class": ({"data__classes": ["benign"]}, "data.classes: got"),
+    "normal otherwise": ({"data__classes": ["benign", "Normal"]}, "is written 'normal', got 'Normal'"),
     "a class twice": ({"data__classes": ["a", "a"]}, "classes must differ"),
     "unknown source": ({"data__source": "buzi"}, "data.source: got 'buzi'"),
     "data that are not there": ({"data__source": "busi", "data__root": "/nowhere"}, "'/nowhere' does not exist"),

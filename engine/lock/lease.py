@@ -64,11 +64,13 @@ class Lease(Lock):
             )
 
     def release(self) -> None:
+        """It may be another driver's by now, without a beat of ours having met it."""
         if self._over.is_set():
             return
         self._over.set()
         self._beating.join()
-        if self._lost is None:
+        now = parse(self._read() or b"")
+        if now is not None and now.token == self._me.token:
             self.storage.delete(RunPaths.lock)
 
     def _read(self) -> bytes | None:

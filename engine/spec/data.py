@@ -52,6 +52,8 @@ class Data(Section):
     def _fits_together(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes must differ from each other, got {', '.join(self.classes)}")
+        if odd := [name for name in self.classes if name != "normal" and name.lower() == "normal"]:
+            raise ValueError(f"the class without a lesion is written 'normal', got {odd[0]!r}")
         if self.source != "phantom" and not self.root:
             raise ValueError(f"source {self.source} needs root, the place of the data set")
         if self.keep == "curated" and not self.ids:

@@ -26,7 +26,8 @@ from rich.console import Console
 from engine import folder
 from engine.data.load import default_cache, load
 from engine.driver import launch
-from engine.driver.session import Outcome, Session
+from engine.driver.budget import Spent
+from engine.driver.session import Session
 from engine.driver.worker import FoldTrainable
 from engine.folds.make import make_folds
 from engine.race.heat import State
@@ -201,7 +202,7 @@ def resume(place: str, options: argparse.Namespace) -> None:
     def mark(what: str, at: float | None = None) -> None:
         marks.append((what, at or time.perf_counter() - began, time.process_time() - busy))
 
-    going_back, coming_back, running = Session.go_back_to, Session.come_back, Session.run
+    going_back, coming_back = Session.go_back_to, Session.come_back
 
     def timed_back(session: Session, records: Any) -> None:
         mark("lock, journal, data")
@@ -217,11 +218,11 @@ def resume(place: str, options: argparse.Namespace) -> None:
         session.trainable = First
         coming_back(session)
 
-    def timed_run(session: Session, *rest: Any) -> Outcome:
-        session.study.fixed.search.budget.__dict__["hours"] = 1e-9  # the first report ends it
-        return running(session, *rest)
+    def over_once_begun(spent: Spent) -> str | None:
+        return "the first fold has begun" if note.exists() else None
 
-    Session.go_back_to, Session.come_back, Session.run = timed_back, timed_return, timed_run  # type: ignore[method-assign]
+    Session.go_back_to, Session.come_back = timed_back, timed_return  # type: ignore[method-assign]
+    Spent.over = over_once_begun  # type: ignore[method-assign]
     with open(os.devnull, "w") as nowhere:
         launch.resume(place, Console(file=nowhere))
     if not note.exists():

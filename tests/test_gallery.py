@@ -29,3 +29,11 @@ def test_with_masks_the_dice_decides() -> None:
     chosen = _chosen(cases([0.2, 0.9, 0.5], [0.9, 0.1, 0.5]), CLASSES)
     assert chosen[0] == ("best", 1)
     assert 0 in [position for _, position in chosen[-2:]]
+
+
+def test_without_a_figure_to_rank_by_cases_are_still_shown() -> None:
+    """A segmenter whose test part holds no lesion at all."""
+    table = cases([np.nan] * 5, [0.5] * 5)
+    nothing = pa.nulls(5, pa.list_(pa.float64()))
+    table = table.set_column(table.column_names.index("probabilities"), "probabilities", nothing)
+    assert len(_chosen(table, CLASSES)) == 5

@@ -63,6 +63,8 @@ def _quality(table: pa.Table, classes: Sequence[str]) -> np.ndarray:
     if np.isfinite(dice).any():
         lesion = (table["tp"].to_numpy() + table["fn"].to_numpy()) > 0
         return np.where(lesion, dice, np.nan) if lesion.any() else dice
+    if table["probabilities"].null_count:
+        return np.zeros(len(table))  # neither masks that can be scored nor classes
     said = pc.list_flatten(table["probabilities"]).to_numpy().reshape(-1, len(classes))  # [N, C]
     return np.asarray(said[np.arange(len(said)), class_indices(table["label"], classes)], dtype=np.float64)
 

@@ -18,7 +18,6 @@ from engine.folds.make import make_folds
 from engine.models import registry
 from engine.models.contract import Prediction
 from engine.models.row import SEGMENT, Row
-from engine.models.staged import Fed, TwoStages
 from engine.results import RunPaths, read_result
 from engine.spec.folds import Folds
 from engine.spec.load import study_of
@@ -33,7 +32,6 @@ from engine.training.run_task import train_task
 from engine.training.segmenters import parts_of
 from tests.staged import (
     CLASSIFIER,
-    SEGMENTER,
     both,
     configuration,
     document,
@@ -61,78 +59,6 @@ def trained(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 def test_one_network_keeps_the_name_it_had_before_there_were_two() -> None:
     assert Configuration().config_id == "2370d78c57"
     assert "two_stage" not in Configuration().record()["model"]
-
-
-# -- what a first stage depends on -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"feed": "crop", "margin": 0.5}, {"classify": CLASSIFIER | {"width": 8}},
-     {"classify": CLASSIFIER | {"train": {"lr": 0.1}}},
-     *({"segment": SEGMENTER | {"train": SEGMENTER["train"] | idle}}
-       for idle in ({"retries": 5}, {"timeout": 60.0}, {"momentum": 0.5}, {"plateau_patience": 3},
-                    {"lr_floor": 0.1}, {"decay": 0.5}, {"oversample_rounding": "ceil"})),
-     {"segment": SEGMENTER | {"tasks": ("segment",)}}],
-)  # fmt: skip
-def test_what_only_the_second_stage_reads_leaves_the_first_ones_key(changes: dict[str, Any]) -> None:
-    changed = configuration(**changes)
-    assert first_of(changed).key == first_of(configuration()).key
-    assert changed.config_id != configuration().config_id
-
-
-@pytest.mark.parametrize(
-    ("asked", "read"),
-    [({"optimizer": "sgd"}, {"momentum": 0.5}), ({"schedule": "plateau"}, {"plateau_patience": 3}),
-     ({"schedule": "cosine"}, {"lr_floor": 0.1}), ({"schedule": "lambda"}, {"decay": 0.5}),
-     ({"oversample": "deterministic"}, {"oversample_rounding": "ceil"})],
-)  # fmt: skip
-def test_a_setting_that_another_one_wakes_changes_the_first_stages_key(
-    asked: dict[str, Any], read: dict[str, Any]
-) -> None:
-    keys = {
-        first_of(configuration(segment=SEGMENTER | {"train": SEGMENTER["train"] | asked | more})).key
-        for more in ({}, read)
-    }
-    assert len(keys) == 2
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"segment": SEGMENTER | {"width": 8}}, {"segment": SEGMENTER | {"augment": {"preset": "none"}}},
-     {"inner_folds": 3}, {"masks": "truth"},
-     *({"segment": SEGMENTER | {"train": SEGMENTER["train"] | read}}
-       for read in ({"betas": (0.5, 0.9)}, {"clip": 1.0}, {"optimizer": "sgd"}, {"schedule": "cosine"}))],
-)  # fmt: skip
-def test_what_the_first_stage_reads_changes_its_key(changes: dict[str, Any]) -> None:
-    assert first_of(configuration(**changes)).key != first_of(configuration()).key
-
-
-def test_the_preprocessing_changes_the_key_and_the_threshold_does_not() -> None:
-    def key(**sections: Any) -> str:
-        return first_of(study_of(document() | sections, "test").configuration({})).key
-
-    assert key(predict={"threshold": 0.7}) == key()
-    assert key(preprocess={"clahe": 2.0}) != key()
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "idle", "read"),
-    [("margin", (0.2, 0.5), {"feed": "overlay"}, {"feed": "crop"}),
-     ("inner_folds", (2, 5), {"masks": "truth"}, {"masks": "crossfit"})],
-)  # fmt: skip
-def test_what_nothing_reads_makes_no_other_configuration(
-    name: str, values: tuple[Any, Any], idle: dict[str, str], read: dict[str, str]
-) -> None:
-    def made(setting: dict[str, str]) -> list[Configuration]:
-        return [configuration(**{name: value}, **setting) for value in values]
-
-    assert len({one.config_id for one in made(idle)}) == 1
-    assert len({first_of(one).key for one in made(idle)}) == 1
-    assert len({one.config_id for one in made(read)}) == 2
-    assert name not in made(idle)[0].record()["model"]["two_stage"]
-    (again,) = {Configuration.model_validate(one.record()).config_id for one in made(idle)}
-    assert again == made(idle)[0].config_id
 
 
 # -- no leak ---------------------------------------------------------------------------------------
@@ -359,49 +285,6 @@ def test_a_fold_without_a_single_mask_fails_by_itself_and_says_why(
     assert (result.status, result.epochs, result.score) == ("failed", 0, None)
     assert "found no lesion in any training case (threshold 0.999)" in result.error
     assert read_result(LocalStorage(trained[0]), job.task) is not None
-
-
-# -- what the second stage sees --------------------------------------------------------------------
-
-
-def fed(feed: Any, margin: float = 0.0) -> Fed:
-    return Fed(nn.Identity(), feed, margin)
-
-
-def test_a_channel_adds_the_mask_and_an_overlay_brightens_the_lesion_alone() -> None:
-    x = torch.rand(2, 2, 8, 8)
-    x[:, 1] = 0
-    x[:, 1, 2:4, 2:4] = 1
-    assert torch.equal(fed("channel").shown(x), x)
-    over = fed("overlay").shown(x)
-    changed = over[:, 0] != x[:, 0]
-    assert not changed[x[:, 1] == 0].any()
-    assert (over >= x[:, :1]).all()
-
-
-def test_a_crop_shows_the_lesion_and_the_whole_image_where_there_is_none() -> None:
-    x = torch.zeros(2, 2, 8, 8)
-    x[0, :, 4:6, 4:6] = 1
-    x[1, 0] = torch.rand(8, 8)
-    shown = fed("crop").shown(x)
-    assert (shown[0, 0, 2:6, 2:6] == 1).all()
-    assert shown[0].mean() > 0.75  # its rim is mixed with what lies around it
-    assert torch.allclose(shown[1], x[1, :1], atol=1e-6)
-    assert shown.shape == (2, 1, 8, 8)
-
-
-def test_the_heat_of_a_crop_lies_on_the_lesion_it_was_cut_to() -> None:
-    def lesion(x: Tensor) -> Prediction:
-        mask = torch.full((1, 1, 8, 8), -9.0)
-        mask[..., 4:6, 2:4] = 9.0
-        return Prediction([mask], None, {})
-
-    segmenter = nn.Identity()
-    segmenter.forward = lesion  # type: ignore[assignment,method-assign]
-    stages = TwoStages(segmenter, fed("crop"), 0.5)
-    placed = stages.placed(torch.ones(1, 8, 8), torch.rand(1, 1, 8, 8))
-    assert torch.equal(placed[0, 4:6, 2:4], torch.ones(2, 2))
-    assert placed.sum() == 4
 
 
 @pytest.mark.parametrize("feed", ["channel", "crop"])

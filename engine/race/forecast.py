@@ -18,7 +18,6 @@ class Forecast:
     def __init__(self, heat: Heat, channel: int = 0) -> None:
         self.heat, self.channel = heat, channel
         self.width = min(heat.curves.shape[2], COLUMNS)
-        self._columns: dict[int, np.ndarray] = {}
         self.beliefs = Beliefs(len(heat.folds), self.width)
         self._seen: set[int] = set()
         self.looks = 0
@@ -56,18 +55,15 @@ class Forecast:
 
     def _known(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         curves = self.heat.curves[rows, :, :, self.channel]
-        columns = np.array([[self.columns(row)] for row in range(rows.start, rows.stop)], dtype=int)
-        columns = columns.reshape(-1, 1, self.width)
+        _, first, lengths = np.unique(self.heat.epochs[rows], return_index=True, return_inverse=True)
+        columns = np.stack([self.columns(rows.start + int(row)) for row in first])[lengths][:, None, :]
         known = np.take_along_axis(curves, np.broadcast_to(columns, (*curves.shape[:2], self.width)), 2)
         return known, (columns < self.heat.depth[rows][:, :, None]).sum(2)
 
     def columns(self, row: int) -> np.ndarray:
         """The levels at which this configuration is followed: evenly over its own, its end the last."""
-        epochs = int(self.heat.epochs[row])
-        if epochs not in self._columns:
-            levels = len(self.heat.level_epochs(row))
-            self._columns[epochs] = np.linspace(0, levels - 1, self.width).round().astype(int)
-        return self._columns[epochs]
+        levels = len(self.heat.level_epochs(row))
+        return np.linspace(0, levels - 1, self.width).round().astype(int)
 
     def final(self, row: int) -> tuple[float, float]:
         """Mean and variance of one configuration's final mean, fold effects removed."""

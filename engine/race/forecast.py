@@ -20,6 +20,7 @@ class Forecast:
         self.width = min(heat.curves.shape[2], COLUMNS)
         self.beliefs = Beliefs(len(heat.folds), self.width)
         self._seen: set[int] = set()
+        self._columns: dict[int, np.ndarray] = {}  # by the number of levels
         self.looks = 0
         self.fits = 0
         self._next = float(FIRST)
@@ -63,16 +64,21 @@ class Forecast:
     def columns(self, row: int) -> np.ndarray:
         """The levels at which this configuration is followed: evenly over its own, its end the last."""
         levels = len(self.heat.level_epochs(row))
-        return np.linspace(0, levels - 1, self.width).round().astype(int)
+        if levels not in self._columns:
+            self._columns[levels] = np.linspace(0, levels - 1, self.width).round().astype(int)
+        return self._columns[levels]
 
     def final(self, row: int) -> tuple[float, float]:
         """Mean and variance of one configuration's final mean, fold effects removed."""
-        curves, depth = self._known(slice(row, row + 1))
-        return self.beliefs.final(curves[0], depth[0])
+        curves = self.heat.curves[row, :, self.columns(row), self.channel].T
+        return self.beliefs.final(curves, self._depth(row))
+
+    def _depth(self, row: int) -> np.ndarray:
+        """How many of its columns each fold has reached."""
+        return np.searchsorted(self.columns(row), self.heat.depth[row])
 
     def pattern(self, row: int) -> Pattern:
-        depth: list[int] = self._known(slice(row, row + 1))[1][0].tolist()
-        return tuple(sorted(depth, reverse=True))
+        return tuple(sorted(self._depth(row).tolist(), reverse=True))
 
     def _extend(self) -> None:
         """Rows for configurations that have entered since: what is believed of one never seen."""

@@ -1,12 +1,13 @@
 """The search as Optuna sees it: `optuna.log`, a journal storage file that optuna-dashboard reads meanwhile.
 
-Written only, never read by a search. Given times from the run's journal, a resumed run arrives at the same
-bytes: what the file has already is left, what it lacks is appended, and a file that says otherwise is
-replaced.
+Written only, never read by a search. A resumed run arrives at the same entries: those that the file has
+already stay as they are, with their times, what it lacks is appended, and what says otherwise is replaced.
 """
 
 import json
+import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,8 +25,11 @@ from engine.storage import Storage
 if TYPE_CHECKING:
     from optuna.storages.journal._storage import JournalOperation
 
+log = logging.getLogger("sonotune")
+
 WORKER = "sonotune"
 EVERY = 60.0  # seconds between two writes of the whole file where it cannot be appended to
+TIMES = re.compile(rb'"datetime_(?:start|complete)":"[^"]*"')
 
 
 class Mirror:
@@ -36,7 +40,7 @@ class Mirror:
         space: Space,
         directions: Sequence[Direction],
         objectives: Sequence[str] = (),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         from optuna.distributions import distribution_to_json
         from optuna.storages.journal._storage import JournalOperation
@@ -48,7 +52,7 @@ class Mirror:
         self._pending: list[bytes] = []
         self._sink = _sink(storage)
         self._written = -EVERY
-        self.warning: str | None = None
+        self._warned = False
         self._begin(study, directions, objectives)
 
     def _begin(self, study: str, directions: Sequence[Direction], objectives: Sequence[str]) -> None:
@@ -58,14 +62,12 @@ class Mirror:
             names = {"study:metric_names": list(objectives)}
             self._add(self._operation.SET_STUDY_SYSTEM_ATTR, study_id=0, system_attr=names)
 
-    def opened(
-        self, number: int, params: Mapping[str, Scalar], config_id: str, at: float | None = None
-    ) -> None:
+    def opened(self, number: int, params: Mapping[str, Scalar], config_id: str) -> None:
         """Numbers must come in order, from 0 on: Optuna counts by itself."""
         self._add(
             self._operation.CREATE_TRIAL,
             study_id=0,
-            datetime_start=_moment(at),
+            datetime_start=self._now(),
             state=0,
             params={
                 name: self._distributions[name].to_internal_repr(value) for name, value in params.items()
@@ -82,9 +84,7 @@ class Mirror:
             self._operation.SET_TRIAL_INTERMEDIATE_VALUE, trial_id=number, step=step, intermediate_value=value
         )
 
-    def ended(
-        self, number: int, state: State, values: Sequence[float] | None, at: float | None = None
-    ) -> None:
+    def ended(self, number: int, state: State, values: Sequence[float] | None) -> None:
         """Pruned shows as pruned, although the sampler was told a value for it."""
         code = {"complete": 1, "pruned": 2, "failed": 3}[state]
         told = list(values) if values is not None and state != "failed" else None
@@ -93,25 +93,31 @@ class Mirror:
             trial_id=number,
             state=code if told or code != 1 else 3,
             values=told,
-            datetime_complete=_moment(at),
+            datetime_complete=self._now(),
         )
 
     def flush(self) -> None:
         """A mirror that cannot be written is no reason to stop a search; the next flush tries again."""
-        if not self._pending or (self._sink.costly and self._clock() - self._written < EVERY):
+        if not self._pending or (self._sink.costly and abs(self._clock() - self._written) < EVERY):
             return
         try:
             self._sink.add(b"".join(self._pending))
-            self.warning = None
         except (OSError, SonotuneError) as error:
-            self.warning = f"{RunPaths.optuna} could not be written: {error}"
-            return
+            return self._warn(error)
         self._pending.clear()
-        self._written = self._clock()
+        self._written, self._warned = self._clock(), False
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            log.warning("%s could not be written, which is tried again: %s", RunPaths.optuna, error)
+        self._warned = True
 
     def close(self) -> None:
         self._written = -EVERY
         self.flush()
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="microseconds")
 
     def _add(self, operation: "JournalOperation", **fields: Any) -> None:
         entry = {"op_code": int(operation), "worker_id": WORKER, **fields}
@@ -142,14 +148,12 @@ class _Appended:
 
     def _left_to_write(self, data: bytes) -> bytes:
         there = _content(self.path)
-        if data.startswith(there):
-            return data[len(there) :]
-        if there.startswith(data):
-            os.truncate(self.path, len(data))
-            return b""
+        whole = merged(there, data)
+        if whole.startswith(there):
+            return whole[len(there) :]
         aside = f"{self.path}.new"
         with open(aside, "wb") as file:
-            file.write(data)
+            file.write(whole)
         os.replace(aside, self.path)
         return b""
 
@@ -161,11 +165,18 @@ class _Whole:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self._all = bytearray()
+        self._all: bytes | None = None
 
     def add(self, data: bytes) -> None:
-        self.storage.write(RunPaths.optuna, bytes(self._all) + data)
-        self._all += data
+        whole = self._all + data if self._all is not None else merged(self._left(), data)
+        self.storage.write(RunPaths.optuna, whole)
+        self._all = whole
+
+    def _left(self) -> bytes:
+        try:
+            return self.storage.read(RunPaths.optuna)
+        except FileNotFoundError:
+            return b""
 
 
 def _sink(storage: Storage) -> _Appended | _Whole:
@@ -182,6 +193,9 @@ def _content(path: str) -> bytes:
         return b""
 
 
-def _moment(at: float | None) -> str:
-    """`at` in seconds since 1970, or now."""
-    return datetime.fromtimestamp(time.time() if at is None else at, UTC).isoformat(timespec="microseconds")
+def merged(there: bytes, data: bytes) -> bytes:
+    """`data` with the times that its entries have already where an earlier driver wrote them."""
+    old, new = there.splitlines(keepends=True), data.splitlines(keepends=True)
+    same = [TIMES.sub(b"", was) == TIMES.sub(b"", now) for was, now in zip(old, new, strict=False)]
+    kept = same.index(False) if False in same else len(same)
+    return b"".join(old[:kept] + new[kept:])

@@ -230,7 +230,7 @@ class Conductor:
         """`extra` is journaled beside the event and read by no decision of the race."""
         if self.running.pop(task, None) is None:
             return
-        cost = self._cost(extra.get("figures", {}))
+        cost = self._cost(extra.get("figures", {})) if status == "complete" else None
         self.ledger.record(Ended(task, status, score, tuple(values), cost), **extra)
         self.ledger.commit_soon()
 

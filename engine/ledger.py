@@ -96,7 +96,9 @@ class Ledger:
 
     def _count(self, record: Mapping[str, Any]) -> None:
         self.epochs += record["event"] == "reported" and "reused" not in record
-        if "figures" in record and not self.finals.knows(Task(**record["task"])):
+        if record.get("status") != "complete" or "figures" not in record:
+            return  # what diverged or failed has measured nothing
+        if not self.finals.knows(Task(**record["task"])):
             self.proposals.measured(record["task"]["key"], record["figures"])
 
     def _take(self, event: Event) -> None:

@@ -53,7 +53,7 @@ def past_of(storage: Storage, task: Task, result: FoldResult) -> Past:
     rows = read_table(storage, f"{RunPaths.result(task)}/epochs.parquet").to_pylist()
     epochs = [(row["score"], tuple(row["values"])) for row in rows]
     status: Status = "diverged" if result.status == "diverged" else "complete"
-    figures = {name: float(getattr(result, name)) for name in FIGURES}
+    figures = {name: float(getattr(result, name)) for name in FIGURES} if status == "complete" else {}
     return Past(epochs, status, result.score, tuple(result.values), figures)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.spec.select import Select
 
+UNDEFINED = 1e9  # below any metric, turned so that more is better
 READ_METRICS = ("pareto", "median_rank")  # these rules do; all others go by the score alone
 
 
@@ -114,22 +115,27 @@ def median_rank(evidence: Evidence) -> np.ndarray:
 
 
 def front(points: np.ndarray) -> np.ndarray:
-    """Which of the points [configs, metrics] no other one dominates."""
+    """Which of the points [configs, metrics] no other one dominates. One with an undefined metric is on it
+    only where all have one: it would stretch that metric's range beyond measure."""
+    defined = np.isfinite(points).all(axis=-1)
+    among = defined if defined.any() else ~defined
+    points = np.nan_to_num(points, nan=-UNDEFINED, neginf=-UNDEFINED)
     no_worse = (points[:, None] >= points[None]).all(axis=-1)
     better = (points[:, None] > points[None]).any(axis=-1)
-    return np.asarray(~(no_worse & better).any(axis=0))
+    return np.asarray(among & ~(no_worse & better & among[:, None]).any(axis=0))
 
 
 def knee(points: np.ndarray) -> int:
     """The member of the front that lies nearest to the best of each metric, each scaled to its range."""
     members = np.flatnonzero(front(points))
+    points = np.nan_to_num(points, nan=-UNDEFINED, neginf=-UNDEFINED)
     low, high = points[members].min(axis=0), points[members].max(axis=0)
     scaled = (points[members] - low) / np.where(high > low, high - low, 1.0)
     return int(members[np.linalg.norm(1 - scaled, axis=1).argmin()])
 
 
 def pareto(evidence: Evidence) -> np.ndarray:
-    points = np.nan_to_num(np.moveaxis(evidence.several.mean(axis=-1), -2, -1), nan=-1e9)
+    points = np.moveaxis(evidence.several.mean(axis=-1), -2, -1)
     flat = points.reshape(-1, *points.shape[-2:])
     return np.array([knee(one) for one in flat]).reshape(points.shape[:-2])
 

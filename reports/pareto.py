@@ -16,7 +16,7 @@ Row = dict[str, Any]
 def front_rows(known: Figures, metrics: Sequence[str], signs: Sequence[int]) -> list[Row]:
     """Validation means of the metrics, and who is on the front; `signs` turn them so that more is better."""
     means = np.stack([known.of("validation", m).mean(axis=1) for m in metrics], axis=1)
-    member = front(np.nan_to_num(means * np.array(signs), nan=-1e9))
+    member = front(means * np.array(signs))
     return [{"config_id": c, "front": bool(on)} | dict(zip(metrics, map(float, row), strict=True))
             for c, on, row in zip(known.configs, member, means, strict=True)]  # fmt: skip
 

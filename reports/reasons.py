@@ -62,7 +62,7 @@ def _why_pareto(
     e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]
 ) -> str:
     points = e.several.mean(axis=-1).T
-    size = int(front(np.nan_to_num(points, nan=-1e9)).sum())
+    size = int(front(points).sum())
     shown = ", ".join(f"{label(m)} {abs(v):.4f}" for m, v in zip(metrics, points[best], strict=True))
     return (
         f"{configs[best]} is the knee of the front of {_list(metrics)}: {size} of {len(configs)} "

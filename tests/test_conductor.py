@@ -239,3 +239,16 @@ def test_the_networks_of_what_the_rule_would_pick_are_kept_whatever_its_mean(tmp
     cheap = next(iter(one.entries))
     assert one.picks() == {cheap}
     assert storage.list(RunPaths.checkpoints) == [cheap]
+
+
+def test_where_the_rule_reads_what_only_a_report_knows_no_complete_configuration_is_deleted(
+    tmp_path: Path,
+) -> None:
+    document = study(configs=3).document | {"select": {"rule": "median_rank", "metrics": ["auc_macro"]}}
+    one, storage = conductor(tmp_path, study_of(document, "test")), LocalStorage(tmp_path)
+    keeper = Keeper(storage, one, most=1)
+    for task in play(one):
+        storage.write(f"{RunPaths.checkpoint(task)}/best.pt", b"weights")
+        keeper.ended(task.key)
+    keeper.sweep()
+    assert len(storage.list(RunPaths.checkpoints)) == 3

@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 
 from engine.conductor import Conductor
+from engine.driver.disk import Keeper
+from engine.driver.mend import completed
 from engine.finals import Finals
 from engine.journal.journal import Journal
+from engine.race.events import Status
+from engine.race.protocol import Stop
 from engine.race.race import Race
+from engine.results import RunPaths
 from engine.sampler.sampler import Sampler
 from engine.spec.load import study_of
 from engine.storage import LocalStorage
@@ -156,3 +161,59 @@ def test_a_run_killed_anywhere_picks_by_its_rule_all_the_same(tmp_path: Path) ->
         again = resumed(nested(folder, configs=6, select=select, **limits))
         list(measured(again))
         assert {task for task in finished(journal(folder)) if task.fold in OUTER} == wanted
+
+
+# -- what is kept of them ------------------------------------------------------------------------------
+
+
+def uneven(number: int, fold: str) -> float:
+    """The last configuration is the best of the first outer fold and far the worst of the second."""
+    best, worst = (0.9, 0.1) if number == 5 else (0.5, 0.8)
+    return {"o0": best, "o1": worst}[fold[:2]] + 0.02 * fold.endswith("1")
+
+
+@pytest.mark.parametrize("rule", ["median", "reserve", "asha", "none"])
+def test_an_outer_fold_keeps_its_progress_though_its_pick_is_out_in_another(
+    tmp_path: Path, rule: str
+) -> None:
+    one, storage = nested(tmp_path, rule, configs=6), LocalStorage(tmp_path)
+    keeper, cut = Keeper(storage, one, most=1), set()
+    while (task := one.next()) is not None:
+        number = list(one.entries).index(task.key)
+        storage.write(f"{RunPaths.checkpoint(task)}/last.pt", b"weights")
+        for ending, status in train(one, task, uneven(number, task.fold), number, cut):
+            one.ended(ending, status, uneven(number, ending.fold), [0.5])
+            keeper.ended(ending.key)
+        if task in cut:
+            keeper.sweep()
+            assert storage.exists(f"{RunPaths.checkpoint(task)}/last.pt")
+    one.close()
+    assert {task.fold for task in cut} == set(OUTER)
+    assert cut <= set(completed(one, journal(tmp_path)))
+
+
+def train(one: Conductor, task: Task, found: float, number: int, cut: set[Task]) -> list[tuple[Task, Status]]:
+    """What ends: an outer fold is cut off once, and in the second one the last configuration diverges."""
+    if number == 5 and task.fold == "o1-r0-f0":
+        return [(task, "diverged")]
+    for epoch in (1, 2, 3):
+        told = one.reported(task, epoch, found, [found])
+        if told:
+            return [(o, "stopped" if isinstance(v, Stop) else "frozen") for o, v in told.items()]
+        if task.fold in OUTER and task not in cut:
+            cut.add(task)
+            return [(task, "interrupted")]
+    return [(task, "complete")]
+
+
+def test_what_diverged_in_one_outer_fold_has_no_size_in_another(tmp_path: Path) -> None:
+    one = nested(tmp_path, configs=3, select={"rule": "one_se"}, constraints={"parameters": 8.0})
+    last: dict[str, int] = {}
+    while (task := one.next()) is not None:
+        number = last[task.fold] = list(one.entries).index(task.key)
+        found = 0.8 + number / 1000 + 0.05 * task.fold.endswith("1")
+        one.reported(task, 1, found, [found])
+        diverged = number == 2 and task.fold == "o1-r0-f1"
+        size = {"parameters": 0.0 if diverged else (5.0, 1.0, 9.0)[number], "flops": 0.0, "latency_ms": 0.0}
+        one.ended(task, "diverged" if diverged else "complete", found, [found], figures=size)
+    assert [last[fold] for fold in OUTER] == [1, 1]

@@ -123,6 +123,25 @@ def test_a_file_cut_at_any_byte_keeps_every_whole_line_and_can_be_continued(tmp_
         assert read_journal(storage) == ([*RECORDS[:kept], {"event": "after"}], [])
 
 
+def test_a_page_that_a_power_cut_kept_from_the_disk_costs_the_last_commit_only(tmp_path: Path) -> None:
+    storage, file = LocalStorage(tmp_path), tmp_path / "journal.jsonl"
+    first = [{"event": "x", "number": number, "pad": "p" * 80} for number in range(30)]
+    fill(storage, first, together=3)
+    before = file.stat().st_size
+    with Journal(storage) as journal:
+        for number in range(60):
+            journal.append({"event": "y", "number": number, "pad": "q" * 80})
+    whole = file.read_bytes()
+    page = -(-before // 4096) * 4096
+    file.write_bytes(whole[:before] + bytes(page - before) + whole[page:])
+    found, warnings = read_journal(storage)
+    assert found == first
+    assert "its last commit was cut short" in warnings[0]
+    file.write_bytes(whole[: before - 1500] + bytes(400) + whole[before - 1100 :])
+    with pytest.raises(SonotuneError, match="the journal is damaged"):
+        read_journal(storage)
+
+
 @pytest.mark.parametrize("bit", range(8))
 def test_a_flipped_bit_is_an_error_or_costs_the_last_line_only(bit: int) -> None:
     data = whole()

@@ -61,6 +61,15 @@ def test_an_undefined_score_is_never_the_best() -> None:
         assert int(picking.RULES[rule](replace(EVIDENCE, scores=scores))) != 1
 
 
+def test_one_whose_metric_is_undefined_does_not_change_the_knee() -> None:
+    several = np.array([[0.70, 0.75, 0.80, 0.90], [-2.0, -10.0, -30.0, np.nan]])[..., None].repeat(2, axis=-1)
+    for count in (3, 4):
+        part = several[:, :count]
+        assert int(picking.pareto(Evidence(part[0], part, np.zeros(count), 0.2, 0.95))) == 1
+    assert picking.front(several.mean(-1).T).tolist() == [True, True, True, False]
+    assert picking.front(np.array([[1.0, np.nan], [0.5, np.nan]])).tolist() == [True, False]
+
+
 def test_the_front_is_optunas() -> None:
     points = np.random.default_rng(1).random((60, 2))
     study = optuna.create_study(directions=["maximize", "maximize"])

@@ -162,6 +162,13 @@ def test_first_configurations_come_first_with_their_branches(name: str) -> None:
     assert asked.params | width == asked.params
 
 
+@pytest.mark.parametrize("name", ["random", "qmc"])
+def test_what_completes_the_first_configurations_is_not_drawn_again(name: str) -> None:
+    sampler = make(name, SMOOTH, first=[{"train.c": 1}, {"train.c": 2}])
+    drawn = [asked.params["train.a"] for asked in (sampler.ask() for _ in range(8)) if asked]
+    assert len(set(drawn)) == 8
+
+
 @pytest.mark.parametrize(
     ("first", "message"),
     [
@@ -236,6 +243,17 @@ def test_constraints_turn_the_search_away(name: str) -> None:
         allowed.append(size <= 420)
         sampler.tell(asked.number, [float(asked.params["train.a"])], "complete", {"parameters": size})  # type: ignore[arg-type]
     assert np.mean(allowed[-count // 3 :]) >= 0.5
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_configuration_may_be_dropped_before_anything_measured_its_size(name: str) -> None:
+    sampler = make(name, SMOOTH, startup=2, constraints={"parameters": 400.0, "latency_ms": 9.0})
+    for number in range(6):
+        asked = sampler.ask()
+        assert asked is not None
+        values = [0.1 * number] * (2 if name == "motpe" else 1)
+        known = {"parameters": 300.0, "latency_ms": 3.0} if number % 2 else None
+        sampler.tell(asked.number, values, "complete" if known else "pruned", known)
 
 
 def test_what_is_expected_of_a_pruned_configuration_is_learned_from() -> None:

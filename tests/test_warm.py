@@ -69,6 +69,18 @@ def test_complete_configurations_of_an_earlier_run_are_found_with_their_mean(tmp
     assert [one.values for one in past] == [[pytest.approx(quality(one.params) + 0.1)] for one in past]
 
 
+def test_what_was_trained_for_outer_folds_is_learned_from_as_well(tmp_path: Path) -> None:
+    toy = study()
+    first = run(tmp_path, toy)
+    best = max(first.entries, key=lambda key: quality(first.entries[key].params))
+    with Journal(LocalStorage(tmp_path)) as journal:
+        task = {"key": best, "fold": "o0"}
+        journal.append({"event": "ended", "task": task, "status": "complete", "score": 0.0, "values": [0.0]})
+    past, _ = earlier([str(tmp_path)], toy.fixed.search)
+    assert len(past) == 6
+    assert [one.values for one in past] == [[pytest.approx(quality(one.params) + 0.1)] for one in past]
+
+
 def test_a_configuration_with_a_missing_fold_is_left_out(tmp_path: Path) -> None:
     toy = study()
     run(tmp_path, toy, most=4)

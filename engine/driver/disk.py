@@ -1,6 +1,10 @@
 """Keeps a run's checkpoints within bounds while it runs: a long search must not fill the disk."""
 
+from collections.abc import Collection
+
 from engine.conductor import Conductor
+from engine.finals import objectives_of
+from engine.picking import outer_rule
 from engine.race.outcome import is_useless, mean, outcome
 from engine.results import RunPaths
 from engine.storage import Storage
@@ -9,10 +13,13 @@ from engine.storage import Storage
 class Keeper:
     """Checkpoints of configurations that are out or have failed go at once, of complete ones all but the best
     few's, and with them those of first stages on which nothing of that builds. What would be picked by now is
-    among the best few whatever its mean: `predict` and outer folds go on with it."""
+    among the best few whatever its mean: `predict` and outer folds go on with it. Where the rule reads what
+    only a report knows, any complete configuration may be picked and none is deleted."""
 
     def __init__(self, storage: Storage, conductor: Conductor, most: int) -> None:
         self.storage, self.conductor, self.most = storage, conductor, most
+        select = conductor.study.fixed.select
+        self.foreseen = outer_rule(select, objectives_of(conductor.study)) == select.rule
         self.race = conductor.race
         self.kept: set[str] = set()
         self.pruned: set[str] = set()  # first stages whose checkpoints are gone
@@ -22,7 +29,7 @@ class Keeper:
         self.pruned.discard(key)
         if key in self.conductor.stages or self._runs(key):
             return
-        if is_useless(self.race, key):
+        if self._is_useless(key):
             self._discard(key)
         elif mean(self.race, key) is not None:
             self.kept.add(key)
@@ -36,9 +43,13 @@ class Keeper:
         self.pruned.clear()
         losers = set(self._losers())
         for key in self.storage.list(RunPaths.checkpoints):
-            if key in losers or is_useless(self.race, key):
+            if key in losers or self._is_useless(key):
                 self._discard(key)
         self._prune_stages()
+
+    def _is_useless(self, key: str) -> bool:
+        """What failed or was dropped in one outer fold may be the pick of another."""
+        return is_useless(self.race, key) and key not in self.conductor.picks()
 
     def _prune_stages(self) -> None:
         """Of the idle ones those used last stay, since a configuration yet to come may share them."""
@@ -51,20 +62,23 @@ class Keeper:
     def _idle_stages(self) -> list[str]:
         """In the order in which they were used last."""
         idle: dict[str, bool] = {}
+        picks = self.conductor.picks()
         for key, entry in self.conductor.entries.items():
             stage = entry.configuration.first_stage
             if stage is not None:
-                idle[stage.key] = idle.pop(stage.key, True) and self._done_with(key)
+                idle[stage.key] = idle.pop(stage.key, True) and self._done_with(key, picks)
         return [key for key, unused in idle.items() if unused and not self._runs(key)]
 
-    def _done_with(self, config: str) -> bool:
-        return config not in self.kept and outcome(self.race, config) is not None
+    def _done_with(self, config: str, picks: Collection[str]) -> bool:
+        return config not in self.kept and config not in picks and outcome(self.race, config) is not None
 
     def _runs(self, key: str) -> bool:
         return any(task.key == key for task in self.conductor.running)
 
     def _losers(self) -> list[str]:
         """The outer folds of a nested design may have more picks than are kept; their finals train on."""
+        if not self.foreseen:
+            return []
         picks = self.conductor.picks()
         ranked = sorted(self.kept, key=lambda key: (key not in picks, -(mean(self.race, key) or 0.0), key))
         return [key for key in ranked[self.most :] if key not in picks and not self._runs(key)]

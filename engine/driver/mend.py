@@ -5,13 +5,12 @@ done beside the folds that are trained meanwhile; no study ends before it is.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from engine.conductor import Conductor
-from engine.race.outcome import is_out
 from engine.storage import Storage
 from engine.task import Task
 
@@ -52,15 +51,18 @@ def inspection(tasks: Callable[[], Sequence[Task]], sound: Sound, storage: Stora
 
 
 def completed(conductor: Conductor, records: Iterable[Mapping[str, Any]]) -> list[Task]:
-    """Not those of configurations that are out, and of first stages on which only such have built."""
+    """Not those of configurations that are out, and of first stages on which only such have built; of outer
+    folds those of the present picks."""
     last: dict[Task, str] = {}
     for record in records:
         if record["event"] in ("ended", "lost"):
             last[Task(**record["task"])] = record.get("status", "lost")
-    return [task for task, status in last.items() if status == "complete" and wanted(conductor, task.key)]
+    picks = conductor.picks()
+    return [task for task, status in last.items() if status == "complete" and wanted(conductor, task, picks)]
 
 
-def wanted(conductor: Conductor, key: str) -> bool:
-    entries = conductor.entries
-    users = [key] if key in entries else [name for name, e in entries.items() if e.stage_key == key]
-    return any(not is_out(conductor.race, name) for name in users)
+def wanted(conductor: Conductor, task: Task, picks: Collection[str]) -> bool:
+    """A configuration may be out within one outer fold and the pick of another."""
+    if not conductor.finals.knows(task):
+        return conductor.race.field.needed(task)
+    return any(task.key in (key, conductor.entries[key].stage_key) for key in picks)

@@ -120,9 +120,9 @@ class TaskScheduler(TrialScheduler):
         if "signature" in end:
             self._failed(task, end)
         else:
-            extra = {"figures": {name: end[name] for name in FIGURES}}
-            extra |= {"note": end["note"]} if "note" in end else {}
+            extra = {"note": end["note"]} if "note" in end else {}
             if end["status"] == "complete":
+                extra |= {"figures": {name: end[name] for name in FIGURES}}
                 self.faults.healed(task)
             self._tell_end(task, end["status"], end["score"], end["values"] or (), **extra)
 

@@ -160,7 +160,7 @@ class Session:
     def _still_lost(self, task: Task) -> bool:
         """A first stage may have been trained again by now, for somebody who needed it at once."""
         again = task in self.conductor.running or self._trained(task)
-        return wanted(self.conductor, task.key) and not again
+        return wanted(self.conductor, task, self.conductor.picks()) and not again
 
     def _trained(self, task: Task) -> bool:
         job = self.shared.job(task, self.conductor.configuration_of(task))

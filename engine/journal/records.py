@@ -57,14 +57,15 @@ def _parsed(text: bytes) -> Any:
 
 
 def parse(data: bytes, first: int, name: str) -> tuple[list[Record], int]:
-    """The records of all whole commits and where those end; only the last line may be torn."""
+    """The records of all whole commits and where those end; only the last commit may be torn."""
     records: list[Record] = []
     at = sound = committed = 0
-    for line in _lines(data):
+    lines = _lines(data)
+    for index, line in enumerate(lines, 1):
         found = decode(line, first + len(records))
         at += len(line)
         if found is None:
-            if at < len(data):
+            if at < len(data) and not _never_written(line, lines[index:]):
                 raise SonotuneError(
                     f"{name}, line {len(records) + 1}: the checksum or the number is wrong, so the journal "
                     "is damaged; restore it from a backup, or start a new run that reuses this one's results"
@@ -74,6 +75,17 @@ def parse(data: bytes, first: int, name: str) -> tuple[list[Record], int]:
         if found[1]:
             committed, sound = len(records), at
     return records[:committed], sound
+
+
+def _never_written(line: bytes, after: list[bytes]) -> bool:
+    """A power cut may leave zeros for one page of a commit and keep a later page. That commit is the last
+    one, as each is synced before the next is begun."""
+    return b"\0" in line and not any(_seals(later) for later in after[:-1])
+
+
+def _seals(line: bytes) -> bool:
+    body = line[:-CRC_LENGTH]
+    return body.endswith(MARK) and line[-CRC_LENGTH:] == CRC % zlib.crc32(body)
 
 
 def _lines(data: bytes) -> list[bytes]:

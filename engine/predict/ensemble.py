@@ -158,7 +158,10 @@ def _state(storage: Storage, task: Task, device: str) -> tuple[str, Mapping[str,
     path = f"{storage.location}/{RunPaths.checkpoint(task)}/best.pt"
     state = checkpoint.load(storage, f"{RunPaths.checkpoint(task)}/best.pt", device)
     if state is None:
-        raise SonotuneError(f"{path} is missing or damaged; networks are kept with resources.keep: best")
+        raise SonotuneError(
+            f"{path} is missing or damaged; a run keeps its best resources.keep_configurations "
+            "configurations' networks, unless resources.keep is none"
+        )
     return path, state
 
 

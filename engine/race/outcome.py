@@ -38,12 +38,6 @@ def mean(race: Race, config: str) -> float | None:
     return fmean(found.values) if found is not None and found.state == "complete" and found.values else None
 
 
-def is_out(race: Race, config: str) -> bool:
-    """Dropped for good: nobody will ask for its folds again."""
-    found = outcome(race, config) if config in race.field.rows else None
-    return found is not None and found.state == "dropped"
-
-
 def is_useless(race: Race, config: str) -> bool:
     """Out, or failed with no fold left to train: nobody will go on with it, or pick it."""
     found = outcome(race, config) if config in race.field.rows else None

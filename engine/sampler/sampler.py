@@ -99,8 +99,9 @@ class Sampler:
             self._source.tell(number, None if state == "failed" else values, self.excess(figures or {}))
 
     def excess(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """By how much of its bound each constrained figure is too large; 0 or less is fine."""
-        return {name: figures[name] / bound - 1 for name, bound in self.bounds.items() if name in figures}
+        """By how much of its bound each constrained figure is too large; 0 or less is fine. What was dropped
+        before anything measured it lies on its bound: Optuna's GP wants each figure of every trial."""
+        return {name: figures.get(name, bound) / bound - 1 for name, bound in self.bounds.items()}
 
     def warm(self, past: Iterable[Past]) -> tuple[int, int]:
         """Learns from earlier runs before the first ask: how many fit the space, how many were left out."""
@@ -162,7 +163,7 @@ def _source(
     count = len(space.dimensions)
     filling = random_points(count, seed)
     if search.sampler == "random" or not count:
-        return Sampled(space, first, filling, filling)
+        return Sampled(space, first, lambda number: filling(number + len(first)), filling)
     if search.sampler == "qmc":
         return Sampled(space, first, sobol_points(count, seed), filling)
     if search.sampler == "grid":

@@ -41,13 +41,15 @@ def earlier(locations: Sequence[str], search: Search) -> tuple[list[Past], list[
 
 
 def _complete(storage: Storage, search: Search) -> list[Past]:
+    """On all folds that were raced: outer folds of a nested design were trained for their picks alone."""
     names = set(manifest_in(storage).names)
     known = known_configurations(read_journal(storage)[0])
     signs = [1 if side == "maximize" else -1 for side in search.directions]
+    raced = {key: {f: v for f, v in one.folds.items() if f in names} for key, one in known.items()}
     return [
-        Past(one.params, _means(one, signs), _figures(storage, key, min(names), search))
-        for key, one in known.items()
-        if set(one.folds) == names
+        Past(known[key].params, _means(folds, signs), _figures(storage, key, min(names), search))
+        for key, folds in raced.items()
+        if len(folds) == len(names)
     ]
 
 
@@ -70,9 +72,9 @@ def _take(known: Mapping[str, Known], record: Mapping[str, Any]) -> None:
         known[task.key].folds[task.fold] = record["values"] or [record["score"]]
 
 
-def _means(one: Known, signs: Sequence[int]) -> list[float]:
+def _means(folds: Mapping[str, Sequence[float]], signs: Sequence[int]) -> list[float]:
     """Over the folds; the race holds every value so that higher is better, the sampler as it is measured."""
-    columns = zip(*one.folds.values(), strict=True)
+    columns = zip(*folds.values(), strict=True)
     return [sign * fmean(column) for sign, column in zip(signs, columns, strict=True)]
 
 

@@ -189,12 +189,14 @@ class Conductor:
 
     # -- listening ---------------------------------------------------------------------------------
 
-    def reported(self, task: Task, epoch: int, score: float, values: Sequence[float]) -> dict[Task, Verdict]:
-        """An epoch is over; which running tasks must now stop or freeze, and why."""
+    def reported(
+        self, task: Task, epoch: int, score: float, values: Sequence[float], **extra: Any
+    ) -> dict[Task, Verdict]:
+        """An epoch is over; which running tasks must now stop or freeze, and why. `extra` as in `ended`."""
         if task not in self.running:
             return {task: Stop("it is not expected to run")}
         self.running[task] = epoch
-        self.ledger.record(Reported(task, epoch, score, tuple(values), self._stage_of(task)))
+        self.ledger.record(Reported(task, epoch, score, tuple(values), self._stage_of(task)), **extra)
         self._stop_when_spent()
         verdicts = {other: self._verdict(other) for other in self._concerned(task)}
         if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).epochs:

@@ -31,7 +31,7 @@ from engine.race.race import Race
 from engine.sampler.sampler import Past
 from engine.task import Task
 
-BESIDE = frozenset({"reused", "note", "clock", "held", "figures"})  # an event in its record
+BESIDE = frozenset({"reused", "note", "clock", "held", "gpus", "figures"})  # an event in its record
 
 
 OF_A_TASK = (Started, Reported, Ended, Lost)
@@ -107,6 +107,8 @@ class Ledger:
         if isinstance(event, Resumed):
             self.finals.running.clear()
         self.race.apply(event)
+        if isinstance(event, Ended) and event.status == "complete":
+            self.proposals.scored(event.task.key)
         for config in self._over_with(event):
             self.proposals.tell(config)
 

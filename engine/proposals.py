@@ -6,9 +6,10 @@ each of its proposals hears the same.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
-from engine.race.outcome import Outcome, outcome
+from engine.race.outcome import Outcome, complete_scores, outcome
 from engine.race.race import Race
 from engine.sampler.mirror import Mirror
 from engine.sampler.sampler import Asked, Past, Sampler, State
@@ -85,10 +86,22 @@ class Proposals:
             entry.told = True
             self._tell(found, entry, entry.numbers)
 
+    def scored(self, config_id: str) -> None:
+        """Another fold of it is complete: Optuna's dashboard draws the mean so far, of one objective."""
+        signs = self._signs()
+        if self.mirror is None or config_id not in self.entries or len(signs) > 1:
+            return
+        scores = complete_scores(self.race, config_id)
+        for number in self.entries[config_id].numbers if scores else ():
+            self.mirror.scored(number, len(scores), signs[0] * fmean(scores))
+
+    def _signs(self) -> list[int]:
+        """The race holds every value so that higher is better, the sampler as it is measured."""
+        return [1 if d == "maximize" else -1 for d in self.study.fixed.search.directions]
+
     def _tell(self, found: Outcome, entry: Entry, numbers: Sequence[int]) -> None:
-        signs = [1 if d == "maximize" else -1 for d in self.study.fixed.search.directions]
         told = found.values
-        values = None if told is None else [sign * v for sign, v in zip(signs, told, strict=True)]
+        values = None if told is None else [sign * v for sign, v in zip(self._signs(), told, strict=True)]
         for number in numbers:
             self.sampler.tell(number, values, STATES[found.state], entry.figures)
             if self.mirror:

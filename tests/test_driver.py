@@ -12,7 +12,7 @@ import ray
 from rich.console import Console
 
 from engine.driver import launch
-from engine.driver.budget import Spent
+from engine.driver.budget import Spent, earlier
 from engine.driver.search import TaskSearcher
 from engine.driver.session import Outcome
 from engine.errors import SonotuneError
@@ -186,6 +186,28 @@ def test_a_budget_of_hours_counts_every_stretch() -> None:
     spent = Spent(Budget(hours=0.75), gpus=1.0, records=before, now=lambda: next(clock))
     spent.start(Task("a", "r0-f0"))
     assert spent.over() == "the budget of 0.75 hours is spent"
+
+
+def test_hours_of_gpus_are_those_that_each_fold_held_also_of_a_driver_that_was_killed() -> None:
+    a, b = {"key": "a", "fold": "r0-f0"}, {"key": "b", "fold": "r0-f0"}
+    hour = 3600.0
+    before = [
+        {"event": "started", "task": a},
+        {"event": "reported", "task": a, "clock": hour, "held": hour, "gpus": 1.0},
+        {"event": "ended", "task": a, "clock": 2 * hour, "held": 2 * hour, "gpus": 1.0},
+        {"event": "started", "task": b},
+        {"event": "reported", "task": b, "clock": 3 * hour, "held": hour, "gpus": 1.0},
+        {"event": "resumed"},
+        {"event": "started", "task": b},
+        {"event": "reported", "task": b, "clock": hour, "held": hour, "gpus": 0.25},
+        {"event": "resumed"},
+    ]
+    assert earlier(before, gpus=2.0) == (4 * hour, 3.25 * hour)
+    clock = iter([0.0, 0.0, 0.5 * hour, 1.5 * hour])
+    spent = Spent(Budget(gpu_hours=4.25), gpus=0.5, records=before, now=lambda: next(clock))
+    spent.start(Task("b", "r0-f0"))
+    assert spent.end(Task("b", "r0-f0")) == {"clock": hour / 2, "held": hour / 2, "gpus": 0.5}
+    assert spent.gpu_seconds == 3.5 * hour
 
 
 @pytest.mark.faults

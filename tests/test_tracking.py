@@ -94,6 +94,19 @@ def test_mlflow_nests_folds_below_their_configuration(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_two_runs_of_one_name_are_two_on_a_shared_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed (extra: tracking)")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/server.db")
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "yours", "mine"):
+        tell("mlflow", tmp_path / name, {FIRST: [row(1, 0.5)]})
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("study").experiment_id
+    assert sorted(run.info.run_name for run in client.search_runs([experiment])) == sorted(2 * [KEY, "r0-f0"])
+
+
 def test_wandb_writes_offline_runs_into_the_run_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +124,7 @@ def test_wandb_writes_offline_runs_into_the_run_folder(
 
 def test_tensorboard_holds_open_only_what_is_being_trained(tmp_path: Path) -> None:
     """A file and a thread for each configuration would end a long search."""
-    board = trackers.TensorBoard(tmp_path, "", lambda task: Configuration())
+    board = trackers.TensorBoard(tmp_path, "", "", lambda task: Configuration())
     board.epoch(FIRST, row(1, 0.5))
     board.epoch(SECOND, row(1, 0.4))
     board.end(FIRST, "complete", 0.5)
@@ -124,7 +137,9 @@ def test_tensorboard_holds_open_only_what_is_being_trained(tmp_path: Path) -> No
 
 
 class Broken:
-    def __init__(self, root: Path, study: str, configuration_of: Callable[[Task], Configuration]) -> None:
+    def __init__(
+        self, root: Path, study: str, run: str, configuration_of: Callable[[Task], Configuration]
+    ) -> None:
         self.asked, self.closed = 0, 0
 
     def epoch(self, task: Task, row: Mapping[str, Any]) -> None:
@@ -139,8 +154,8 @@ class Broken:
 
 
 def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
-    broken = Broken(tmp_path, "", lambda task: Configuration())
-    sound = trackers.TensorBoard(tmp_path, "", lambda task: Configuration())
+    broken = Broken(tmp_path, "", "", lambda task: Configuration())
+    sound = trackers.TensorBoard(tmp_path, "", "", lambda task: Configuration())
     with Tracking({"broken": broken, "sound": sound}) as told:
         told.epoch(FIRST, row(1, 0.5))
         told.epoch(FIRST, row(2, 0.6))

@@ -23,6 +23,7 @@ from engine.task import Task
 from engine.training import checkpoint
 from engine.training.fold import train_fold, warnings_of
 from engine.training.job import Job
+from engine.training.measure import _peak_memory, forget_peak
 from engine.training.network import build_network, fastest_layout
 from engine.training.numerics import Numerics
 from tests.run_folder import TIMES
@@ -254,3 +255,15 @@ def test_a_run_does_not_go_on_with_training_code_of_other_digits() -> None:
     assert Numerics.of(begun.record()) == begun
     with pytest.raises(SonotuneError, match="began with version 0 of the training code"):
         Numerics.of(begun.record() | {"version": 0})
+
+
+def test_a_warm_worker_forgets_the_memory_of_what_it_trained_before() -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("this system cannot forget it")
+    before = _peak_memory("cpu")
+    large = torch.ones(2**26)  # 256 MiB
+    high = _peak_memory("cpu")
+    del large
+    forget_peak("cpu")
+    assert high >= before
+    assert _peak_memory("cpu") < high - 200

@@ -40,11 +40,16 @@ def study(**search: Any) -> Study:
 
 def run(location: Path, toy: Study, most: int = 1000) -> Conductor:
     storage = LocalStorage(location)
+    mirror = Mirror(storage, "toy", toy.space, toy.fixed.search.directions, toy.fixed.search.objectives)
     fixed = toy.fixed
     sampler = Sampler(fixed.search, toy.space, fixed.seed, first=toy.first)
     race = Race(fixed.race, MANIFEST.names, fixed.search.configs, fixed.seed)
     conductor = Conductor(
-        toy, sampler, race, folder.begin(storage, toy, MANIFEST, HEAD, "sonotune search toy.yaml")
+        toy,
+        sampler,
+        race,
+        folder.begin(storage, toy, MANIFEST, HEAD, "sonotune search toy.yaml"),
+        mirror=mirror,
     )
     for _ in range(most):
         task = conductor.next()
@@ -119,13 +124,14 @@ def test_the_mirror_shows_a_whole_search(tmp_path: Path) -> None:
 
     toy = study()
     conductor = run(tmp_path, toy)
-    search = toy.fixed.search
-    mirror = Mirror(LocalStorage(tmp_path), "toy", toy.space, search.directions, search.objectives)
-    for key, entry in conductor.entries.items():
-        mirror.opened(entry.numbers[0], entry.params, key)
-        mirror.ended(entry.numbers[0], "complete", [quality(entry.params)])
-    mirror.close()
+    conductor.close()
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(tmp_path / "optuna.log")))
     seen = optuna.load_study(study_name="toy", storage=storage)
     assert len(seen.trials) == 6
-    assert seen.best_value == max(quality(entry.params) for entry in conductor.entries.values())
+    for trial, entry in zip(seen.trials, conductor.entries.values(), strict=True):
+        found = quality(entry.params)
+        assert trial.value == pytest.approx(found + 0.1)
+        means = trial.intermediate_values
+        assert list(means) == [1, 2, 3]
+        assert round(means[1] - found, 6) in (0.0, 0.1, 0.2)  # whichever fold it began with
+        assert means[3] == trial.value

@@ -1,6 +1,7 @@
 """Hours of wall clock and of GPUs that a study has used, over all stretches in which it ran."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -11,7 +12,8 @@ HOUR = 3600.0
 
 
 class Spent:
-    """`clock` in the journal is the second of its stretch at which a fold ended, `held` how long it ran."""
+    """In the journal, `clock` is the second of its stretch at which a fold reported or ended, `held` how long
+    it had held its worker by then, and `gpus` the worker's share of one, which a resume may change."""
 
     def __init__(
         self,
@@ -21,7 +23,7 @@ class Spent:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget, self.gpus, self.now = budget, gpus, now
-        self.before, self.held = earlier(records)
+        self.before, self.gpu_seconds = earlier(records, gpus)
         self.began = now()
         self.starts: dict[Task, float] = {}
 
@@ -30,15 +32,22 @@ class Spent:
 
     def end(self, task: Task) -> dict[str, float]:
         """What the journal keeps of a fold's time."""
-        held = self.now() - self.starts.pop(task, self.now())
-        self.held += held
-        return {"clock": round(self.now() - self.began, 3), "held": round(held, 3)}
+        times = self.so_far(task)
+        self.starts.pop(task, None)
+        self.gpu_seconds += self.gpus * times["held"]
+        return times
+
+    def so_far(self, task: Task) -> dict[str, float]:
+        """A driver that is killed has told no end of what it ran."""
+        now = self.now()
+        times = {"clock": round(now - self.began, 3), "held": round(now - self.starts.get(task, now), 3)}
+        return times | ({"gpus": self.gpus} if self.gpus else {})
 
     def over(self) -> str | None:
         """Why nothing more may be started."""
         hours = (self.before + self.now() - self.began) / HOUR
         running = sum(self.now() - start for start in self.starts.values())
-        gpu_hours = self.gpus * (self.held + running) / HOUR
+        gpu_hours = (self.gpu_seconds + self.gpus * running) / HOUR
         if self.budget.hours is not None and hours >= self.budget.hours:
             return f"the budget of {self.budget.hours:g} hours is spent"
         if self.budget.gpu_hours is not None and gpu_hours >= self.budget.gpu_hours:
@@ -46,12 +55,18 @@ class Spent:
         return None
 
 
-def earlier(records: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
-    """Seconds of all earlier stretches, and seconds that their folds held a worker."""
-    total = stretch = held = 0.0
+def earlier(records: Iterable[Mapping[str, Any]], gpus: float) -> tuple[float, float]:
+    """Seconds of all earlier stretches, and GPU-seconds that their folds held; `gpus` where nothing says."""
+    total = stretch = 0.0
+    used: dict[tuple[Task, int], float] = {}  # by task and how often it was begun
+    begun: Counter[Task] = Counter()
     for record in records:
         if record["event"] == "resumed":
             total, stretch = total + stretch, 0.0
         stretch = max(stretch, record.get("clock", 0.0))
-        held += record.get("held", 0.0)
-    return total + stretch, held
+        if "task" in record:
+            task = Task(**record["task"])
+            begun[task] += record["event"] == "started"
+            if "held" in record:
+                used[task, begun[task]] = record["held"] * record.get("gpus", gpus)
+    return total + stretch, sum(used.values())

@@ -69,7 +69,8 @@ class TaskScheduler(TrialScheduler):
             listener.epoch(task, row)
         if over := self.spent.over():
             self.conductor.stop(over)
-        stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"])
+        times = self.spent.so_far(task)
+        stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"], **times)
         for other, verdict in stops.items():
             self._halt(other, verdict)
             if other != task:

@@ -34,7 +34,7 @@ def leaves(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 class TensorBoard:
     """`<config>/` holds the configuration as text and the folds' scores, `<config>/<fold>/` the epochs."""
 
-    def __init__(self, root: Path, study: str, configuration_of: ConfigurationOf) -> None:
+    def __init__(self, root: Path, study: str, run: str, configuration_of: ConfigurationOf) -> None:
         self.root, self.configuration_of = root, configuration_of
         self.parents: dict[str, Any] = {}
         self.writers: dict[Task, Any] = {}
@@ -83,11 +83,12 @@ class TensorBoard:
 
 
 class MLflow:
-    """Runs in a SQLite file, or at MLFLOW_TRACKING_URI; a resumed study finds its runs by their tags."""
+    """Runs in a SQLite file, or at MLFLOW_TRACKING_URI; a resumed study finds its runs by their tags, which
+    name the run folder too: a server may hold studies of one name by several people."""
 
     MOST_PARAMETERS = 100  # of one call
 
-    def __init__(self, root: Path, study: str, configuration_of: ConfigurationOf) -> None:
+    def __init__(self, root: Path, study: str, run: str, configuration_of: ConfigurationOf) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
@@ -96,6 +97,7 @@ class MLflow:
         self.client, self.configuration_of = MlflowClient(tracking_uri=uri), configuration_of
         known = self.client.get_experiment_by_name(study)
         place = None if "MLFLOW_TRACKING_URI" in os.environ else (root / "artifacts").as_uri()
+        self.run_folder = run
         self.experiment = known.experiment_id if known else self.client.create_experiment(study, place)
         self.runs: dict[str, str] = {}  # a configuration's id, or a task's folder: the run's id
 
@@ -128,14 +130,16 @@ class MLflow:
 
     def _run(self, name: str, shown: str, tags: dict[str, str]) -> str:
         if name not in self.runs:
-            wanted = f"tags.sonotune = '{name}'"
+            wanted = f"tags.sonotune = '{self.run_folder}/{name}'"
             found = self.client.search_runs([self.experiment], filter_string=wanted, max_results=1)
             self.runs[name] = found[0].info.run_id if found else self._new(name, shown, tags)
             self.client.update_run(self.runs[name], "RUNNING")
         return self.runs[name]
 
     def _new(self, name: str, shown: str, tags: dict[str, str]) -> str:
-        run = self.client.create_run(self.experiment, tags={"sonotune": name} | tags, run_name=shown)
+        run = self.client.create_run(
+            self.experiment, tags={"sonotune": f"{self.run_folder}/{name}"} | tags, run_name=shown
+        )
         return str(run.info.run_id)
 
     def _describe(self, run: str, configuration: Trained) -> None:
@@ -149,10 +153,10 @@ class MLflow:
 class WandB:
     """W&B has no runs below runs: a configuration is a group, each of its folds a run in it."""
 
-    def __init__(self, root: Path, study: str, configuration_of: ConfigurationOf) -> None:
+    def __init__(self, root: Path, study: str, run: str, configuration_of: ConfigurationOf) -> None:
         for name in ("CACHE", "CONFIG", "DATA"):
             os.environ.setdefault(f"WANDB_{name}_DIR", str(root / name.lower()))
-        self.root, self.study, self.configuration_of = root, study, configuration_of
+        self.root, self.study, self.run_folder, self.configuration_of = root, study, run, configuration_of
         self.runs: dict[Task, Any] = {}
 
     def epoch(self, task: Task, row: Mapping[str, Any]) -> None:
@@ -179,7 +183,7 @@ class WandB:
             project=self.study,
             group=task.key,
             name=task.folder,
-            id=task.folder.replace("/", "-"),
+            id=f"{self.run_folder}-{task.key}-{task.fold}",
             resume="allow",
             config=self.configuration_of(task).record(),
             reinit="create_new",
@@ -187,7 +191,7 @@ class WandB:
         )
 
 
-BACKENDS: Mapping[str, Callable[[Path, str, ConfigurationOf], Any]] = {
+BACKENDS: Mapping[str, Callable[[Path, str, str, ConfigurationOf], Any]] = {
     "tensorboard": TensorBoard,
     "mlflow": MLflow,
     "wandb": WandB,

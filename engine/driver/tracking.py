@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 from engine.conductor import Trained
 from engine.driver.trackers import BACKENDS
@@ -21,6 +22,7 @@ from engine.task import Task
 log = logging.getLogger("sonotune")
 
 FOLDER = "tracking"
+RUN = f"{FOLDER}/run"
 MODULES: Mapping[Tracker, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 
 
@@ -89,4 +91,12 @@ def start(
 ) -> Tracking:
     require(trackers, storage)
     root = (storage.local() or Path()) / FOLDER
-    return Tracking({name: BACKENDS[name](root / name, study, configuration_of) for name in trackers})
+    run = _name_of_run(storage) if trackers else ""
+    return Tracking({name: BACKENDS[name](root / name, study, run, configuration_of) for name in trackers})
+
+
+def _name_of_run(storage: Storage) -> str:
+    """Made up once; it goes with the folder wherever that is moved."""
+    if not storage.exists(RUN):
+        storage.write(RUN, f"{uuid4().hex[:12]}\n".encode())
+    return storage.read(RUN).decode().strip()

@@ -38,6 +38,13 @@ def mean(race: Race, config: str) -> float | None:
     return fmean(found.values) if found is not None and found.state == "complete" and found.values else None
 
 
+def complete_scores(race: Race, config: str) -> list[float]:
+    """Of the folds that are complete, in all heats."""
+    row = race.field.rows[config]
+    heats = race.field.heats.values()
+    return [float(score) for h in heats for score in h.best[row, h.state[row] == State.COMPLETE, 0]]
+
+
 def is_useless(race: Race, config: str) -> bool:
     """Out, or failed with no fold left to train: nobody will go on with it, or pick it."""
     found = outcome(race, config) if config in race.field.rows else None

@@ -22,6 +22,7 @@ from engine.training.batches import Batches
 from engine.training.evaluate import EVALUATION_BATCH, Outputs, outputs, score_cases
 from engine.training.job import Job, Parts
 from engine.training.masks import blindness, read_masks, shown_masks
+from engine.training.measure import forget_peak
 from engine.training.network import Network, build_network
 from engine.training.prepared import prepared
 from engine.training.seeds import derive
@@ -43,6 +44,7 @@ class FoldRun:
     def __init__(self, job: Job, pack: Pack, storage: Storage, masks: np.ndarray | None = None) -> None:
         """`masks` stand for those of a first stage that is not trained, for measuring."""
         torch.set_num_threads(job.numerics.threads)
+        forget_peak(job.numerics.device)
         self.job, self.pack, self.storage = job, pack, storage
         self.configuration = in_parts(job.configuration, job.parts)
         self.train = self.configuration.train

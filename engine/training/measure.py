@@ -1,10 +1,12 @@
 """What a network costs: parameters, arithmetic, time of one image, memory."""
 
+import ctypes
 import os
 import platform
 import resource
 import statistics
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +73,22 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def forget_peak(device: str) -> None:
+    """A warm worker's memory at its highest may be that of what it trained before."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with suppress(OSError, AttributeError):  # Linux alone can forget
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed is the process's until then
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def _peak_memory(device: str) -> float:
+    """In MiB; on a CPU that of the whole process, Python and its libraries included."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    try:
+        status = Path("/proc/self/status").read_text()
+        return float(status.partition("VmHWM:")[2].split()[0]) / 1024
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

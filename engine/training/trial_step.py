@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from engine.data.cases import Pack
 from engine.spec.study import Configuration
@@ -34,8 +33,6 @@ class Measured:
 
 def measure(job: Job, pack: Pack) -> Measured:
     """The first step warms up and is not timed; memory is that of this process at its highest."""
-    if job.numerics.device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as scratch:
         masks = None if job.two_stage is None else pack.masks.astype(np.float32)
         run = FoldRun(job, pack, LocalStorage(Path(scratch)), masks)

@@ -27,4 +27,6 @@ class Resources(Section):
     keep: Literal["none", "best", "all"] = "best"
     """Checkpoints kept after a fold ends: none, the best epoch's, or also the last one's."""
     keep_configurations: int = Field(10, ge=1)
-    """Complete configurations whose checkpoints are kept, the best by mean validation score."""
+    """Complete configurations whose checkpoints are kept, the best by mean validation score and what
+    `select.rule` would pick. All of them where it reads what only a report knows: `one_se` with seconds,
+    `pareto` and `median_rank` with metrics that are no objectives."""

@@ -14,59 +14,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
+
+from benchmarks.sleeping import EPOCHS, note, sleeper, spans
 
 os.environ.setdefault("RAY_worker_niceness", "0")
 FOLDS = 5
-EPOCHS = 4
 
 
-class Notes:
-    """Beginning and end of each task, one file per task."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-
-    def add(self, began: float) -> None:
-        name = f"{os.getpid()}-{began}.json"
-        (self.folder / name).write_text(json.dumps([began, time.time()]))
-
-    def summary(self, slots: int, seconds: float) -> dict[str, float]:
-        spans = [json.loads(path.read_text()) for path in self.folder.glob("*.json")]
-        wall = max(end for _, end in spans) - min(began for began, _ in spans)
-        tasks = len(spans)
-        used = tasks * seconds / (slots * wall)
-        return {
-            "tasks": tasks,
-            "wall_s": wall,
-            "utilisation": used,
-            "overhead_s": slots * wall / tasks - seconds,
-        }
+def summary(notes: str, slots: int, seconds: float) -> dict[str, float]:
+    slept = spans(notes)
+    wall, tasks = max(end for _, end, _ in slept) - slept[0][0], len(slept)
+    return {
+        "tasks": tasks,
+        "wall_s": wall,
+        "utilisation": tasks * seconds / (slots * wall),
+        "overhead_s": slots * wall / tasks - seconds,
+    }
 
 
-def with_sonotune(notes: Notes, tasks: int, seconds: float, slots: int, rule: str) -> dict[str, float]:
+def with_sonotune(notes: str, tasks: int, seconds: float, slots: int, rule: str) -> dict[str, float]:
     """The real driver, conductor, journal, Tune and warm workers."""
     from rich.console import Console
 
     from engine.driver import launch
-    from engine.driver.worker import FoldTrainable
-    from engine.results import FoldResult
     from engine.spec.load import study_of
-
-    class Sleeper(FoldTrainable):
-        def start(self) -> Any:
-            return self.sleep()
-
-        def sleep(self) -> Iterator[dict[str, Any]]:
-            began = time.time()
-            for epoch in range(1, EPOCHS + 1):
-                time.sleep(seconds / EPOCHS)
-                if epoch == EPOCHS:
-                    notes.add(began)
-                yield {"epoch": epoch, "score": 0.5, "best": 0.5, "values": [0.5], "stage": "main"}
-            return FoldResult(self.task.key, self.task.fold, "complete", {}, [], "", score=0.5, values=[0.5])
 
     study = study_of(
         {
@@ -82,11 +54,11 @@ def with_sonotune(notes: Notes, tasks: int, seconds: float, slots: int, rule: st
     )
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         began = time.process_time()
-        launch.search(study, f"{folder}/run", Console(file=nowhere), trainable=Sleeper)
+        launch.search(study, f"{folder}/run", Console(file=nowhere), trainable=sleeper(seconds, notes))
         return {"driver_cpu_ms_per_fold": 1000 * (time.process_time() - began) / tasks}
 
 
-def with_tune(notes: Notes, tasks: int, seconds: float, slots: int, rule: str) -> dict[str, float]:
+def with_tune(notes: str, tasks: int, seconds: float, slots: int, rule: str) -> dict[str, float]:
     """A function trainable as the documentation shows it, with default settings."""
     import ray
     from ray import tune
@@ -96,7 +68,7 @@ def with_tune(notes: Notes, tasks: int, seconds: float, slots: int, rule: str) -
         for _ in range(EPOCHS):
             time.sleep(seconds / EPOCHS)
             tune.report({"score": 0.5})
-        notes.add(began)
+        note(notes, began)
 
     ray.init(address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +82,7 @@ def with_tune(notes: Notes, tasks: int, seconds: float, slots: int, rule: str) -
     return {}
 
 
-def with_actors(notes: Notes, tasks: int, seconds: float, slots: int, rule: str) -> dict[str, float]:
+def with_actors(notes: str, tasks: int, seconds: float, slots: int, rule: str) -> dict[str, float]:
     """The least that Ray allows: an actor per slot, the next task as soon as one is free."""
     import ray
 
@@ -122,7 +94,7 @@ def with_actors(notes: Notes, tasks: int, seconds: float, slots: int, rule: str)
             began = time.time()
             for _ in range(EPOCHS):
                 time.sleep(seconds / EPOCHS)
-            notes.add(began)
+            note(notes, began)
 
     from ray.util import ActorPool
 
@@ -153,12 +125,11 @@ def main() -> None:
     parser.add_argument("--only", choices=CONTESTANTS)
     options = parser.parse_args()
     if options.only:
-        with tempfile.TemporaryDirectory() as folder:
-            notes = Notes(folder)
+        with tempfile.TemporaryDirectory() as notes:
             extra = CONTESTANTS[options.only](
                 notes, options.tasks, options.seconds, options.slots, options.rule
             )
-            print(json.dumps(notes.summary(options.slots, options.seconds) | extra))
+            print(json.dumps(summary(notes, options.slots, options.seconds) | extra))
         return
     print(f"{'':12s} {'tasks':>6s} {'wall s':>8s} {'used':>7s} {'overhead s/fold':>16s}")
     for name in CONTESTANTS:

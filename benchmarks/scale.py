@@ -16,15 +16,17 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from benchmarks.sleeping import EPOCHS, sleeper, spans
+
 os.environ.setdefault("RAY_worker_niceness", "0")
-FOLDS, EPOCHS = 5, 4
+FOLDS = 5
 
 
 def study_of(configs: int, resources: dict[str, Any], **sections: Any) -> Any:
@@ -78,49 +80,31 @@ def trained(count: int, threads: int) -> float:
 
 def slots(options: argparse.Namespace) -> None:
     from engine.driver import launch
-    from engine.driver.worker import FoldTrainable
-    from engine.results import FoldResult
 
     seconds = options.seconds
-
-    class Sleeper(FoldTrainable):
-        """Without torch: its workers stay small."""
-
-        def start(self) -> Any:
-            return self.sleep()
-
-        def sleep(self) -> Iterator[dict[str, Any]]:
-            began = time.time()
-            for epoch in range(1, EPOCHS + 1):
-                time.sleep(seconds / EPOCHS)
-                if epoch == EPOCHS:
-                    note = Path(notes) / f"{os.getpid()}-{began}.json"
-                    note.write_text(json.dumps([began, time.time(), os.getpid()]))
-                yield {"epoch": epoch, "score": 0.5, "best": 0.5, "values": [0.5], "stage": "main"}
-            return FoldResult(self.task.key, self.task.fold, "complete", {}, [], "", score=0.5, values=[0.5])
-
     study = study_of(options.slots * options.rounds // FOLDS, {"workers": options.slots})
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         notes = f"{folder}/notes"
         Path(notes).mkdir()
         busy = time.process_time()
-        launch.search(study, f"{folder}/run", Console(file=nowhere), trainable=Sleeper)
+        trainable = sleeper(seconds, notes)
+        launch.search(study, f"{folder}/run", Console(file=nowhere), trainable=trainable)
         busy = time.process_time() - busy
-        spans = sorted(json.loads(path.read_text()) for path in Path(notes).glob("*.json"))
-    print_slots(spans, options.slots, seconds, busy)
+        slept = spans(notes)
+    print_slots(slept, options.slots, seconds, busy)
 
 
-def print_slots(spans: list[list[float]], count: int, seconds: float, busy: float) -> None:
-    wall = max(end for _, end, _ in spans) - spans[0][0]
-    begun = {worker: start for start, _, worker in reversed(spans)}  # each worker's first fold
+def print_slots(slept: list[list[float]], count: int, seconds: float, busy: float) -> None:
+    wall = max(end for _, end, _ in slept) - slept[0][0]
+    begun = {worker: start for start, _, worker in reversed(slept)}  # each worker's first fold
     firsts = max(begun.values())
-    lasts = spans[-1][0]  # from here on slots run empty
-    steady = sum(max(0.0, min(end, lasts) - max(start, firsts)) for start, end, _ in spans)
-    events = len(spans) * (EPOCHS + 2)  # a start, a report per epoch, an end
-    print(f"{len(spans)} folds of {seconds:g} s on {count} slots, {os.cpu_count()} cores")
-    print(f"all {len(begun)} workers at work after  {firsts - spans[0][0]:8.1f} s")
+    lasts = slept[-1][0]  # from here on slots run empty
+    steady = sum(max(0.0, min(end, lasts) - max(start, firsts)) for start, end, _ in slept)
+    events = len(slept) * (EPOCHS + 2)  # a start, a report per epoch, an end
+    print(f"{len(slept)} folds of {seconds:g} s on {count} slots, {os.cpu_count()} cores")
+    print(f"all {len(begun)} workers at work after  {firsts - slept[0][0]:8.1f} s")
     print(f"utilisation from then on       {steady / (count * (lasts - firsts)):8.1%}")
-    print(f"utilisation from first to last {len(spans) * seconds / (count * wall):8.1%}")
+    print(f"utilisation from first to last {len(slept) * seconds / (count * wall):8.1%}")
     print(f"the driver computed            {busy:8.1f} s, {1000 * busy / events:.1f} ms per event")
     print(
         f"the driver's memory            {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MiB"

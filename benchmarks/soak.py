@@ -13,11 +13,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from benchmarks.sleeping import sleeper
 from tests.faulty import offspring
 
 os.environ.setdefault("RAY_worker_niceness", "0")
@@ -81,22 +80,6 @@ def watch(run: Path, over: threading.Event, every: int, samples: list[Sample]) -
         if found and found.worker_mb and found.folds >= (samples[-1].folds + every if samples else 1):
             samples.append(found)
             print(found, flush=True)
-
-
-def sleeper(seconds: float) -> Any:
-    from engine.driver.worker import FoldTrainable
-    from engine.results import FoldResult
-
-    class Sleeper(FoldTrainable):
-        def start(self) -> Any:
-            return self.sleep()
-
-        def sleep(self) -> Iterator[dict[str, Any]]:
-            time.sleep(seconds)
-            yield {"epoch": 1, "score": 0.5, "best": 0.5, "values": [0.5], "stage": "main"}
-            return FoldResult(self.task.key, self.task.fold, "complete", {}, [], "", score=0.5, values=[0.5])
-
-    return Sleeper
 
 
 def search(run: Path, options: argparse.Namespace) -> None:

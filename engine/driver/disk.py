@@ -29,8 +29,8 @@ class Keeper:
         self.pruned.discard(key)
         if key in self.conductor.stages or self._runs(key):
             return
-        if self._is_useless(key):
-            self._discard(key)
+        if is_useless(self.race, key):
+            self._discard_unless_picked([key])
         elif mean(self.race, key) is not None:
             self.kept.add(key)
             for loser in self._losers():
@@ -42,14 +42,16 @@ class Keeper:
         self.kept = {key for key in self.conductor.entries if mean(self.race, key) is not None}
         self.pruned.clear()
         losers = set(self._losers())
-        for key in self.storage.list(RunPaths.checkpoints):
-            if key in losers or self._is_useless(key):
-                self._discard(key)
+        there = self.storage.list(RunPaths.checkpoints)
+        self._discard_unless_picked([key for key in there if key in losers or is_useless(self.race, key)])
         self._prune_stages()
 
-    def _is_useless(self, key: str) -> bool:
+    def _discard_unless_picked(self, keys: Collection[str]) -> None:
         """What failed or was dropped in one outer fold may be the pick of another."""
-        return is_useless(self.race, key) and key not in self.conductor.picks()
+        picks = self.conductor.picks() if keys else ()
+        for key in keys:
+            if key not in picks:
+                self._discard(key)
 
     def _prune_stages(self) -> None:
         """Of the idle ones those used last stay, since a configuration yet to come may share them."""
@@ -62,7 +64,7 @@ class Keeper:
     def _idle_stages(self) -> list[str]:
         """In the order in which they were used last."""
         idle: dict[str, bool] = {}
-        picks = self.conductor.picks()
+        picks = self.conductor.picks() if self.conductor.stages else ()
         for key, entry in self.conductor.entries.items():
             stage = entry.configuration.first_stage
             if stage is not None:

@@ -159,11 +159,21 @@ def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> St
             raise SonotuneError(f"{path} cannot change within a run; only {', '.join(CHANGEABLE)} can")
         set_path(document, path, value)
     study = study_of(document, f"{storage.location}/{RunPaths.study}")
+    _check_limit(study.fixed.search.configs, journal)
     if changes:
         journal.append({"event": "changed", "changes": dict(changes), "study": short_hash(document)})
         journal.commit()
         storage.write(RunPaths.study, text.dump(document).encode())
     return study
+
+
+def _check_limit(configs: int | None, journal: Journal) -> None:
+    opened = sum(record.get("event") == "opened" for record in journal.records)
+    if configs is not None and configs < opened:
+        raise SonotuneError(
+            f"search.configs: {configs} is fewer than the {opened} configurations that this run has begun; "
+            f"give at least {opened}"
+        )
 
 
 def manifest_in(storage: Storage) -> Manifest:

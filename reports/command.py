@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 
 from engine.errors import SonotuneError
 from engine.spec.select import Select
@@ -16,10 +15,10 @@ from reports.load import load
 from reports.run import Run
 from reports.together import together
 from reports.watch import watch
+from reports.whole import print_whole
 from reports.write import write_run
 
 SIDE = "side-by-side"
-WIDEST = 1000  # a paper's table is not squeezed into a narrow terminal: no figure may lose its end
 
 
 def page(locations: Sequence[str], baseline: str | None, out: str | None, console: Console) -> str:
@@ -65,9 +64,6 @@ def paper(locations: Sequence[str], tables: str | None, console: Console) -> Non
         )
     for table in chosen:
         shown = published.paper_table(table, published.frame(table, run, known), run)
-        drawn = grid(shown, rows=None)
-        wide = Measurement.get(console, console.options.update(max_width=WIDEST), drawn).maximum
-        console.width = max(console.width, wide)
-        console.print(drawn, crop=False)
+        print_whole(grid(shown, rows=None), console)
         console.print(escape(shown.note) + "\n", highlight=False)
     console.print(escape(published.MEANING), style="dim", highlight=False)

@@ -18,12 +18,13 @@ def refining(run: Run) -> frozenset[str]:
 
 
 def name(known: Figures, config: str, metric: str, refining: frozenset[str]) -> str:
-    """Raw where there is no refined figure: who has one task has nothing to refine."""
+    """Raw where nothing of it is refined: who has one task has nothing to refine."""
     refined = f"refined_{metric}"
     if config not in refining or refined not in known.at:
         return metric
-    values = known.of("test", refined)[known.configs.index(config)]
-    return refined if np.isfinite(values).all() else metric
+    at = known.configs.index(config)
+    figures = (known.of("test", name)[at] for name in known.at if name.startswith("refined_"))
+    return refined if any(np.isfinite(values).any() for values in figures) else metric
 
 
 def column(columns: Mapping[str, np.ndarray], at: int, metric: str, refined: bool) -> np.ndarray:

@@ -115,9 +115,14 @@ def _corrected(row: dict[str, Any], digits: int) -> str:
 
 
 def sentences(study: Study) -> list[str]:
-    """For every main metric: selected, corrected."""
+    """For every main metric, of the predictions that count: selected, corrected."""
     return [f"{label(row['metric'])}: selected {row['selected']:.3f}, bias-corrected {_corrected(row, 3)}"
-            for row in study.optimism]  # fmt: skip
+            for row in study.optimism if _counts(study, row["metric"])]  # fmt: skip
+
+
+def _counts(study: Study, metric: str) -> bool:
+    plain = metric.removeprefix("refined_")
+    return own.name(study.known, study.picked, plain, study.refining) == metric
 
 
 def optimism(study: Study) -> Section | None:

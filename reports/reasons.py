@@ -12,20 +12,20 @@ from engine.picking import (
     mean_of,
     median_ranks,
     one_se_floor,
-    spread_of,
 )
 from engine.spec.select import Select
 from reports.measures import label
 
 
 def _why_best(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
-    mean, std = mean_of(e.scores), spread_of(e.scores)
-    head = f"{configs[best]} has the highest mean validation score, {_pm(mean[best], std[best])} over "
-    head += f"{e.scores.shape[-1]} folds, of {len(configs)} complete configurations"
+    mean, folds = mean_of(e.scores), e.scores.shape[-1]
+    head = f"{configs[best]} has the highest mean validation score, {_pm(e.scores[best])} over "
+    head += f"{folds} {'fold' if folds == 1 else 'folds'}, of {len(configs)} complete "
+    head += "configuration" if len(configs) == 1 else "configurations"
     if len(configs) < 2:
         return head + "."
     second = int(np.argsort(-mean, kind="stable")[1])
-    return head + f"; the next, {configs[second]}, has {_pm(mean[second], std[second])}."
+    return head + f"; the next, {configs[second]}, has {_pm(e.scores[second])}."
 
 
 def _why_one_se(
@@ -76,8 +76,9 @@ REASONS: Mapping[str, Callable[[Evidence, int, Sequence[str], Select, Sequence[s
 }  # fmt: skip
 
 
-def _pm(mean: float, std: float) -> str:
-    return f"{mean:.4f} ± {std:.4f}"
+def _pm(scores: np.ndarray) -> str:
+    spread = f" ± {scores.std(ddof=1):.4f}" if len(scores) > 1 else ""
+    return f"{scores.mean():.4f}{spread}"
 
 
 def _count(value: float) -> str:

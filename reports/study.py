@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.errors import SonotuneError
 from engine.picking import READ_METRICS
 from engine.spec.select import Select
 from reports import nested, optimism, own, pooled, resample, significance, stack
@@ -87,11 +88,20 @@ class Study:
         """What the pick is compared with: the baseline, then the runners-up by mean validation score."""
         ranks = ranking(self.known)
         found: dict[str, str] = {}
-        if self.select.baseline:
+        if self.select.baseline and self.stranger is None:
             baseline = self.run.find(self.select.baseline).id
             found |= {baseline: "baseline"} if baseline in ranks and baseline != self.picked else {}
         rest = [c for c in sorted(ranks, key=lambda c: ranks[c]) if c != self.picked and c not in found]
         return found | {c: f"rank {ranks[c]}" for c in rest[:RUNNERS_UP]}
+
+    @cached_property
+    def stranger(self) -> Problem | None:
+        """A study is written before it is known which configurations will come of it."""
+        try:
+            self.run.find(self.select.baseline or "first")
+        except SonotuneError as error:
+            return Problem("select.baseline", f"nothing is tested against it: {error}")
+        return None
 
     @cached_property
     def significance(self) -> list[dict[str, Any]]:
@@ -106,7 +116,8 @@ class Study:
     @property
     def problems(self) -> tuple[Problem, ...]:
         both = self.test.problems + self.validation.problems if self.pick else ()
-        return self.run.problems + tuple(dict.fromkeys(both))
+        named = (self.stranger,) if self.select.baseline and self.stranger else ()
+        return self.run.problems + named + tuple(dict.fromkeys(both))
 
 
 def study_of(run: Run, select: Select) -> Study:

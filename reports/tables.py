@@ -93,7 +93,7 @@ def _finite(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """Spreadsheets run cells that begin like a formula, and names come from anywhere."""
     if isinstance(value, float):
-        return "" if math.isnan(value) else repr(value)
+        return "" if math.isnan(value) else repr(float(value))  # numpy's says which kind of float it is
     if isinstance(value, dict | list | tuple):
         return json.dumps(value)
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):

@@ -1,6 +1,6 @@
 """Several runs as one, so that their configurations can be compared: only on the very same folds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +77,20 @@ def _members(run: Run) -> dict[str, dict[str, frozenset[str]]]:
     return {str(row.get("name")): {part: frozenset(row.get(part) or ()) for part in PARTS} for row in rows}
 
 
+def _other_rules(runs: Sequence[Run], names: Sequence[str]) -> Iterator[Problem]:
+    """One pick is made of all: by what the first run says."""
+    for run, name in zip(runs[1:], names[1:], strict=True):
+        if _picks_by(run.study) != _picks_by(runs[0].study):
+            what = f"picks by another `select` or `search.constraints`; those of {names[0]} count here"
+            yield Problem(f"{name}: study.yaml", what)
+
+
+def _picks_by(study: Mapping[str, Any]) -> tuple[Any, Any]:
+    search = study.get("search")
+    bounds = search.get("constraints") if isinstance(search, Mapping) else None
+    return study.get("select") or {}, bounds or {}
+
+
 def _names(runs: Sequence[Run]) -> list[str]:
     """A study's name, or the folder where two runs share one."""
     names = [run.name for run in runs]
@@ -124,5 +138,6 @@ def _provenance(runs: Sequence[Run], names: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _problems(runs: Sequence[Run], names: Sequence[str]) -> tuple[Problem, ...]:
-    return tuple(Problem(f"{name}: {p.where}", p.what) for name, run in zip(names, runs, strict=True)
-                 for p in run.problems)  # fmt: skip
+    own = (Problem(f"{name}: {p.where}", p.what) for name, run in zip(names, runs, strict=True)
+           for p in run.problems)  # fmt: skip
+    return (*_other_rules(runs, names), *own)

@@ -34,8 +34,10 @@ def pack(
     """Decode and resize a data set once, so that every later start is quick."""
     from engine.data.load import default_cache, load
 
-    if (space is None) == (source is None):
+    if (space is None) == (source is None) or (space is not None and root is not None):
         raise SonotuneError("give a search space, or --source and --root, but not both")
+    if profile and space is None:
+        raise SonotuneError(f"--profile {profile} is one of a search space; give the space")
     data = load_study(space, profile, set_ or ()).fixed.data if space else data_of(source, root, set_)
     data = data.model_copy(update={"skip_broken": data.skip_broken or skip_broken})
     console = Console(soft_wrap=True, highlight=False)

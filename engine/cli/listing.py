@@ -12,6 +12,7 @@ from rich.table import Table
 from engine.errors import SonotuneError
 from engine.spec import text
 from engine.spec.schema import study_schema
+from reports.whole import print_whole
 
 SPACES = Path(__file__).parents[2] / "searchspaces"
 
@@ -59,14 +60,14 @@ def spaces() -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("space", no_wrap=True)  # to be copied
     table.add_column("study", no_wrap=True)
-    table.add_column("profiles")
+    table.add_column("profiles", no_wrap=True)
     for path in sorted(SPACES.glob("*.yaml")):
         document = text.read_mapping(path)
         profiles = ", ".join(document.get("profiles") or {})
         table.add_row(os.path.relpath(path), str(document.get("study")), profiles)
     if not table.row_count:
         raise SonotuneError(f"there are no search spaces in {SPACES}; they come with the source checkout")
-    Console().print(table)
+    print_whole(table)
 
 
 def schema() -> None:

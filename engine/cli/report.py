@@ -23,12 +23,24 @@ def report(
     from reports import command
 
     console = Console()
+    _refuse_idle(format_, {"--baseline": baseline, "--out": out, "--watch": watch, "--tables": tables})
     if format_ == "paper":
         command.paper(run, tables, console)
-    elif tables:
-        raise SonotuneError(f"--tables {tables} needs --format paper")
     elif watch:
         command.watched(run, baseline, console)
     else:
         page = command.page(run, baseline, out, console)
         console.print(f"report: {page}", markup=False, soft_wrap=True, highlight=False)
+
+
+def _refuse_idle(format_: str, given: dict[str, object]) -> None:
+    """What would have no effect is refused rather than ignored."""
+    idle: tuple[str, ...] = ("--tables",)
+    where = "a page; it is for --format paper"
+    if format_ == "paper":
+        idle, where = ("--baseline", "--out", "--watch"), "--format paper, which prints tables"
+    elif given["--watch"]:
+        idle, where = ("--out", "--tables"), "--watch, which rewrites the page of one run"
+    for name in idle:
+        if given[name]:
+            raise SonotuneError(f"{name} has no effect with {where}; leave one of them away")

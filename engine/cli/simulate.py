@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table as Sheet
 
 from engine.errors import SonotuneError
+from reports.whole import print_whole
 
+PICTURES = (".png", ".svg", ".pdf")
 COLUMNS = ("spent", "wall", "regret", "test_regret", "best_lost", "wrong", "complete")
 
 
@@ -21,7 +22,7 @@ def simulate(
     rule: Annotated[list[str] | None, typer.Option(help="Rules and peers to replay; all without it.")] = None,
     slots: Annotated[str, typer.Option(help="Numbers of workers, such as 1,4,16.")] = "1,4,16",
     repeats: Annotated[int, typer.Option(min=1, help="Random orders per point.")] = 50,
-    seed: Annotated[int, typer.Option(help="Seed of the orders.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the orders.")] = 0,
     score: Annotated[list[str] | None, typer.Option(help="Score columns of a table; averaged.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the race: price=0.01.")
@@ -35,6 +36,8 @@ def simulate(
     from engine.data.files import writing
     from engine.race.simulate import simulate as replay
 
+    if figure is not None and figure.suffix.lower() not in PICTURES:
+        raise SonotuneError(f"--figure {figure} must end in one of {', '.join(PICTURES)}")
     rows: list[dict[str, Any]] = []
     for location in tables:
         table = _load(location, score)
@@ -59,6 +62,8 @@ def _load(location: str, score: list[str] | None) -> Any:
     from engine.race.table import SCORES, load_run, load_table
 
     if Path(location).is_dir():
+        if score:
+            raise SonotuneError(f"--score names columns of a table; {location} is a run, which has its score")
         return load_run(location)
     return load_table(location, tuple(score) if score else SCORES)
 
@@ -129,11 +134,11 @@ def _print(rows: list[dict[str, Any]]) -> None:
         note = f" ({left} incomplete configurations left out)" if left else ""
         sheet = Sheet(title=f"{location}{note}")
         for name in names:
-            sheet.add_column(name.replace("_", " "), no_wrap=name == "rule")
+            sheet.add_column(name.replace("_", " "), no_wrap=True)
         for row in chosen:
             cells = [row[name] for name in names]
             sheet.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells))
-        Console().print(sheet)
+        print_whole(sheet)
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:

@@ -116,11 +116,14 @@ def _pick(storage: Storage) -> tuple[str, Mapping[str, Any]]:
             f"{storage.location} has no {SUMMARY}, which says what was picked; run `sonotune report` first"
         )
     try:
-        picked = json.loads(storage.read(SUMMARY))["picked"]
+        summary = json.loads(storage.read(SUMMARY))
+        picked = summary["picked"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SonotuneError(f"{storage.location}/{SUMMARY} cannot be read ({error}); report anew") from error
     if picked is None:
-        raise SonotuneError(f"{storage.location} has picked nothing: no configuration has finished its folds")
+        complete = summary.get("counts", {}).get("complete")
+        reason = "each breaks a bound of search.constraints" if complete else "none has finished its folds"
+        raise SonotuneError(f"{storage.location} has picked none of its configurations: {reason}")
     if not isinstance(picked, dict) or not {"config_id", "config"} <= set(picked):
         raise SonotuneError(f"{storage.location}/{SUMMARY} does not say what was picked; report anew")
     return picked["config_id"], picked["config"]

@@ -41,9 +41,9 @@ class Exported:
 
 def export(picked: Picked, to: Path) -> Exported:
     """Into an empty folder: files of two exports do not mix."""
-    if to.exists() and any(to.iterdir()):
-        raise SonotuneError(f"{to} is not empty; export into a new folder")
     with writing(to):
+        if to.exists() and any(to.iterdir()):
+            raise SonotuneError(f"{to} is not empty; export into a new folder")
         return _export(picked, to)
 
 

@@ -8,6 +8,7 @@ from engine.spec.section import Section
 
 Source = Literal["phantom", "busi", "bus_uclm", "udiat", "bus_bra", "manifest"]
 WITHOUT_NORMALS = ("udiat", "bus_bra")
+FIGURES_OF_ALL = ("macro", "weighted", "pooled", "undefined")
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
 
 
@@ -52,6 +53,11 @@ class Data(Section):
     def _fits_together(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes must differ from each other, got {', '.join(self.classes)}")
+        if taken := [name for name in self.classes if name.lower() in FIGURES_OF_ALL]:
+            raise ValueError(
+                f"a class cannot be named {taken[0]!r}: figures over all classes end like that (f1_macro); "
+                "rename it in the data set"
+            )
         if odd := [name for name in self.classes if name != "normal" and name.lower() == "normal"]:
             raise ValueError(f"the class without a lesion is written 'normal', got {odd[0]!r}")
         if self.source != "phantom" and not self.root:

@@ -1,6 +1,8 @@
 """What every section of a study has in common."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Section(BaseModel):
@@ -9,3 +11,16 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, allow_inf_nan=False
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, given: Any, info: ValidationInfo) -> Any:
+        """Python takes true for 1."""
+        if isinstance(given, bool) and _takes_numbers(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("should be a number, not true or false")
+        return given
+
+
+def _takes_numbers(annotation: Any) -> bool:
+    kinds = {annotation, *get_args(annotation)}
+    return bool(kinds & {int, float}) and bool not in kinds

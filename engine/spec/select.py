@@ -16,8 +16,8 @@ class Select(Section):
     """What `one_se` keeps small: parameters, floating-point operations, or seconds of training."""
     metrics: tuple[str, ...] = ()
     """What `pareto` and `median_rank` weigh; empty stands for the metrics of the search's objective."""
-    baseline: str | None = None
-    """The configuration (its id, or `first`) that all others are tested against."""
+    baseline: str | None = Field(None, pattern=r"^(first|[0-9a-f]{1,10}(·[0-9]+)?)$")
+    """The configuration (its id or how that begins, or `first`) that all others are tested against."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Of every interval in the report."""
     bootstraps: int = Field(1000, ge=100, le=100_000)

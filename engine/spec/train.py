@@ -1,10 +1,12 @@
 """`train`: how one configuration is trained on one fold."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from engine.spec.section import Section
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Train(Section):
@@ -15,7 +17,7 @@ class Train(Section):
     """Parts a batch is split into, their gradients added up: the same step in less memory."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = Field(1e-3, gt=0, le=10)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     momentum: float = Field(0.9, ge=0, lt=1)
     """Of sgd."""
     weight_decay: float = Field(0.0, ge=0, le=1)

@@ -6,11 +6,13 @@ from typing import Any
 
 from engine.data.cases import Pack
 from engine.data.load import default_cache, load
+from engine.errors import SonotuneError
 from engine.folds.make import make_folds
 from engine.folds.manifest import Manifest
 from engine.objective import objectives
 from engine.past import stored
 from engine.preflight import check_study
+from engine.results import RunPaths
 from engine.spec.study import Configuration, FirstStage, Study
 from engine.storage import Storage, open_storage
 from engine.task import Task
@@ -57,9 +59,13 @@ def train_alone(study: Study, location: str, fold: str) -> Iterator[dict[str, An
     """The first end of every dimension, or what `search.first` starts with."""
     from engine.training.run_task import train_task
 
+    storage = open_storage(location)
+    if storage.exists(RunPaths.study):
+        raise SonotuneError(
+            f"{location} holds a search, whose report would count this fold as its own; choose another --run"
+        )
     bench = Bench.of(study)
     configuration = study.configuration(study.space.base(study.first[0] if study.first else {}))
-    storage = open_storage(location)
     for part in (configuration.first_stage, configuration):
         if part is not None and not _trained(storage, job := bench.job(part, fold)):
             yield from train_task(job, bench.pack, storage)

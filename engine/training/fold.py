@@ -114,7 +114,9 @@ def _costs(run: FoldRun) -> Costs:
 
 def warnings_of(configuration: Configuration) -> list[str]:
     """What a reader of the result must know of how it was trained."""
-    loss = configuration.loss
+    loss, train, found = configuration.loss, configuration.train, []
     if loss.gamma > 0 and loss.lossnet.weights == "none":
-        return [f"the feature loss (gamma={loss.gamma:g}) compared random VGG filters, not pretrained ones"]
-    return []
+        found += [f"the feature loss (gamma={loss.gamma:g}) compared random VGG filters, not pretrained ones"]
+    if train.warmup >= train.epochs:
+        found += [f"{train.epochs} epochs ended within the warmup of {train.warmup}: lr was never reached"]
+    return found

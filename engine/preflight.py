@@ -27,7 +27,7 @@ def check_study(study: Study, pack: Pack, manifest: Manifest | None = None) -> N
     """Every corner of the space must be buildable on this data, and its inner folds fit these folds."""
     problems = list(dict.fromkeys(problems_of(study, pack.images.shape[1], pack.classes)))
     problems += [] if manifest is None else list(_scarce(study, pack, manifest))
-    problems += [] if problems else list(_unfit_weights(study, pack))
+    problems += [] if problems else [*_idle(study), *_unfit_weights(study, pack)]
     if problems:
         raise many(f"study {study.name}", problems)
 
@@ -42,6 +42,18 @@ def problems_of(study: Study, size: int, classes: tuple[str, ...]) -> Iterator[s
         if not found and not strangers:
             found = list(unscored(study.fixed.search, configuration, classes))
         yield from (problem + variant for problem in found)
+
+
+def _idle(study: Study) -> Iterator[str]:
+    """Copies of one configuration would be ranked by chance."""
+    weighed = [study.configuration(params) for params in study.space.probes() if "loss.lambda" in params]
+    if weighed and not any(_has_two_tasks(configuration) for configuration in weighed):
+        yield "loss.lambda: is searched, but no model of this space has two tasks to weigh; leave it out"
+
+
+def _has_two_tasks(configuration: Configuration) -> bool:
+    traits = registry.traits(configuration.model)
+    return configuration.first_stage is None and traits.segments and traits.classifies
 
 
 def _scarce(study: Study, pack: Pack, manifest: Manifest) -> Iterator[str]:

@@ -43,8 +43,9 @@ def test_pack_leaves_broken_cases_out_on_request(busi: Path, tmp_path: Path) -> 
 def test_pack_takes_a_space_or_a_source(busi: Path, tmp_path: Path) -> None:
     space = write_space(tmp_path, busi)
     assert "18 cases" in run("pack", space, "--cache", tmp_path / "c")
-    with pytest.raises(SonotuneError, match="not both"):
-        run("pack", space, "--source", "busi", "--root", busi)
+    for both in (("--source", "busi", "--root", busi), ("--root", busi)):
+        with pytest.raises(SonotuneError, match="not both"):
+            run("pack", space, *both)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,8 @@ def test_pack_takes_a_space_or_a_source(busi: Path, tmp_path: Path) -> None:
         (("--source", "busi", "--root", ".", "--set", "data.classes=[benign, benign]"), "differ"),
         (("--source", "busi", "--root", ".", "--set", "data.classes=[benign, a/b]"), "data.classes"),
         (("--source", "busi", "--root", ".", "--set", "data.keep=curated"), "needs ids"),
+        (("--source", "busi", "--root", ".", "--set", "size=64"), "only data can be set"),
+        (("--source", "busi", "--root", ".", "--profile", "smoke"), "give the space"),
     ],
 )
 def test_a_mistyped_option_is_told_with_its_rule(wrong: tuple[str, ...], said: str) -> None:

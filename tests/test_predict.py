@@ -204,7 +204,7 @@ def test_a_run_without_a_report_or_without_networks_is_refused(run: Path, tmp_pa
     bare = tmp_path / "bare"
     shutil.copytree(run, bare)
     shutil.rmtree(bare / "checkpoints")
-    with pytest.raises(SonotuneError, match="resources.keep_configurations"):
+    with pytest.raises(SonotuneError, match="keep_configurations"):
         load_picked(str(bare), "cpu")
     shutil.rmtree(bare / "report")
     with pytest.raises(SonotuneError, match="sonotune report"):

@@ -29,6 +29,25 @@ def refining(run: Run, *which: int) -> Study:
     return study_of(replace(run, configs=tuple(entries)), Select(bootstraps=100))
 
 
+def test_an_undefined_refined_figure_is_not_replaced_by_the_raw_one(run: Run) -> None:
+    study = refining(run, 0, 1)
+    known = study.known
+    known.of("test", "refined_hd95")[1, 0] = np.nan
+    try:
+        assert own.name(known, known.configs[1], "hd95", study.refining) == "refined_hd95"
+        rows = significance.frame(known, study.test, study.picked, study.others, 0.95, study.refining)
+        assert not [r for r in rows if r["other"] == known.configs[1] and r["metric"].endswith("hd95")]
+    finally:
+        known.of("test", "refined_hd95")[1, 0] = 1.0
+
+
+def test_the_terminal_says_what_counts(run: Run) -> None:
+    told = parts.sentences(refining(run, 0, 1, 2))
+    assert told
+    assert all("refined" in line.split(":")[0] for line in told)
+    assert not any("refined" in line for line in parts.sentences(refining(run)))
+
+
 def test_the_headline_is_the_refined_figure(run: Run) -> None:
     study = refining(run, 0, 1, 2)
     first = parts.headlines(study).rows[0]

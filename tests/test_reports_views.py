@@ -33,6 +33,7 @@ from reports.aggregate import Figures, figures
 from reports.load import load
 from reports.sections import Code
 from reports.study import score_statistic, study_of
+from reports.tables import Table
 from reports.together import together
 from tests.runs import Plan, make_run
 
@@ -298,6 +299,27 @@ def test_runs_on_the_same_folds_lie_side_by_side(tmp_path: Path) -> None:
     known = figures(both)
     study = study_of(both, Select(baseline=runs[1].configs[0].id + "·2"))
     assert set(study.test.configs) == set(known.configs)
+
+
+def test_runs_that_pick_otherwise_say_so(tmp_path: Path) -> None:
+    runs = [load(str(make_run(tmp_path / name, Plan(configs=2, name=name)))) for name in ("a", "b")]
+    other = replace(runs[1], study=dict(runs[1].study) | {"select": {"rule": "one_se"}})
+    assert not [p for p in together(runs, str(tmp_path / "out")).problems if "select" in p.what]
+    (found,) = [p for p in together([runs[0], other], str(tmp_path / "out")).problems if "select" in p.what]
+    assert found.where == "b: study.yaml"
+    assert "those of a count here" in found.what
+
+
+def test_a_baseline_that_no_configuration_is_costs_no_report(tmp_path: Path) -> None:
+    run = load(str(make_run(tmp_path / "run", Plan(configs=2, cases=30))))
+    study = study_of(run, Select(baseline="abcdef", bootstraps=100))
+    assert "baseline" not in study.others.values()
+    assert [p.where for p in study.problems] == ["select.baseline"]
+
+
+def test_numbers_in_csv_files_are_plain() -> None:
+    rows = [{"a": np.float64(0.25), "b": np.float32(0.5), "c": 1.5, "d": np.int64(3), "e": np.nan}]
+    assert Table("t", "T", (), rows).csv() == b"a,b,c,d,e\n0.25,0.5,1.5,3,\n"
 
 
 def test_runs_on_other_folds_are_refused_with_the_reason(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The simulator tells a race nothing that a study would not, and judges it by the truth."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,8 +124,12 @@ def test_the_command_prints_for_programs_and_draws(tmp_path):
     assert figure.stat().st_size > 5000
 
 
-def test_the_command_prints_a_table():
-    assert "forgiving" in run_command(SMALL, "--rule", "forgiving", "--slots", "2", "--repeats", "1")
+def test_the_command_prints_a_table_whole_whatever_the_width(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    text = run_command(SMALL, "--rule", "forgiving", "--slots", "2", "--repeats", "1")
+    assert "forgiving" in text
+    assert "…" not in text
+    assert len(re.findall(r"\d\.\d{3}", text)) >= 7
 
 
 @pytest.mark.parametrize(
@@ -134,6 +139,7 @@ def test_the_command_prints_a_table():
         (["--slots", "0"], "--slots must be"),
         (["--set", "prise=3"], "prise"),
         (["--score", "val_iou"], "val_iou"),
+        (["--figure", "frontier.xyz"], "must end in one of"),
     ],
 )
 def test_a_wrong_option_is_told_with_its_rule(arguments, said):
@@ -149,6 +155,11 @@ def test_of_a_run_folder_only_complete_configurations_are_replayed_and_the_other
     assert (np.diff(table.scores, axis=2) >= 0).all()
     outcome = Simulation(table, race_of("reserve", table), [2, 0, 1], 1).run().outcome()
     assert 0 < outcome.spent <= 1
+
+
+def test_a_run_has_its_own_score(tmp_path):
+    with pytest.raises(SonotuneError, match="which has its score"):
+        run_command(str(tmp_path), "--score", "val_iou")
 
 
 def test_the_command_says_how_many_of_a_run_it_left_out(tmp_path):

@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from engine.cli import main
+from engine.journal.journal import Journal
 from engine.spec.load import load
 from engine.spec.overrides import set_path
+from engine.storage import LocalStorage
 from tests.runs import Plan, make_run
 
 BASE = """
@@ -118,6 +120,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"loss__lamda": 0.5}, "loss.lamda: there is no such name; did you mean 'lambda'?"),
     "unknown key, fixed": ({"folds__kk": 3}, "folds.kk: there is no such name"),
     "wrong type": ({"train__epochs": "many"}, "train.epochs: got 'many'; should be a valid integer"),
+    "true for a number": ({"train__epochs": True}, "train.epochs: got True; should be a number, not true"),
     "half an epoch": ({"train__epochs": 1.5}, "train.epochs: got 1.5; should be a valid integer"),
     "section is a value": ({"loss": 3}, "loss: got 3; it must be a mapping of names to values"),
     "section is a distribution": ({"loss": {"choice": [1]}}, "loss: got {'choice': [1]}; it must be a map"),
@@ -131,6 +134,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no validation": ({"folds__validation": 0}, "folds.validation: got 0; should be greater than 0"),
     "one class": ({"data__classes": ["benign"]}, "data.classes: got"),
     "normal otherwise": ({"data__classes": ["benign", "Normal"]}, "is written 'normal', got 'Normal'"),
+    "a class named as figures are": ({"data__classes": ["macro", "benign"]}, "a class cannot be named 'macro'"),
     "a class twice": ({"data__classes": ["a", "a"]}, "classes must differ"),
     "unknown source": ({"data__source": "buzi"}, "data.source: got 'buzi'"),
     "data that are not there": ({"data__source": "busi", "data__root": "/nowhere"}, "'/nowhere' does not exist"),
@@ -153,6 +157,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown model": ({"model__name": "unet_mlt"}, "model.name: there is no model 'unet_mlt'; did you mean 'unet_mtl'?"),
     "foreign switch": ({"model__gate": True}, "model.gate=True: unet_mtl has no gate"),
     "stride": ({"data__size": 30}, "an image size of 30 is not divisible by 4"),
+    "momentum above 1": ({"train__betas": [1.5, 0.9]}, "train.betas.0: got 1.5; should be less than 1"),
+    "lambda of no second task": ({"model__tasks": ["segment"]}, "loss.lambda: is searched, but no model of"),
     "loss of no task": ({"model__tasks": ["segment"], "loss__classification": "focal"}, "does not classify"),
     "unknown metric": ({"search__objective": "dise"}, "search.objective: dise: there is no such name; did you"),
     "metric of no epoch": ({"search__objective": "hd95"}, "hd95 is measured when a fold ends, not at each"),
@@ -162,6 +168,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "metric twice": ({"search__objective": ["dice", "dice"]}, "names a metric twice"),
     "unknown metric to pick by": ({"select__metrics": ["dyce"]}, "select.metrics: dyce: there is no such name"),
+    "a baseline that is no id": ({"select__baseline": "best"}, "select.baseline: got 'best'"),
     "unknown sampler": ({"search__sampler": "tpee"}, "search.sampler: got 'tpee'"),
     "motpe for one": ({"search__sampler": "motpe"}, "motpe needs an objective that lists several"),
     "first is outside": (
@@ -339,11 +346,27 @@ def test_what_is_no_run_cannot_be_resumed(case: str, refused: Refused) -> None:
     ("extend", "told"),
     [("configs=0", "search.configs: got 0; should be greater than or equal to 1"),
      ("configs", "must be NAME=VALUE, for instance --extend configs=40"),
+     ("configs=true", "search.configs: got True; should be a number, not true or false"),
      ("folds.k=9", "folds.k cannot change within a run; only")],
 )  # fmt: skip
 def test_a_change_that_a_run_cannot_make_is_refused(extend: str, told: str, refused: Refused) -> None:
     begun(BEGUN)
     assert told in refused("resume", "run", "--extend", extend)
+
+
+def test_a_run_cannot_have_fewer_configurations_than_it_has_begun(refused: Refused) -> None:
+    begun(BEGUN)
+    with Journal(LocalStorage(Path("run"))) as journal:
+        journal.append({"event": "study"})
+        for name in ("a", "b", "c"):
+            journal.append({"event": "opened", "config": name})
+    told = refused("resume", "run", "--extend", "configs=2")
+    assert "search.configs: 2 is fewer than the 3 configurations that this run has begun" in told
+
+
+def test_a_single_fold_is_not_trained_into_a_search(refused: Refused) -> None:
+    begun(BEGUN)
+    assert "run holds a search" in refused("train", space(), "--run", "run")
 
 
 def test_no_report_of_what_is_no_run(refused: Refused) -> None:

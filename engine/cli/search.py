@@ -75,5 +75,5 @@ def _close(location: str, console: Console, outcome: "Outcome") -> None:
     console.print(f"{outcome.reason}.", markup=False, highlight=False)
     page = command.page([location], None, None, console)
     if outcome.failure:
-        raise SonotuneError(f"the study was stopped: {outcome.reason}:\n{outcome.failure}")
+        raise SonotuneError(outcome.failure)
     console.print(f"report: {page}", markup=False, soft_wrap=True, highlight=False)

@@ -1,9 +1,8 @@
 """One driver's life over a run folder: its first task to its last, and what becomes of each."""
 
 import logging
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from engine.driver.budget import Spent
 from engine.driver.disk import Keeper
 from engine.driver.faults import Faults
 from engine.driver.growth import Demand, Slots, await_room
+from engine.driver.interrupt import interruptible
 from engine.driver.live import View
 from engine.driver.mend import Inspection, completed, inspection, wanted
 from engine.driver.packing import ALONE, Packed
@@ -99,6 +99,7 @@ class Session:
         )
         self.records: Sequence[dict[str, Any]] = ()
         self.epochs_before = 0
+        self.last_error: str | None = None
         self.faults = Faults()
         self.reuse = [open_storage(place) for place in reuse]
         sampler = Sampler(fixed.search, study.space, fixed.seed, first=study.first)
@@ -189,7 +190,7 @@ class Session:
                 self.conductor, searcher, self._give_up, (view, trackers), spent, keeper, self.faults
             )
             try:
-                with _interruptible(searcher, console):
+                with interruptible(searcher, console):
                     if searcher.anything():
                         self._fit(searcher, scheduler, share, scratch)
             finally:
@@ -198,7 +199,18 @@ class Session:
         if searcher.error is not None:
             raise searcher.error
         reason = self.conductor.done or self.conductor.race.stopped or "stopped by its user"
-        return Outcome(reason, searcher.closing, scheduler.failure)
+        return Outcome(reason, searcher.closing, self._failure(reason, scheduler.failure))
+
+    def _failure(self, reason: str, stopped_by: str | None) -> str | None:
+        """What a search must not end well with."""
+        if stopped_by:
+            return f"the study was stopped: {reason}:\n{stopped_by}"
+        complete = any(rule.heat.complete for rule in self.conductor.race.rules.values())
+        if complete or self.last_error is None:
+            return None
+        return (
+            f"no configuration is complete; the last fold that was given up failed with:\n{self.last_error}"
+        )
 
     def _share(self, nodes: Sequence[shares.Node]) -> shares.Share:
         return shares.share(self.study.fixed.resources, nodes, self.shared.numerics.device, self.packed.folds)
@@ -229,28 +241,10 @@ class Session:
 
     def _give_up(self, task: Task, error: str) -> None:
         """A fold that cannot be trained leaves a result that says why."""
+        self.last_error = error
         job = self.shared.job(task, self.conductor.configuration_of(task))
         classes = self.shared.pack.classes
         result = FoldResult(
             task.key, task.fold, "failed", job.record, classes, job.address, job.stage, error=error
         )
         write_result(self.storage, task, result, {})
-
-
-@contextmanager
-def _interruptible(searcher: TaskSearcher, console: Console) -> Iterator[None]:
-    """Ctrl-C once closes down cleanly; twice is left to Python."""
-
-    def close(*_: object) -> None:
-        if searcher.closing:
-            raise KeyboardInterrupt
-        searcher.closing = True
-        log.info("interrupted by the user")
-        console.print("stopping; what runs is taken up again by a resume. Ctrl-C again to leave at once")
-
-    before = {name: signal.signal(name, close) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

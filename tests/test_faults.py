@@ -304,6 +304,13 @@ def test_the_same_error_everywhere_stops_the_study_with_its_traceback(tmp_path: 
     assert max(started.values()) <= 4  # each fold once, and once again
 
 
+def test_a_search_of_which_nothing_is_complete_does_not_end_well(tmp_path: Path) -> None:
+    outcome = search(tmp_path / "run", mismatched(), search={"sampler": "random", "configs": 2})
+    assert outcome.reason == "every configuration is complete or out"
+    assert str(outcome.failure).startswith("no configuration is complete")
+    assert "mat1 and mat2 shapes cannot be multiplied" in str(outcome.failure)
+
+
 def test_workers_that_cannot_begin_are_no_lost_ones(tmp_path: Path) -> None:
     """A package that is missing everywhere must not be waited for fold by fold."""
 

@@ -142,8 +142,9 @@ def adopted(path: Path, pack: Pack, spec: Folds) -> Manifest:
     """Folds of another study (JSON), or test folds of a table with the columns `case` and `fold` (CSV)."""
     if path.suffix == ".json":
         manifest = read_manifest(path, pack)
+        whole = "; k, repeats, seed and validation are that file's"
     else:
         folds = from_tests(read_tests(path, pack), table_of(pack, spec), spec)
-        manifest = Manifest(tuple(folds), pack.classes, spec.seed)
-    notes = (f"folds as given in {path.name}",)
+        manifest, whole = Manifest(tuple(folds), pack.classes, spec.seed), ""
+    notes = (f"folds as given in {path.name}{whole}",)
     return checked(pack, spec, Manifest(manifest.folds, pack.classes, manifest.seed, manifest.finals, notes))

@@ -68,9 +68,10 @@ class Proposals:
         return config_id, fresh
 
     def measured(self, key: str, figures: Mapping[str, float] | None) -> None:
-        """What constraints bound, as some fold of the configuration measured it."""
+        """What constraints bound, as the slowest fold of the configuration measured it."""
         if figures and key in self.entries:
-            self.entries[key].figures = dict(figures)
+            known = self.entries[key].figures
+            known.update({name: max(value, known.get(name, value)) for name, value in figures.items()})
 
     def fits(self, config_id: str) -> bool:
         """Within the bounds of `search.constraints`, as far as it was measured."""

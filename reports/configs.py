@@ -69,12 +69,18 @@ def logarithmic(run: Run, rows: Sequence[Row]) -> frozenset[str]:
     """Parameters shown on logarithmic axes: as the search drew them; others when they spread widely."""
     known = {name: [row[name] for row in rows if row[name] is not None] for name in parameters(rows)}
     drawn = drawn_by_log(run.study)
-    return frozenset(name for name, values in known.items() if drawn.get(name, is_wide(values)))
+    return frozenset(name for name, values in known.items()
+                     if is_positive(values) and drawn.get(name, is_wide(values)))  # fmt: skip
+
+
+def is_positive(values: Sequence[Any]) -> bool:
+    """A side-by-side report may hold a run in which the others' logarithmic parameter is off."""
+    return is_number(values) and min(values, default=0) > 0
 
 
 def is_wide(values: Sequence[Any]) -> bool:
     """Over more than one and a half decades."""
-    return is_number(values) and min(values) > 0 and max(values) / min(values) > 30
+    return is_positive(values) and max(values) / min(values) > 30
 
 
 def unit(values: Sequence[Any], log: bool) -> np.ndarray:

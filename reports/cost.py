@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reports.events import config_of, kind_of
+from engine.journal.held import stretches
+from reports.events import kind_of
 from reports.run import Run
 from reports.tables import Column, Table
 
@@ -31,16 +32,17 @@ def _device(results: list[Any]) -> str:
 
 def hours(run: Run, found: list[Row]) -> Row:
     """Dropped and unfinished trainings included where the journal kept their time."""
-    held = [(config_of(r), float(r["held"])) for r in run.journal if r.get("held") is not None]
-    finished = [(row["config_id"], row["seconds"]) for row in found]
-    finished += [(result.key, result.seconds) for result in run.stages]
+    kinds = dict.fromkeys("GPU" if row["device"].startswith("cuda") else "CPU" for row in found)
+    share = share_of(run, "gpu" if "GPU" in kinds else "cpu")
+    held = [(one.key, one.seconds * (one.gpus if "GPU" in kinds and one.gpus else share))
+            for one in stretches(run.journal)]  # fmt: skip
+    finished = [(row["config_id"], share * row["seconds"]) for row in found]
+    finished += [(result.key, share * result.seconds) for result in run.stages]
     spent = held or finished
     complete = {config.id for config in run.complete} | {result.key for result in run.stages}
-    kinds = dict.fromkeys("GPU" if row["device"].startswith("cuda") else "CPU" for row in found)
-    hour = 3600 / (share_of(run, "gpu") if "GPU" in kinds else share_of(run, "cpu"))
-    lost = sum(s for config, s in spent if config not in complete)
+    lost = sum(seconds for config, seconds in spent if config not in complete)
     return {"of": "All training" if held else "All finished folds", "kind": "/".join(kinds),
-            "hours": sum(s for _, s in spent) / hour, "without_all_folds": lost / hour}  # fmt: skip
+            "hours": sum(s for _, s in spent) / 3600, "without_all_folds": lost / 3600}  # fmt: skip
 
 
 def totals(row: Row) -> str:

@@ -44,7 +44,9 @@ def confusion_figure(rows: Sequence[Row], classes: Sequence[str]) -> Figure:
             own = [row for row in rows if row["predictions"] == kind]
             _matrix(axis, np.array([[row[f"as_{c}"] for c in classes] for row in own]), classes, kind)
 
-    return draw("confusion", "Confusion matrices of the pick", ("confusion",), paint, 7.6, 3.3,
+    grown = 1 + max(0, len(classes) - 4) / 4
+    size = 7.6 * grown, 3.3 * grown
+    return draw("confusion", "Confusion matrices of the pick", ("confusion",), paint, *size,
                 "Counts, and the share of the true class; the shade is the share.")  # fmt: skip
 
 
@@ -56,8 +58,11 @@ def _matrix(axis: Any, counts: np.ndarray, classes: Sequence[str], title: str) -
         axis.text(c, r - 0.08, str(counts[r, c]), ha="center", va="center", fontsize=11, color=INK)
         axis.text(c, r + 0.24, f"{share[r, c]:.0%}", ha="center", va="center", fontsize=8, color=SOFT)
     axis.set(xlim=(-0.5, len(classes) - 0.5), ylim=(len(classes) - 0.5, -0.5), aspect="equal", title=title)
-    axis.set_xticks(range(len(classes)), classes)
-    axis.set_yticks(range(len(classes)), classes, rotation=90, va="center")
+    many = len(classes) > 4
+    axis.set_xticks(
+        range(len(classes)), classes, rotation=40 if many else 0, ha="right" if many else "center"
+    )
+    axis.set_yticks(range(len(classes)), classes, rotation=0 if many else 90, va="center")
     axis.set(xlabel="predicted", ylabel="truth")
     axis.tick_params(length=0)
 
@@ -96,6 +101,7 @@ def precision_recall(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     return np.asarray(precision[np.minimum(np.searchsorted(recall, GRID_POINTS - 1e-12), len(recall) - 1)])
 
 
+LINES = ("-", "--", ":")
 CURVES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"roc": roc, "pr": precision_recall}
 
 
@@ -129,7 +135,7 @@ def curve_figure(roc_rows: Sequence[Row], pr_rows: Sequence[Row]) -> Figure:
         left.set(xlabel="false-positive rate", ylabel="true-positive rate", title="ROC")
         _curves(right, pr_rows)
         right.set(xlabel="recall", ylabel="precision", title="Precision-recall", ylim=(-0.03, 1.03))
-        left.legend(loc="lower right")
+        left.legend(loc="lower right", ncols=1 + len(left.get_legend_handles_labels()[1]) // 6)
 
     return draw(
         "curves-classes",
@@ -143,12 +149,13 @@ def curve_figure(roc_rows: Sequence[Row], pr_rows: Sequence[Row]) -> Figure:
 
 
 def _curves(axis: Any, rows: Sequence[Row]) -> None:
-    for colour, name in zip(SERIES, dict.fromkeys(row["class"] for row in rows), strict=False):
+    for number, name in enumerate(dict.fromkeys(row["class"] for row in rows)):
+        colour, line = SERIES[number % len(SERIES)], LINES[number // len(SERIES) % len(LINES)]
         own = [row for row in rows if row["class"] == name]
         x, mean, std = (np.array([row[key] for row in own]) for key in ("x", "mean", "std"))
         axis.fill_between(x, np.clip(mean - std, 0, 1), np.clip(mean + std, 0, 1), color=colour, alpha=0.14,
                           linewidth=0)  # fmt: skip
-        axis.plot(x, mean, color=colour, label=name)
+        axis.plot(x, mean, line, color=colour, label=name)
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
 

@@ -14,10 +14,14 @@ TREES = 32
 ENOUGH = 6  # complete configurations below which importance is noise
 
 
+NOISE = 1e-9  # scores that differ by less are equal: there is nothing to explain
+
+
 def importance(rows: Sequence[Row], logs: Container[str] = (), seed: int = 0) -> list[Row]:
     """Optuna's fANOVA over the complete configurations; what a branch lacks sits at its median."""
     names = parameters(rows)
-    if len(rows) < ENOUGH or not names:
+    scores = np.array([row["score_mean"] for row in rows if math.isfinite(row["score_mean"])])
+    if len(rows) < ENOUGH or not names or not len(scores) or np.ptp(scores) <= NOISE:
         return []
     import optuna
 

@@ -37,8 +37,9 @@ def _row(run: Run, select: Select, name: str, cases: int) -> Row:
     if not tested:
         return row | {"told": "not trained yet"}
     picked = inner_pick(run, select, name)
-    final = tested.get(picked) if picked else None
-    final = final or max(tested.values(), key=lambda result: inner_mean(run, result))
+    if picked and picked not in tested:
+        return row | {"config_id": picked, "told": "its pick is not trained yet"}
+    final = tested[picked] if picked else max(tested.values(), key=lambda result: inner_mean(run, result))
     row["config_id"] = final.key
     return row | (
         dict(final.test) if final.status == "complete" else {"told": f"its training {final.status}"}

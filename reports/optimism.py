@@ -28,7 +28,7 @@ def frame(
 
     `evidence` gives what rules need beside the scores: cost, ratio, confidence, and which metrics fall.
     """
-    found = corrected(validation, test, score, several, metrics, rule, evidence, times, seed)
+    found, picks = corrected(validation, test, score, several, metrics, rule, evidence, times, seed)
     at = test.configs.index(chosen)
     rows = []
     for metric in metrics:
@@ -42,6 +42,7 @@ def frame(
             "low": float(low), "high": float(high), "optimism": selected - estimate,
             "validation": float(pooled.figures(validation, metric)[at]),
             "bootstraps": int(np.isfinite(found[metric.name]).sum()), "configurations": len(test.configs),
+            "undecided": int((picks < 0).sum()), "without": _without(found[metric.name], picks, metric, test),
             "cases": len(np.unique(test.case)), "clusters": test.clusters,
         })  # fmt: skip
     return rows
@@ -50,8 +51,8 @@ def frame(
 def corrected(
     validation: Stack, test: Stack, score: Statistic, several: Sequence[Statistic],
     metrics: Sequence[Statistic], rule: str, evidence: Evidence, times: int, seed: int,
-) -> Mapping[str, np.ndarray]:  # fmt: skip
-    """metric -> [times]: the out-of-bag test figure of what each resample chose."""
+) -> tuple[Mapping[str, np.ndarray], np.ndarray]:  # fmt: skip
+    """metric -> [times]: the out-of-bag test figure of what each resample chose; and what it chose."""
     names = np.union1d(validation.cluster_names, test.cluster_names)
     drawn = draws(len(names), times, seed)
     inner, outer = (np.searchsorted(names, s.cluster_names)[s.cluster] for s in (validation, test))
@@ -64,7 +65,13 @@ def corrected(
         mine, own = picks == config, test.pick([test.configs[config]])
         for metric in metrics:
             found[metric.name][mine] = by_parts(metric.over(own), left[mine], outer)[:, 0]
-    return found
+    return found, picks
+
+
+def _without(found: np.ndarray, picks: np.ndarray, metric: Statistic, test: Stack) -> int:
+    """Resamples that chose a network of another task, which has no such figure at all."""
+    lacking = np.flatnonzero(~np.isfinite(pooled.figures(test, metric)))
+    return int((np.isin(picks, lacking) & ~np.isfinite(found)).sum())
 
 
 @dataclass(frozen=True)

@@ -160,10 +160,16 @@ def _taking_part(study: Study, row: dict[str, Any]) -> str:
 
 
 def _left_out(study: Study, row: dict[str, Any]) -> str:
-    lost = study.select.bootstraps - row["bootstraps"]
-    if not lost:
-        return ""
-    return f" {lost:,} further resamples drew too few cases of some fold to choose or to score by."
+    few = study.select.bootstraps - row["bootstraps"] - row["without"]
+    told = (
+        f" {few:,} further resamples drew too few cases of some fold to choose or to score by." if few else ""
+    )
+    if row["without"]:
+        told += (
+            f" {row['without']:,} chose a network that has no {inside(row['metric'])} at all; the corrected "
+            "figure is that of the others."
+        )
+    return told
 
 
 def optimism_table(study: Study) -> Table:

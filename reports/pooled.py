@@ -102,16 +102,33 @@ def of_sums(
 
 def weighted(name: str, weights: Mapping[str, float], classes: Sequence[str]) -> Statistic | None:
     """A weighted sum of statistics, such as the objective. As in the search, what a model has not (it lacks
-    the task) leaves its weight to the rest."""
+    the task) leaves its weight to the rest, and what is undefined on these rows counts as 0."""
     parts = [what for metric in weights if (what := statistic(metric, classes))]
     if len(parts) < len(weights):
         return None
 
+    shares = np.array([*weights.values()])
+
     def over(stack: Stack) -> Under:
         each = [part.over(stack) for part in parts]
-        return lambda rows: _sum(np.stack([one(rows) for one in each]), np.array([*weights.values()]))
+        whole = np.stack([one(np.ones((1, len(stack.label)))) for one in each])  # [metrics, 1, C]
+        zero = _has(whole) & (shares[:, None, None] > 0)
+
+        def under(rows: np.ndarray) -> np.ndarray:
+            found = np.stack([one(rows) for one in each])
+            undefined = ~np.isfinite(found) & zero & (rows.sum(axis=1) > 0)[:, None]
+            return _sum(np.where(undefined, 0.0, found), shares)
+
+        return under
 
     return Statistic(name, over)
+
+
+def _has(whole: np.ndarray) -> np.ndarray:
+    """Whether each configuration has each metric. Where it is undefined for all, as for a class that a fold
+    has no case of, no task is lacking."""
+    defined = np.isfinite(whole)
+    return np.asarray(defined | ~defined.any(axis=-1, keepdims=True))
 
 
 def _sum(each: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -88,20 +88,24 @@ class Study:
         """What the pick is compared with: the baseline, then the runners-up by mean validation score."""
         ranks = ranking(self.known)
         found: dict[str, str] = {}
-        if self.select.baseline and self.stranger is None:
-            baseline = self.run.find(self.select.baseline).id
-            found |= {baseline: "baseline"} if baseline in ranks and baseline != self.picked else {}
+        if self.select.baseline and self.unusable is None:
+            found[self.run.find(self.select.baseline).id] = "baseline"
         rest = [c for c in sorted(ranks, key=lambda c: ranks[c]) if c != self.picked and c not in found]
         return found | {c: f"rank {ranks[c]}" for c in rest[:RUNNERS_UP]}
 
     @cached_property
-    def stranger(self) -> Problem | None:
-        """A study is written before it is known which configurations will come of it."""
+    def unusable(self) -> Problem | None:
+        """A study names its baseline before it is known what becomes of which configuration."""
+        if self.select.baseline is None:
+            return None
         try:
-            self.run.find(self.select.baseline or "first")
+            baseline = self.run.find(self.select.baseline)
         except SonotuneError as error:
-            return Problem("select.baseline", f"nothing is tested against it: {error}")
-        return None
+            why = str(error)
+        else:
+            why = "" if baseline.id in ranking(self.known) else f"{baseline.id} is {baseline.status}"
+            why = f"{baseline.id} is the pick itself" if baseline.id == self.picked else why
+        return Problem("select.baseline", f"nothing is tested against it: {why}") if why else None
 
     @cached_property
     def significance(self) -> list[dict[str, Any]]:
@@ -116,7 +120,7 @@ class Study:
     @property
     def problems(self) -> tuple[Problem, ...]:
         both = self.test.problems + self.validation.problems if self.pick else ()
-        named = (self.stranger,) if self.select.baseline and self.stranger else ()
+        named = (self.unusable,) if self.unusable else ()
         return self.run.problems + named + tuple(dict.fromkeys(both))
 
 

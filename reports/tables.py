@@ -124,7 +124,7 @@ def formatted(column: Column, value: Any) -> str:
 
 def _count(value: float, digits: int) -> str:
     for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k")):
-        if abs(value) >= size:
+        if abs(value) >= (size if unit == " k" else 0.9995 * size):  # 999,600 reads 1 M, not 1e+03 k
             return f"{value / (1e3 if unit == ' k' else size):.3g}{unit}"
     return f"{value:.0f}"
 

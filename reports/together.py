@@ -32,6 +32,7 @@ def together(runs: Sequence[Run], out: str) -> Run:
     ]
     return replace(
         first, location=out, storage=open_storage(out), name=" and ".join(names),
+        classes=next((run.classes for run in runs if run.classes), ()),
         configs=tuple(_told_apart(_merged(configs))), journal=(), provenance=_provenance(runs, names),
         manifest={key: value for key, value in first.manifest.items() if key != "finals"}, finals=(),
         stages=_stages(runs), problems=_problems(runs, names),

@@ -262,6 +262,16 @@ def test_a_group_larger_than_a_fold_trains_and_is_said():
     assert all(len(fold.validation) < 30 for fold in manifest.folds)
 
 
+def test_few_patients_of_many_cases_are_dealt_or_refused_in_one_sentence():
+    labels = labels_of(30, 30)
+    six = pack_of(labels, patients=tuple(str(n // 10) for n in range(60)), classes=CLASSES[:2])
+    folds = make_folds(six, Folds(k=3, group_by="patient")).folds
+    assert [(len(f.train), len(f.validation), len(f.test)) for f in folds] == [(20, 20, 20)] * 3
+    two = pack_of(labels, patients=tuple(str(n // 30) for n in range(60)), classes=CLASSES[:2])
+    with pytest.raises(SonotuneError, match="separable unit"):
+        make_folds(two, Folds(k=3, group_by="patient"))
+
+
 def test_official_folds_are_honoured():
     official = tuple(number % 5 + 1 for number in range(60))
     manifest = make_folds(pack_of(labels_of(20, 20, 20), official=official), Folds(from_="official"))

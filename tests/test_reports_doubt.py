@@ -164,6 +164,23 @@ def test_gpu_hours_count_the_share_that_a_fold_held(
     assert cost.totals(cost.hours(run, rows)) == f"All training took {hours:.3g} GPU-hours."
 
 
+def test_hours_count_each_stretch_once_and_by_the_share_it_had(small: Path) -> None:
+    """Reports say how long a fold has been held so far; a driver that was killed has told no end."""
+    run = load(str(small))
+    task = {"key": run.configs[0].id, "fold": "r0-f0"}
+    journal = [
+        {"event": "started", "task": task},
+        {"event": "reported", "task": task, "held": 3600.0, "gpus": 1.0},
+        {"event": "reported", "task": task, "held": 7200.0, "gpus": 1.0},
+        {"event": "resumed"},
+        {"event": "started", "task": task},
+        {"event": "reported", "task": task, "held": 1800.0, "gpus": 0.5},
+        {"event": "ended", "task": task, "held": 3600.0, "gpus": 0.5},
+    ]
+    rows = [row | {"device": "cuda"} for row in cost.rows(run)]
+    assert cost.hours(replace(run, journal=tuple(journal)), rows)["hours"] == 2.5
+
+
 def test_repeats_do_not_narrow_an_interval_of_calibration(tmp_path: Path) -> None:
     def widths(repeats: int) -> float:
         run = load(str(make_run(tmp_path / f"{repeats}", replace(MANY, configs=2, repeats=repeats))))

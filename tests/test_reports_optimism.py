@@ -85,7 +85,7 @@ def test_every_rule_chooses_within_the_bootstrap(rule: str) -> None:
     what = pooled.statistic("dice", CLASSES)
     assert what is not None
     evidence = replace(EVIDENCE, cost=np.arange(6.0))
-    values = optimism.corrected(validation, test, what, [what], [what], rule, evidence, 300, 1)["dice"]
+    values = optimism.corrected(validation, test, what, [what], [what], rule, evidence, 300, 1)[0]["dice"]
     assert np.isfinite(values).all()
     assert len(values) == 300
 
@@ -120,8 +120,36 @@ def test_a_fold_of_which_nothing_was_drawn_decides_nothing() -> None:
     def values(order: list[str]) -> np.ndarray:
         parts = validation.pick(order), test.pick(order)
         evidence = replace(EVIDENCE, cost=np.zeros(4))
-        return optimism.corrected(*parts, what, [], [what], "best_mean", evidence, 200, 0)["dice"]
+        return optimism.corrected(*parts, what, [], [what], "best_mean", evidence, 200, 0)[0]["dice"]
 
     there, back = values(["k0", "k1", "k2", "k3"]), values(["k3", "k2", "k1", "k0"])
     assert 20 < np.isnan(there).sum() < 180
     assert there == pytest.approx(back, nan_ok=True)
+
+
+def test_what_is_undefined_on_the_rows_drawn_counts_as_nothing_as_it_does_in_the_search() -> None:
+    """Without a case of the class and without a false alarm its F1 is undefined: no reason to be out."""
+    validation, _, _ = simulated(3, 60, 1, np.random.default_rng(3))
+    name = f"f1_{CLASSES[0]}"
+    what, plain = pooled.weighted("score", {name: 1.0}, CLASSES), pooled.statistic(name, CLASSES)
+    assert what is not None
+    assert plain is not None
+    others = (validation.label != 0) & (validation.columns["predicted"][0] != 0)
+    weights = np.stack([others.astype(float), np.zeros(len(others))])
+    assert np.isnan(plain.over(validation)(weights)[0, 0])
+    found = what.over(validation)(weights)
+    assert found[0, 0] == 0.0
+    assert np.isnan(found[1]).all()  # of nothing at all nothing is known
+
+
+def test_resamples_that_chose_a_network_of_another_task_are_counted_apart() -> None:
+    validation, test, _ = simulated(2, 60, 3, np.random.default_rng(5), spread=0.0)
+    score, dice = pooled.statistic("accuracy", CLASSES), pooled.statistic("dice", CLASSES)
+    assert score is not None
+    assert dice is not None
+    for stack in (validation, test):
+        stack.columns["dice"][1] = np.nan
+    evidence = replace(EVIDENCE, cost=np.zeros(2))
+    (row,) = optimism.frame(validation, test, score, [], [dice], "k0", "best_mean", evidence, 200, 0)
+    assert row["without"] > 0
+    assert row["bootstraps"] + row["without"] + row["undecided"] == 200

@@ -33,7 +33,7 @@ from reports.aggregate import Figures, figures
 from reports.load import load
 from reports.sections import Code
 from reports.study import score_statistic, study_of
-from reports.tables import Table
+from reports.tables import Column, Table, formatted
 from reports.together import together
 from tests.runs import Plan, make_run
 
@@ -198,6 +198,17 @@ def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> N
     assert dice["outer"] == pytest.approx(np.mean([row["dice"] for row in study.outer]))
 
 
+def test_a_pick_that_is_not_trained_on_its_outer_fold_yet_has_no_estimate(tmp_path: Path) -> None:
+    """After an extension another one is picked; what the old pick came to says nothing of the new one."""
+    folder = nested_run(tmp_path / "run")
+    run = load(str(folder))
+    stale = replace(run, finals=tuple(replace(r, key=run.configs[0].id) for r in run.finals))
+    found = nested.rows(stale, Select())
+    assert {row["config_id"] for row in found} == {run.configs[2].id}
+    assert {row["told"] for row in found} == {"its pick is not trained yet"}
+    assert nested.estimates(found) == []
+
+
 def test_an_outer_fold_that_was_not_tested_leaves_no_outer_estimate(tmp_path: Path) -> None:
     folder = nested_run(tmp_path / "run")
     run = load(str(folder))
@@ -301,6 +312,33 @@ def test_runs_on_the_same_folds_lie_side_by_side(tmp_path: Path) -> None:
     assert set(study.test.configs) == set(known.configs)
 
 
+def test_a_run_without_a_finished_fold_may_come_first(tmp_path: Path) -> None:
+    begun = load(str(make_run(tmp_path / "a", Plan(configs=2, dropped=2, name="a"))))
+    done = load(str(make_run(tmp_path / "b", Plan(configs=2, name="b"))))
+    both = together([replace(begun, classes=()), done], str(tmp_path / "out"))
+    assert both.classes == done.classes
+
+
+def test_equal_scores_leave_nothing_to_explain() -> None:
+    rows = [{"config_id": str(n), "train.lr": 0.1 * (n + 1), "score_mean": 0.5} for n in range(8)]
+    assert importance.importance(rows) == []
+    rows[0]["score_mean"] = 0.7
+    assert [row["parameter"] for row in importance.importance(rows)] == ["train.lr"]
+
+
+def test_a_parameter_that_is_off_in_one_run_has_no_logarithmic_axis(run_folder: Path) -> None:
+    run = load(str(run_folder))
+    drawn = replace(run, study=dict(run.study) | {"train": {"decay": {"loguniform": [1e-6, 1e-2]}}})
+    rows = [{"config_id": str(n), "train.decay": value} for n, value in enumerate((1e-5, 1e-3, 1e-2))]
+    assert configs.logarithmic(drawn, rows) == {"train.decay"}
+    assert configs.logarithmic(drawn, [*rows, {"config_id": "x", "train.decay": 0.0}]) == frozenset()
+
+
+def test_a_count_just_below_a_unit_is_read_in_the_next() -> None:
+    column = Column("n", "N", "count")
+    assert [formatted(column, value) for value in (999_400, 999_600, 999.6e6)] == ["999 k", "1 M", "1 G"]
+
+
 def test_runs_that_pick_otherwise_say_so(tmp_path: Path) -> None:
     runs = [load(str(make_run(tmp_path / name, Plan(configs=2, name=name)))) for name in ("a", "b")]
     other = replace(runs[1], study=dict(runs[1].study) | {"select": {"rule": "one_se"}})
@@ -315,6 +353,8 @@ def test_a_baseline_that_no_configuration_is_costs_no_report(tmp_path: Path) -> 
     study = study_of(run, Select(baseline="abcdef", bootstraps=100))
     assert "baseline" not in study.others.values()
     assert [p.where for p in study.problems] == ["select.baseline"]
+    own = study_of(run, Select(baseline=study.picked, bootstraps=100))
+    assert "is the pick itself" in own.problems[0].what
 
 
 def test_numbers_in_csv_files_are_plain() -> None:

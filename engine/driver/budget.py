@@ -1,10 +1,10 @@
 """Hours of wall clock and of GPUs that a study has used, over all stretches in which it ran."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from engine.journal.held import stretches
 from engine.spec.search import Budget
 from engine.task import Task
 
@@ -19,7 +19,7 @@ class Spent:
         self,
         budget: Budget,
         gpus: float,
-        records: Iterable[Mapping[str, Any]] = (),
+        records: Sequence[Mapping[str, Any]] = (),
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget, self.gpus, self.now = budget, gpus, now
@@ -55,18 +55,12 @@ class Spent:
         return None
 
 
-def earlier(records: Iterable[Mapping[str, Any]], gpus: float) -> tuple[float, float]:
+def earlier(records: Sequence[Mapping[str, Any]], gpus: float) -> tuple[float, float]:
     """Seconds of all earlier stretches, and GPU-seconds that their folds held; `gpus` where nothing says."""
     total = stretch = 0.0
-    used: dict[tuple[Task, int], float] = {}  # by task and how often it was begun
-    begun: Counter[Task] = Counter()
     for record in records:
         if record["event"] == "resumed":
             total, stretch = total + stretch, 0.0
         stretch = max(stretch, record.get("clock", 0.0))
-        if "task" in record:
-            task = Task(**record["task"])
-            begun[task] += record["event"] == "started"
-            if "held" in record:
-                used[task, begun[task]] = record["held"] * record.get("gpus", gpus)
-    return total + stretch, sum(used.values())
+    held = (one.seconds * (gpus if one.gpus is None else one.gpus) for one in stretches(records))
+    return total + stretch, sum(held)

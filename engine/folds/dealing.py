@@ -103,7 +103,7 @@ def deal(table: Table, rows: Rows, parts: int, seed: int) -> Rows:
 def stratified(table: Table, rows: Rows, parts: int, seed: int) -> Rows:
     """As scikit-learn deals them; where even the largest stratum is smaller than `parts`, by label alone."""
     strata, units, labels = table.strata[rows], table.units[rows], table.labels[rows]
-    if np.bincount(labels).max() < parts:
+    if np.bincount(labels).max() < parts or len(np.unique(units)) < parts:
         raise scarce(table.classes[labels[0]], labels, units, int(labels[0]), parts)
     strata = strata if np.bincount(strata).max() >= parts else labels
     if not table.grouped:
@@ -157,7 +157,9 @@ def levelled(dealt: Rows, strata: Rows, parts: int, generator: np.random.Generat
 def hold_out(table: Table, rows: Rows, share: float, seed: int) -> NDArray[np.bool_]:
     """Which rows make up the given share, at least one unit of each class in and out of it."""
     if table.grouped:
-        fraction = as_parts(share, int(np.bincount(table.labels[rows]).max()))
+        fraction = as_parts(
+            share, min(int(np.bincount(table.labels[rows]).max()), len(np.unique(table.units[rows])))
+        )
         dealt = stratified(table, rows, fraction.denominator, seed)
         held = np.isin(dealt, nearest(np.bincount(dealt), share * len(rows), fraction.numerator))
     else:
@@ -171,7 +173,8 @@ def nearest(sizes: Rows, wanted: float, count: int) -> Rows:
 
 
 def as_parts(share: float, largest: int) -> Fraction:
-    """The share as so many of at most ten equal parts, and of no more than the largest class can fill."""
+    """The share as so many of at most ten equal parts, and of no more than the largest class, or the number
+    of units, can fill."""
     most = max(min(LARGEST_DENOMINATOR, largest), 2)
     return min(max(Fraction(share).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
 

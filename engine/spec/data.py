@@ -8,7 +8,7 @@ from engine.spec.section import Section
 
 Source = Literal["phantom", "busi", "bus_uclm", "udiat", "bus_bra", "manifest"]
 WITHOUT_NORMALS = ("udiat", "bus_bra")
-FIGURES_OF_ALL = ("macro", "weighted", "pooled", "undefined")
+TAKEN = ("macro", "weighted", "pooled", "undefined", "directed")
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
 
 
@@ -53,9 +53,9 @@ class Data(Section):
     def _fits_together(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes must differ from each other, got {', '.join(self.classes)}")
-        if taken := [name for name in self.classes if name.lower() in FIGURES_OF_ALL]:
+        if taken := [name for name in self.classes if name.lower() in TAKEN]:
             raise ValueError(
-                f"a class cannot be named {taken[0]!r}: figures over all classes end like that (f1_macro); "
+                f"a class cannot be named {taken[0]!r}: other figures end like that (f1_macro); "
                 "rename it in the data set"
             )
         if odd := [name for name in self.classes if name != "normal" and name.lower() == "normal"]:

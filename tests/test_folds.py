@@ -268,7 +268,7 @@ def test_few_patients_of_many_cases_are_dealt_or_refused_in_one_sentence():
     folds = make_folds(six, Folds(k=3, group_by="patient")).folds
     assert [(len(f.train), len(f.validation), len(f.test)) for f in folds] == [(20, 20, 20)] * 3
     two = pack_of(labels, patients=tuple(str(n // 30) for n in range(60)), classes=CLASSES[:2])
-    with pytest.raises(SonotuneError, match="separable unit"):
+    with pytest.raises(SonotuneError, match="groups that stay together"):
         make_folds(two, Folds(k=3, group_by="patient"))
 
 

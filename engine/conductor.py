@@ -177,7 +177,8 @@ class Conductor:
         self.ledger.record(Started(task), reused=True)
         for epoch, (score, values) in enumerate(found.epochs, 1):
             self.ledger.record(Reported(task, epoch, score, values, self._stage_of(task)), reused=True)
-        end = Ended(task, found.status, found.score, found.values, self._cost(found.figures))
+        cost, fits = self._cost(found.figures), self._fits(task, found.figures)
+        end = Ended(task, found.status, found.score, found.values, cost, fits)
         self.ledger.record(end, reused=True, figures=dict(found.figures))
         return True
 
@@ -232,9 +233,14 @@ class Conductor:
         """`extra` is journaled beside the event and read by no decision of the race."""
         if self.running.pop(task, None) is None:
             return
-        cost = self._cost(extra.get("figures", {})) if status == "complete" else None
-        self.ledger.record(Ended(task, status, score, tuple(values), cost), **extra)
+        figures = extra.get("figures", {}) if status == "complete" else {}
+        end = Ended(task, status, score, tuple(values), self._cost(figures), self._fits(task, figures))
+        self.ledger.record(end, **extra)
         self.ledger.commit_soon()
+
+    def _fits(self, task: Task, figures: Mapping[str, float]) -> bool:
+        """A first stage is measured together with the stage that builds on it."""
+        return task.key in self.stages or self.proposals.within(figures)
 
     def _cost(self, figures: Mapping[str, float]) -> float | None:
         """What `select.rule` keeps small, if it does; seconds are too noisy to drop anything for."""

@@ -157,6 +157,8 @@ def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> St
     for path, value in changes.items():
         if not any(path == name or path.startswith(f"{name}.") for name in CHANGEABLE):
             raise SonotuneError(f"{path} cannot change within a run; only {', '.join(CHANGEABLE)} can")
+        if path == "resources.device":
+            raise SonotuneError(f"{path} was settled when the run began, for every digit depends on it")
         set_path(document, path, value)
     study = study_of(document, f"{storage.location}/{RunPaths.study}")
     _check_limit(study.fixed.search.configs, journal)

@@ -1,6 +1,6 @@
 """Refuses what cannot train before Ray starts and before a GPU second is spent."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from engine.data.cases import Pack
@@ -12,6 +12,7 @@ from engine.metrics.fold import figure_names
 from engine.models import registry
 from engine.models.row import BOTH, Row
 from engine.objective import objectives
+from engine.spec.distribution import Scalar
 from engine.spec.loss import FeatureLoss
 from engine.spec.model import Model
 from engine.spec.network import Network
@@ -35,13 +36,26 @@ def check_study(study: Study, pack: Pack, manifest: Manifest | None = None) -> N
 def problems_of(study: Study, size: int, classes: tuple[str, ...]) -> Iterator[str]:
     strangers = list(unknown_metrics(study.fixed, classes))
     yield from strangers
-    for params in study.space.probes():
-        variant = f" (with {VARIANTS}={params[VARIANTS]})" if VARIANTS in params else ""
-        configuration = study.configuration(params)
-        found = list(impossible(configuration, size, len(classes)))
-        if not found and not strangers:
-            found = list(unscored(study.fixed.search, configuration, classes))
-        yield from (problem + variant for problem in found)
+    starts = [study.space.base(first) for first in study.first]
+    sound = not strangers
+    for params in (*study.space.probes(), *starts):
+        found = list(_problems_at(study, params, size, classes, not strangers))
+        sound &= not found
+        yield from found
+    if sound:  # one example of what meets by chance is enough
+        drawn = (list(_problems_at(study, params, size, classes, True)) for params in study.space.drawn())
+        yield from next(filter(None, drawn), ())
+
+
+def _problems_at(
+    study: Study, params: Mapping[str, Scalar], size: int, classes: tuple[str, ...], scored: bool
+) -> Iterator[str]:
+    variant = f" (with {VARIANTS}={params[VARIANTS]})" if VARIANTS in params else ""
+    configuration = study.configuration(params)
+    found = list(impossible(configuration, size, len(classes)))
+    if not found and scored:
+        found = list(unscored(study.fixed.search, configuration, classes))
+    yield from (problem + variant for problem in found)
 
 
 def _idle(study: Study) -> Iterator[str]:
@@ -199,10 +213,16 @@ def unknown_metrics(fixed: Fixed, classes: tuple[str, ...]) -> Iterator[str]:
 def unscored(search: Search, configuration: Configuration, classes: tuple[str, ...]) -> Iterator[str]:
     """A model of one task goes by its own metrics alone, but each objective needs one of them."""
     traits = registry.traits(configuration.trained.model)
-    segments = traits.segments or configuration.first_stage is not None
-    there = names_of(classes, False, segments, traits.classifies)
+    two = configuration.first_stage is not None
+    there = names_of(classes, False, traits.segments or two, traits.classifies)
     prefix = "refined_" if configuration.predict.refine else ""
+    masks = names_of(classes, False, True, False) if two and not prefix else ()
     for weights in objectives(search):
+        if all(name in masks for name in weights):
+            yield (
+                f"search.objective: {', '.join(weights)} is of the masks, which the second stage takes as "
+                "they are: no epoch of it would be better than another; weigh one of classes, as f1_macro"
+            )
         if not any(prefix + name in there for name in weights):
             yield (
                 f"search.objective: asks for {', '.join(prefix + name for name in weights)}, "

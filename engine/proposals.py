@@ -4,16 +4,20 @@ Several proposals may lead to one configuration (a value that a branch does not 
 each of its proposals hears the same.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from engine.errors import SonotuneError
 from engine.race.outcome import Outcome, complete_scores, outcome
 from engine.race.race import Race
 from engine.sampler.mirror import Mirror
 from engine.sampler.sampler import Asked, Past, Sampler, State
 from engine.spec.study import Configuration, FirstStage, Study
+
+log = logging.getLogger("sonotune")
 
 STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed": "failed"}
 
@@ -53,7 +57,10 @@ class Proposals:
 
     def enter(self, number: int, params: Mapping[str, Any]) -> tuple[str, bool]:
         """The configuration that a proposal leads to, and whether it is new: none is trained twice."""
-        configuration = self.study.configuration(params)
+        try:
+            configuration = self.study.configuration(params)
+        except SonotuneError as error:
+            return self._impossible(number, params, error)
         config_id = configuration.config_id
         fresh = config_id not in self.entries
         entry = self.entries.setdefault(config_id, Entry(configuration, params))
@@ -67,6 +74,15 @@ class Proposals:
             self._tell(found, entry, [number])
         return config_id, fresh
 
+    def _impossible(self, number: int, params: Mapping[str, Any], error: SonotuneError) -> tuple[str, bool]:
+        """Values that are each allowed may contradict each other: one proposal less, not the end."""
+        log.warning("proposal %d is passed over: %s", number, error)
+        if self.mirror:
+            self.mirror.opened(number, params, "")
+            self.mirror.ended(number, "failed", None)
+        self.sampler.tell(number, None, "failed")
+        return "", False
+
     def measured(self, key: str, figures: Mapping[str, float] | None) -> None:
         """What constraints bound, as the slowest fold of the configuration measured it."""
         if figures and key in self.entries:
@@ -75,7 +91,9 @@ class Proposals:
 
     def fits(self, config_id: str) -> bool:
         """Within the bounds of `search.constraints`, as far as it was measured."""
-        figures = self.entries[config_id].figures
+        return self.within(self.entries[config_id].figures)
+
+    def within(self, figures: Mapping[str, float]) -> bool:
         bounds = self.study.fixed.search.constraints.bounds()
         return all(figures.get(name, 0.0) <= bound for name, bound in bounds.items())
 

@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,10 @@ def searched(study: Study) -> list[tuple[str, str]]:
 def nothing(study: Study) -> str:
     if study.known.configs:
         return "Every complete configuration breaks a bound of search.constraints, so none is picked."
-    return "No configuration has all of its folds yet, so nothing can be picked."
+    text = "No configuration has all of its folds yet, so nothing can be picked"
+    search = study.run.study.get("search")
+    bounded = isinstance(search, Mapping) and search.get("constraints")
+    return f"{text}; what breaks search.constraints is not trained any further." if bounded else f"{text}."
 
 
 def headlines(study: Study) -> Headlines:

@@ -1,5 +1,6 @@
 """Sampler, race and journal together: whatever is cut off, the decisions that follow are the same."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ from engine.conductor import Conductor, Past
 from engine.driver.disk import Keeper
 from engine.errors import SonotuneError
 from engine.journal.journal import Journal
+from engine.race.protocol import Freeze
 from engine.race.race import Race
+from engine.race.rules import RULES
 from engine.results import RunPaths
 from engine.sampler.sampler import Sampler
 from engine.spec.load import study_of
+from engine.spec.space import Space
 from engine.spec.study import Configuration, Study
 from engine.storage import LocalStorage
 from engine.task import Task
@@ -252,3 +256,48 @@ def test_where_the_rule_reads_what_only_a_report_knows_no_complete_configuration
         keeper.ended(task.key)
     keeper.sweep()
     assert len(storage.list(RunPaths.checkpoints)) == 3
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_what_breaks_a_bound_drops_nobody_and_is_not_trained_on(
+    tmp_path: Path, rule: str, sampler: str
+) -> None:
+    """The first two are far the best and too large."""
+    one = conductor(tmp_path, study(sampler, rule, configs=6, constraints={"parameters": 100.0}))
+    trained: dict[int, int] = {}
+    while (task := one.next()) is not None:
+        number = list(one.entries).index(task.key)
+        score, size = (0.9, 900.0) if number < 2 else (0.5 + number / 100, 9.0)
+        for epoch in range(1, 4):
+            told = one.reported(task, epoch, score, [score])
+            if task in told:
+                one.ended(task, "frozen" if isinstance(told[task], Freeze) else "stopped")
+                break
+        else:
+            figures = {"parameters": size, "flops": 1.0, "latency_ms": 1.0}
+            one.ended(task, "complete", score, [score], figures=figures)
+            trained[number] = trained.get(number, 0) + 1
+    picked = one.picks()
+    assert picked
+    assert not picked & set(list(one.entries)[:2])
+    assert one.race.leader() in picked
+    if rule != "none":
+        assert trained.get(0, 0) <= 1
+    again = conductor(tmp_path, study(sampler, rule, configs=6, constraints={"parameters": 100.0}))
+    again.replay(again.ledger.journal.records)
+    assert again.picks() == picked
+
+
+def test_values_that_contradict_each_other_are_passed_over(tmp_path: Path) -> None:
+    """They may be too rare for the checks to come across."""
+    spec = study(configs=3)
+    rotation = {"p": 0.5, "low": {"choice": [0, 30]}, "high": {"choice": [60, 10]}}
+    space = Space.of(dict(spec.document) | {"augment": {"rotation": rotation}})
+    one = conductor(tmp_path, replace(spec, space=space))
+    assert len({task.key for task in play(one)}) == 3
+    again = conductor(tmp_path, replace(spec, space=space))
+    again.replay(again.ledger.journal.records)
+    assert list(again.entries) == list(one.entries)
+    asked = [r for r in journal(tmp_path) if r["event"] == "asked"]
+    assert len(asked) > 3

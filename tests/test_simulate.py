@@ -19,7 +19,7 @@ from engine.race.simulate import Simulation, simulate
 from engine.race.table import Table, _held, load_run, load_table
 from engine.results import digest
 from engine.spec import race as spec
-from tests.runs import Plan, make_run
+from tests.runs import Plan, make_run, rewrite
 
 SMALL = str(Path(__file__).parents[1] / "benchmarks" / "tables" / "small.parquet")
 
@@ -191,6 +191,18 @@ def test_a_fold_that_ended_early_keeps_its_last_score():
     held = _held(curves)
     assert held[0].tolist() == [[0.1, 0.3, 0.3, 0.3], [0.2, 0.1, 0.4, 0.5]]
     assert np.isnan(held[1]).all()
+
+
+def test_of_two_stages_the_second_ones_curves_are_replayed(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=2, folds=2, epochs=3, cases=30))
+    table = load_run(str(folder))
+    for path in folder.glob("results/*/*"):
+        rows = pq.read_table(path / "epochs.parquet").to_pylist()
+        rows = [row | {"stage": "classify"} for row in rows]
+        pq.write_table(pa.Table.from_pylist(rows), path / "epochs.parquet")
+        rewrite(folder, path.parent.name, path.name)
+    again = load_run(str(folder))
+    assert (again.scores == table.scores).all()
 
 
 def test_what_is_not_known_is_null_for_programs_and_a_missing_folder_is_made(tmp_path):

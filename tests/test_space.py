@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import SonotuneError
+from engine.sampler.sampler import fits
 from engine.spec.distribution import Choice, Int, Scalar
 from engine.spec.load import study_of
 from engine.spec.overrides import apply_overrides
@@ -205,3 +206,31 @@ def test_an_override_goes_into_every_branch_it_names() -> None:
 )  # fmt: skip
 def test_a_space_knows_its_size(node: Any, count: float) -> None:
     assert Space.of({"train": {"x": node}, "loss": {"y": {"choice": [1, 2]}}}).size == 2 * count
+
+
+FIRSTS = {
+    "a list": ({"train": {"betas": {"choice": [[0.9, 0.999], [0.5, 0.9]]}}}, {"train.betas": [0.5, 0.9]}),
+    "a mapping": ({"augment": {"crop": {"choice": [{"p": 0.5}, {"p": 1.0}]}}}, {"augment.crop": {"p": 0.5}}),
+    "0 for 0.0": ({"loss": {"gamma": {"choice": [0, 0.1]}}}, {"loss.gamma": 0.0}),
+    "a branch": (
+        {"augment": {"crop": {"choice": {"b": {"p": 1.0}, "a": {"p": {"uniform": [0, 1]}}}}}},
+        {"augment.crop.a.p": 0.5},
+    ),
+    "a numbered branch": (
+        {"augment": {"crop": {"choice": {1: {"p": 1.0}, 2: {"p": 0.1}}}}},
+        {"augment.crop": 1},
+    ),
+    "a variant": (
+        {"variants": {"a": None, "b": {"loss": {"gamma": {"uniform": [0, 1]}}}}},
+        {"variants.b.loss.gamma": 0.5},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FIRSTS)
+def test_a_first_configuration_may_be_written_as_the_space_is(case: str) -> None:
+    changes, first = FIRSTS[case]
+    document = {"study": "t", "model": {"name": "unet_mtl"}, "search": {"first": [first]}, **changes}
+    study = study_of(document, "t")
+    assert fits(study.space, study.space.base(study.first[0]))
+    study.configuration(study.space.base(study.first[0]))

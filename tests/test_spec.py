@@ -159,6 +159,23 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "stride": ({"data__size": 30}, "an image size of 30 is not divisible by 4"),
     "momentum above 1": ({"train__betas": [1.5, 0.9]}, "train.betas.0: got 1.5; should be less than 1"),
     "lambda of no second task": ({"model__tasks": ["segment"]}, "loss.lambda: is searched, but no model of"),
+    "a range of whole numbers": ({"train__batch": {"loguniform": [4, 16]}}, "train.batch: got"),
+    "choices that contradict": (
+        {"augment": {"rotation": {"p": 0.5, "low": {"choice": [0, 30]}, "high": {"choice": [60, 10]}}}},
+        "low must not exceed high",
+    ),
+    "public weights of another norm": (
+        {"model": {"name": "unet_r18", "norm": "group", "weights": "imagenet"}},
+        "weights='imagenet' with norm='group' in unet_r18",
+    ),
+    "masks as the goal of a second stage": (
+        {"model": {"two_stage": {"segment": {"name": "unet_mtl", "tasks": ["segment"], "width": 4, "depth": 2},
+          "classify": {"name": "unet_mtl", "tasks": ["classify"], "width": 4, "depth": 2},
+          "masks": "truth"}},
+         "loss": {}, "search__objective": "dice", "train": {},
+         "predict__threshold": {"uniform": [0.3, 0.6]}},
+        "search.objective: dice is of the masks, which the second stage takes as they are",
+    ),
     "loss of no task": ({"model__tasks": ["segment"], "loss__classification": "focal"}, "does not classify"),
     "unknown metric": ({"search__objective": "dise"}, "search.objective: dise: there is no such name; did you"),
     "metric of no epoch": ({"search__objective": "hd95"}, "hd95 is measured when a fold ends, not at each"),
@@ -347,6 +364,7 @@ def test_what_is_no_run_cannot_be_resumed(case: str, refused: Refused) -> None:
     [("configs=0", "search.configs: got 0; should be greater than or equal to 1"),
      ("configs", "must be NAME=VALUE, for instance --extend configs=40"),
      ("configs=true", "search.configs: got True; should be a number, not true or false"),
+     ("resources.device=cuda", "resources.device was settled when the run began"),
      ("folds.k=9", "folds.k cannot change within a run; only")],
 )  # fmt: skip
 def test_a_change_that_a_run_cannot_make_is_refused(extend: str, told: str, refused: Refused) -> None:

@@ -18,6 +18,7 @@ from engine.models.deform import DeformConv
 from engine.objective import objectives
 from engine.results import FoldResult, RunPaths, read_result, read_table
 from engine.spec.load import study_of
+from engine.spec.train import Train
 from engine.storage import LocalStorage
 from engine.task import Task
 from engine.training import checkpoint
@@ -26,6 +27,7 @@ from engine.training.job import Job
 from engine.training.measure import _peak_memory, forget_peak
 from engine.training.network import build_network, fastest_layout
 from engine.training.numerics import Numerics
+from engine.training.optim import Schedule, build_optimizer
 from tests.run_folder import TIMES
 from tests.trained import advance
 
@@ -267,3 +269,27 @@ def test_a_warm_worker_forgets_the_memory_of_what_it_trained_before() -> None:
     forget_peak("cpu")
     assert high >= before
     assert _peak_memory("cpu") < high - 200
+
+
+def test_momentum_begins_at_nothing_also_where_the_first_step_overflows() -> None:
+    weight = torch.nn.Parameter(torch.ones(4))
+    optimizer = build_optimizer(Train(optimizer="sgd", momentum=0.9, lr=0.1), [weight])
+    scaler = torch.amp.GradScaler("cpu")
+    for gradient in (float("inf"), 1.0):
+        weight.grad = torch.full((4,), gradient) * scaler.get_scale()
+        scaler.scale(torch.ones(1))
+        scaler.step(optimizer)
+        scaler.update()
+    assert weight.tolist() == pytest.approx([0.9] * 4)
+
+
+@pytest.mark.parametrize("score", [0.2, -0.2, 0.0])
+def test_a_plateau_is_one_whatever_its_sign(score: float) -> None:
+    train = Train(schedule="plateau", plateau_patience=2, plateau_factor=0.1, lr=1.0, epochs=9)
+    schedule = Schedule(train, torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0))
+    rates = []
+    for epoch in range(1, 9):
+        rates.append(schedule.start(epoch))
+        schedule.end(score)
+    assert rates[3] == 1.0
+    assert rates[-1] < 0.2

@@ -66,6 +66,11 @@ def stride(model: Model) -> int:
 def check(model: Model, size: int) -> Model:
     """`resolve`, and the image size fits: the deepest map keeps at least 2 x 2 pixels to normalise."""
     chosen, step = resolve(model), stride(model)
+    if chosen.weights == "imagenet" and chosen.norm not in (None, "batch"):
+        raise SonotuneError(
+            f"weights='imagenet' with norm={chosen.norm!r} in {model.name}: the public weights belong to "
+            "batch normalisation; set model.norm: batch, or model.weights: none"
+        )
     depth = "" if chosen.depth is None else f" with model.depth={chosen.depth}"
     if size % step:
         near = max(2, round(size / step)) * step

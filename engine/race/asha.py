@@ -16,7 +16,7 @@ class Asha(Stopper):
 
     def __init__(self, settings: spec.Race, setting: Setting) -> None:
         super().__init__(settings, setting)
-        self.rungs: dict[int, list[float]] = {}
+        self.rungs: dict[int, dict[int, float]] = {}  # scores of the rows that have been there
         self.passed: dict[int, int] = {}  # row -> rungs it has been judged at
 
     def levels(self, epochs: int) -> np.ndarray:
@@ -43,7 +43,8 @@ class Asha(Stopper):
         return self._judge(row, place, self.running_mean(row, fold))
 
     def _judge(self, row: int, rung: int, score: float) -> list[Drop]:
-        recorded = self.rungs.setdefault(rung, [])
+        been = self.rungs.setdefault(rung, {})
+        recorded = [value for other, value in been.items() if not self.heat.unfit[other]]
         cutoff = np.percentile(recorded, 100 * (1 - 1 / self.settings.eta)) if recorded else -np.inf
-        recorded.append(score)
+        been[row] = score
         return [(row, f"below the best 1/{self.settings.eta:g} at rung {rung}")] if score < cutoff else []

@@ -45,7 +45,8 @@ class Reported:
 class Ended:
     """A task has left its worker. `score` is the best of its epochs, by the rule of `Reported.score`.
 
-    `cost` is what a picking rule that prefers cheap configurations goes by, as this fold measured it.
+    `cost` is what a picking rule that prefers cheap configurations goes by, as this fold measured it; whether
+    what it measured `fits` the bounds of `search.constraints` is known no earlier.
     """
 
     task: Task
@@ -53,6 +54,7 @@ class Ended:
     score: float | None = None
     values: tuple[float, ...] = ()
     cost: float | None = None
+    fits: bool = True
 
 
 @dataclass(frozen=True)

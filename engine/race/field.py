@@ -109,9 +109,11 @@ class Field:
             return self._stage_ended(event)
         place = self.place(event.task)
         heat, row, fold = self.heats[place.outer], place.row, place.fold
-        if event.cost is not None:
-            for each in self.heats.values():
+        for each in self.heats.values():
+            if event.cost is not None:
                 each.cost[row] = event.cost
+            if not event.fits:
+                each.rule_out(row)
         if event.status == "complete":
             known = heat.best[row, fold] if event.score is None else self._scores(event.score, event.values)
             heat.finish(row, fold, known)

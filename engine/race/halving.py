@@ -92,12 +92,13 @@ class Halving(TrainAll):
         return True
 
     def _settle(self) -> None:
-        """Take in who has entered, and let what has failed leave its place to the next."""
+        """Take in who has entered; what has failed, or cannot be picked, leaves its place to the next."""
         missing = len(self.heat.epochs) - len(self.passed)
         if missing:
             self.marks = np.pad(self.marks, ((0, 0), (0, missing)), constant_values=np.nan)
             self.passed = np.pad(self.passed, (0, missing))
-        failed = (self.heat.state == int(State.FAILED)).any(axis=1) & (self.passed > 0)
+        failed = (self.heat.state == int(State.FAILED)).any(axis=1) | self.heat.unfit
+        failed &= self.passed > 0
         if failed.any():
             self.marks[:, failed] = np.nan
             self.passed[failed] = 0

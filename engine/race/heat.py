@@ -34,7 +34,7 @@ class Heat:
         self.column = {fold: k for k, fold in enumerate(self.folds)}
         self.count = 0
         self.started = 0
-        self.complete: list[int] = []  # in the order in which they became so
+        self.complete: list[int] = []  # in the order in which they became so; none that may not be picked
         self._levels = levels
         self._level_epochs: dict[int, np.ndarray] = {}
         self._turns = [self._turn(start) for start in range(len(self.folds))]
@@ -53,6 +53,7 @@ class Heat:
         self.done = np.zeros(size, dtype=bool)
         self.out = np.zeros(size, dtype=bool)
         self.audited = np.zeros(size, dtype=bool)
+        self.unfit = np.zeros(size, dtype=bool)  # breaks a bound, so that it cannot be picked
         self.begun = np.zeros(size, dtype=bool)
         self.ready = np.zeros(size, dtype=bool)  # has a fold that could be handed out
 
@@ -108,20 +109,25 @@ class Heat:
         self.curves[row, fold, self.depth[row, fold] - 1] = scores
         self.move(row, fold, State.COMPLETE)
         if (self.state[row] == State.COMPLETE).all():
-            self.complete.append(row)
+            self.complete += [] if self.unfit[row] else [row]
             self.done[row] = True
             self.means[row] = self.best[row].mean(axis=0)
 
     def forget(self, row: int, fold: int) -> None:
         """All that was known of this fold is gone."""
         if self.done[row]:
-            self.complete.remove(row)
+            self.complete = [other for other in self.complete if other != row]
             self.done[row] = False
             self.means[row] = np.nan
         self.curves[row, fold] = np.nan
         self.best[row, fold] = -np.inf
         self.depth[row, fold] = self.reached[row, fold] = 0
         self.move(row, fold, State.WAITING)
+
+    def rule_out(self, row: int) -> None:
+        """Nobody is measured against what cannot be picked."""
+        self.unfit[row] = True
+        self.complete = [other for other in self.complete if other != row]
 
     def move(self, row: int, fold: int, state: State) -> None:
         self.started += state == State.RUNNING

@@ -24,7 +24,7 @@ class Median(Stopper):
         age = (int(others.sum()), int(self.heat.depth[row, fold]))
         score = self.running_mean(row, fold)
         seen = self.ages.setdefault(age, {})
-        rivals = [value for other, value in seen.items() if other != row]
+        rivals = [value for other, value in seen.items() if other != row and not self.heat.unfit[other]]
         seen[row] = score
         if len(self.heat.complete) < self.settings.warmup or len(rivals) < self.settings.warmup:
             return []

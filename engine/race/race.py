@@ -89,6 +89,8 @@ class Race:
 
     def _ended(self, event: Ended) -> None:
         self._failed(self.field.end(event))
+        if not event.fits and event.task.key in self.field.rows:
+            self._rule_out(self.field.rows[event.task.key])
         if event.status == "complete" and not self.field.stages.knows(event.task.key):
             self._judge(self.field.place(event.task))
 
@@ -127,11 +129,16 @@ class Race:
             if rule.stops:
                 self._decide(place.outer, place.row, f"fold {rule.heat.folds[place.fold]} failed")
 
+    def _rule_out(self, row: int) -> None:
+        for outer, rule in self.rules.items():
+            if rule.stops:
+                self._decide(outer, row, "it breaks a bound of search.constraints")
+
     def _decide(self, outer: str | None, row: int, reason: str) -> None:
         heat = self.rules[outer].heat
         if heat.out[row] or heat.trained(row) or (outer, row) in self._decided:
             return
-        broken = bool((heat.state[row] == State.FAILED).any())
+        broken = bool((heat.state[row] == State.FAILED).any() or heat.unfit[row])
         audited = not broken and (row in self.field.firsts or self._audits(row))
         self._decided.add((outer, row))
         self._pending.append(Dropped(self.field.configs[row], reason, audited, outer))

@@ -128,7 +128,7 @@ def _fold_rows(
     scores = [
         score
         for stage, score in zip(epochs["stage"], epochs["score"], strict=True)
-        if stage == result.stage and score is not None
+        if stage in REPLAYED and score is not None
     ]
     return [
         (task.key, task.fold, epoch, float(score), test, result.seconds)

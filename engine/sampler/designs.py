@@ -4,38 +4,19 @@
 exists or not; `grid` lists every combination once, in a seeded order.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from engine.errors import SonotuneError
-from engine.spec.distribution import Choice, Distribution, Int, Scalar, Uniform
+from engine.spec.distribution import Choice, Distribution, Int, Scalar, Uniform, value_at
 from engine.spec.space import Dimension, Space
 
 Params = dict[str, Scalar]
 Point = Callable[[int], np.ndarray]  # number -> coordinates in [0, 1)
 
 LARGEST_GRID = 100_000
-
-
-def value_at(distribution: Distribution, share: float) -> Scalar:
-    """The value that lies at this share, in [0, 1), of the distribution."""
-    if isinstance(distribution, Choice):
-        return distribution.values[int(share * len(distribution.values))]
-    if isinstance(distribution, Int):
-        steps = (distribution.high - distribution.low) // distribution.step + 1
-        return distribution.low + distribution.step * int(share * steps)
-    low, high = distribution.low, distribution.high
-    value = math.exp(_between(math.log(low), math.log(high), share)) if distribution.log else _between(
-        low, high, share
-    )  # fmt: skip
-    return min(max(value, low), high)
-
-
-def _between(low: float, high: float, share: float) -> float:
-    return low + share * (high - low)
 
 
 def place(dimensions: tuple[Dimension, ...], point: np.ndarray, given: Mapping[str, Scalar]) -> Params:

@@ -64,6 +64,35 @@ class Choice:
 Distribution = Uniform | Int | Choice
 
 
+def value_at(distribution: Distribution, share: float) -> Scalar:
+    """The value that lies at this share, in [0, 1), of the distribution."""
+    if isinstance(distribution, Choice):
+        return distribution.values[int(share * len(distribution.values))]
+    if isinstance(distribution, Int):
+        steps = (distribution.high - distribution.low) // distribution.step + 1
+        return distribution.low + distribution.step * int(share * steps)
+    low, high = distribution.low, distribution.high
+    value = math.exp(_between(math.log(low), math.log(high), share)) if distribution.log else _between(
+        low, high, share
+    )  # fmt: skip
+    return min(max(value, low), high)
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return low + share * (high - low)
+
+
+def as_given(distribution: Distribution, value: Any) -> Any:
+    """A value as people write it, as the distribution holds it: a list, the number of a branch, 0 for 0.0."""
+    if not isinstance(distribution, Choice):
+        return value
+    if distribution.branches:
+        return str(value)
+    scalar = _as_scalar(value)
+    same = (known for known in distribution.values if known == scalar and not isinstance(known, bool))
+    return scalar if distribution.holds(scalar) or isinstance(scalar, bool) else next(same, scalar)
+
+
 class Malformed(ValueError):
     """A distribution that is none; the loader turns it into a message with the path."""
 

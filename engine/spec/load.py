@@ -1,6 +1,6 @@
 """Loads a study and reports every mistake in it at once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from engine.errors import SonotuneError, many
 from engine.spec import text
-from engine.spec.distribution import Malformed, Scalar, kind_of, parse_distribution
+from engine.spec.distribution import Malformed, Scalar, as_given, kind_of, parse_distribution
 from engine.spec.overrides import apply_overrides
 from engine.spec.problems import nearest, problems_of, unknown
 from engine.spec.space import (
@@ -102,15 +102,21 @@ def _malformed(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _probe(space: Space) -> Iterator[str]:
-    """Each end of each distribution is validated in place: a space is sound when its corners are."""
-    for params in space.probes():
-        where = "".join(f" (with {name}={value})" for name, value in params.items() if name == VARIANTS)
-        sections = space.sections(params)
-        try:
-            Configuration.model_validate(sections)
-        except ValidationError as error:
-            yield from (problem + where for problem in problems_of(error, Configuration))
-        yield from (problem + where for problem in _unknown_model(sections.get("model")))
+    """Each end of each distribution is validated in place, then some of what lies between: of that one
+    example is enough."""
+    found = [problem for params in space.probes() for problem in _problems_at(space, params)]
+    drawn = (list(_problems_at(space, params)) for params in space.drawn())
+    yield from found or next(filter(None, drawn), [])
+
+
+def _problems_at(space: Space, params: Mapping[str, Scalar]) -> Iterator[str]:
+    where = "".join(f" (with {name}={value})" for name, value in params.items() if name == VARIANTS)
+    sections = space.sections(params)
+    try:
+        Configuration.model_validate(sections)
+    except ValidationError as error:
+        yield from (problem + where for problem in problems_of(error, Configuration))
+    yield from (problem + where for problem in _unknown_model(sections.get("model")))
 
 
 def _unknown_model(model: Any) -> Iterator[str]:
@@ -140,18 +146,21 @@ def _first(
 
 
 def _start(given: Mapping[str, Any], space: Space, problems: list[str]) -> dict[str, Scalar]:
-    flat = dict(_flat(given))
     known = {d.name: d.distribution for d in space.dimensions}
+    flat = dict(_flat(given, known))
     branch = f"{VARIANTS}.{flat.get(VARIANTS)}."
     start: dict[str, Scalar] = {}
     for name, value in flat.items():
         full = branch + name if branch + name in known else name
         if full not in known:
             problems.append("search.first: " + unknown(name, known))
-        elif not known[full].holds(value):
+        elif not known[full].holds(held := as_given(known[full], value)):
             problems.append(f"search.first: {name}: got {value!r}; it must lie in {known[full]}")
         else:
-            start[full] = value
+            start[full] = held
+    for dimension in space.dimensions:
+        for above, branches in dimension.when if dimension.name in start else ():
+            start.setdefault(above, branches[0])  # a value in a branch chooses the branch
     base = space.base(start)
     problems += [
         f"search.first: {name} does not exist beside the rest of {given}"
@@ -161,10 +170,11 @@ def _start(given: Mapping[str, Any], space: Space, problems: list[str]) -> dict[
     return start
 
 
-def _flat(given: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(given: Mapping[str, Any], known: Container[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """By path; a mapping that is itself one of the values chosen among stays whole."""
     for key, value in given.items():
         path = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, dict) and not kind_of(value):
-            yield from _flat(value, path)
+        if isinstance(value, dict) and not kind_of(value) and path not in known:
+            yield from _flat(value, known, path)
         else:
             yield path, value

@@ -6,14 +6,24 @@ A dimension is named by the path of its leaf, branch names included: `model.acsn
 """
 
 import math
+import random
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.spec.distribution import Choice, Distribution, Scalar, chosen_of, kind_of, parse_distribution
+from engine.spec.distribution import (
+    Choice,
+    Distribution,
+    Scalar,
+    chosen_of,
+    kind_of,
+    parse_distribution,
+    value_at,
+)
 
 SEARCHABLE = ("model", "loss", "train", "augment", "preprocess", "predict")
 VARIANTS = "variants"
+DRAWN = 32  # settings drawn at random that are looked at beside the corners
 
 Conditions = tuple[tuple[str, tuple[str, ...]], ...]  # (choice, its branches under which something exists)
 
@@ -118,6 +128,17 @@ class Space:
             if (known := repr(params)) not in seen:
                 seen.add(known)
                 yield params
+
+    def drawn(self) -> Iterator[dict[str, Scalar]]:
+        """What lies between the ends, and what meets by chance: two choices may each go with the first end of
+        the other and not with each other."""
+        generator = random.Random(0)
+        for _ in range(DRAWN if self.dimensions else 0):
+            params: dict[str, Scalar] = {}
+            for dimension in self.dimensions:
+                if dimension.active(params):
+                    params[dimension.name] = value_at(dimension.distribution, generator.random())
+            yield params
 
     def _corners(self) -> Iterator[dict[str, Scalar]]:
         """What fits one branch may not fit another, so each end is tried beside each branch."""

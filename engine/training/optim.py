@@ -24,9 +24,26 @@ def build_optimizer(
     if learned := list(weights):
         trained.append({"params": learned, "weight_decay": 0.0})
     if train.optimizer == "sgd":
-        return Sgd(trained, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=True)
+        return _begun(
+            Sgd(trained, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=True)
+        )
     kind = ADAMS[train.optimizer]
     return kind(trained, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay, fused=True)
+
+
+def _begun(optimizer: Sgd) -> Sgd:  # type: ignore[valid-type]
+    """Torch's own start is memory as it lies, which a first step that overflowed in fp16 never fills."""
+    for group in optimizer.param_groups:  # type: ignore[attr-defined]
+        for parameter in group["params"] if group["momentum"] else ():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)  # type: ignore[attr-defined]
+    return optimizer
+
+
+class Plateau(ReduceLROnPlateau):
+    """Torch asks for a share of the best score more, which an equal score has where it is negative."""
+
+    def _is_better(self, score: float, best: float) -> bool:
+        return score > best + self.threshold * abs(best) if math.isfinite(best) else score > best
 
 
 def lr_factor(train: Train, epoch: int) -> float:
@@ -49,7 +66,7 @@ class Schedule:
         self.train, self.optimizer = train, optimizer
         self.reduced = 1.0
         probe = Sgd([nn.Parameter(torch.zeros(1))], lr=1.0)
-        self.plateau = ReduceLROnPlateau(
+        self.plateau = Plateau(
             probe, mode="max", factor=train.plateau_factor, patience=train.plateau_patience
         )
 

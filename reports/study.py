@@ -88,16 +88,16 @@ class Study:
         """What the pick is compared with: the baseline, then the runners-up by mean validation score."""
         ranks = ranking(self.known)
         found: dict[str, str] = {}
-        if self.select.baseline and self.unusable is None:
+        if self.select.baseline and not self.unusable:
             found[self.run.find(self.select.baseline).id] = "baseline"
         rest = [c for c in sorted(ranks, key=lambda c: ranks[c]) if c != self.picked and c not in found]
         return found | {c: f"rank {ranks[c]}" for c in rest[:RUNNERS_UP]}
 
     @cached_property
-    def unusable(self) -> Problem | None:
+    def unusable(self) -> str:
         """A study names its baseline before it is known what becomes of which configuration."""
         if self.select.baseline is None:
-            return None
+            return ""
         try:
             baseline = self.run.find(self.select.baseline)
         except SonotuneError as error:
@@ -105,7 +105,7 @@ class Study:
         else:
             why = "" if baseline.id in ranking(self.known) else f"{baseline.id} is {baseline.status}"
             why = f"{baseline.id} is the pick itself" if baseline.id == self.picked else why
-        return Problem("select.baseline", f"nothing is tested against it: {why}") if why else None
+        return f"nothing is tested against select.baseline: {why}" if why else ""
 
     @cached_property
     def significance(self) -> list[dict[str, Any]]:
@@ -120,8 +120,7 @@ class Study:
     @property
     def problems(self) -> tuple[Problem, ...]:
         both = self.test.problems + self.validation.problems if self.pick else ()
-        named = (self.unusable,) if self.unusable else ()
-        return self.run.problems + named + tuple(dict.fromkeys(both))
+        return self.run.problems + tuple(dict.fromkeys(both))
 
 
 def study_of(run: Run, select: Select) -> Study:

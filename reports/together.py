@@ -34,7 +34,7 @@ def together(runs: Sequence[Run], out: str) -> Run:
         first, location=out, storage=open_storage(out), name=" and ".join(names),
         classes=next((run.classes for run in runs if run.classes), ()),
         configs=tuple(_told_apart(_merged(configs))), journal=(), provenance=_provenance(runs, names),
-        manifest={key: value for key, value in first.manifest.items() if key != "finals"}, finals=(),
+        manifest=_manifest(runs, names), finals=(),
         stages=_stages(runs), problems=_problems(runs, names),
     )  # fmt: skip
 
@@ -78,12 +78,16 @@ def _members(run: Run) -> dict[str, dict[str, frozenset[str]]]:
     return {str(row.get("name")): {part: frozenset(row.get(part) or ()) for part in PARTS} for row in rows}
 
 
-def _other_rules(runs: Sequence[Run], names: Sequence[str]) -> Iterator[Problem]:
+def _manifest(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
+    kept = {key: value for key, value in runs[0].manifest.items() if key != "finals"}
+    return kept | {"warnings": [*(kept.get("warnings") or ()), *_other_rules(runs, names)]}
+
+
+def _other_rules(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
     """One pick is made of all: by what the first run says."""
     for run, name in zip(runs[1:], names[1:], strict=True):
         if _picks_by(run.study) != _picks_by(runs[0].study):
-            what = f"picks by another `select` or `search.constraints`; those of {names[0]} count here"
-            yield Problem(f"{name}: study.yaml", what)
+            yield f"{name} picks by another select or search.constraints; those of {names[0]} count here"
 
 
 def _picks_by(study: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -139,6 +143,5 @@ def _provenance(runs: Sequence[Run], names: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _problems(runs: Sequence[Run], names: Sequence[str]) -> tuple[Problem, ...]:
-    own = (Problem(f"{name}: {p.where}", p.what) for name, run in zip(names, runs, strict=True)
-           for p in run.problems)  # fmt: skip
-    return (*_other_rules(runs, names), *own)
+    return tuple(Problem(f"{name}: {p.where}", p.what) for name, run in zip(names, runs, strict=True)
+                 for p in run.problems)  # fmt: skip

@@ -16,9 +16,11 @@ def warnings_of(study: Study) -> list[str]:
     found += _unfinished(run)
     found += _optimistic(run)
     found += _unlike(run)
+    found += [study.unusable] if study.unusable else []
     if study.problems:
         count = len(study.problems)
-        found.append(f"{count} parts of the run folder are missing or damaged; see “Left out”.")
+        parts = "part of the run folder is" if count == 1 else "parts of the run folder are"
+        found.append(f"{count} {parts} missing or damaged; see “Left out”.")
     if len(run.folds) < 2 and run.folds:
         found.append("There is one fold only, so nothing here has a spread.")
     return list(dict.fromkeys(text[:1].upper() + text[1:] for text in found))
@@ -33,7 +35,7 @@ def _unfinished(run: Run) -> Iterable[str]:
     statuses = Counter(c.status for c in run.configs)
     for status, told in (("failed", "have a fold that crashed"), ("diverged", "have a fold that diverged")):
         if statuses[status]:
-            yield f"{statuses[status]} configurations {told}; they have no mean and are not compared."
+            yield f"Configurations that {told}: {statuses[status]}; they have no mean and are not compared."
 
 
 def _unlike(run: Run) -> Iterable[str]:

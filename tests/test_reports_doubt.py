@@ -41,7 +41,7 @@ def test_warnings_of_failed_and_diverged_folds_and_of_leaks(tmp_path: Path) -> N
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     told = " ".join(warnings_of(study_of(load(str(folder)), Select())))
     for part in (
-        "1 configurations have a fold that crashed",
+        "Configurations that have a fold that crashed: 1;",
         "have a fold that diverged",
         "allow_leak is on",
     ):

@@ -35,6 +35,7 @@ from reports.sections import Code
 from reports.study import score_statistic, study_of
 from reports.tables import Column, Table, formatted
 from reports.together import together
+from reports.warn import warnings_of
 from tests.runs import Plan, make_run
 
 
@@ -342,19 +343,19 @@ def test_a_count_just_below_a_unit_is_read_in_the_next() -> None:
 def test_runs_that_pick_otherwise_say_so(tmp_path: Path) -> None:
     runs = [load(str(make_run(tmp_path / name, Plan(configs=2, name=name)))) for name in ("a", "b")]
     other = replace(runs[1], study=dict(runs[1].study) | {"select": {"rule": "one_se"}})
-    assert not [p for p in together(runs, str(tmp_path / "out")).problems if "select" in p.what]
-    (found,) = [p for p in together([runs[0], other], str(tmp_path / "out")).problems if "select" in p.what]
-    assert found.where == "b: study.yaml"
-    assert "those of a count here" in found.what
+    assert not together(runs, str(tmp_path / "out")).manifest["warnings"]
+    told = together([runs[0], other], str(tmp_path / "out")).manifest["warnings"]
+    assert told == ["b picks by another select or search.constraints; those of a count here"]
 
 
 def test_a_baseline_that_no_configuration_is_costs_no_report(tmp_path: Path) -> None:
     run = load(str(make_run(tmp_path / "run", Plan(configs=2, cases=30))))
     study = study_of(run, Select(baseline="abcdef", bootstraps=100))
     assert "baseline" not in study.others.values()
-    assert [p.where for p in study.problems] == ["select.baseline"]
+    assert not study.problems
+    assert any("Nothing is tested against select.baseline" in line for line in warnings_of(study))
     own = study_of(run, Select(baseline=study.picked, bootstraps=100))
-    assert "is the pick itself" in own.problems[0].what
+    assert "is the pick itself" in own.unusable
 
 
 def test_numbers_in_csv_files_are_plain() -> None:

@@ -123,7 +123,7 @@ def test_a_configuration_whose_first_stage_failed_is_told_of_with_the_reason(
     assert told.status == "failed"
     assert told.reason.splitlines()[-1] == "ValueError: no memory"
     page([str(folder)], None, None, Console(quiet=True))
-    assert "1 configurations have a fold that crashed" in (folder / "report/index.html").read_text()
+    assert "Configurations that have a fold that crashed: 1;" in (folder / "report/index.html").read_text()
     assert "ValueError: no memory" in (folder / "report/tables/missing.csv").read_text()
     assert "ValueError: no memory" in (folder / "report/tables/stages.csv").read_text()
 

@@ -138,8 +138,8 @@ class Race:
         heat = self.rules[outer].heat
         if heat.out[row] or heat.trained(row) or (outer, row) in self._decided:
             return
-        broken = bool((heat.state[row] == State.FAILED).any() or heat.unfit[row])
-        audited = not broken and (row in self.field.firsts or self._audits(row))
+        failed = bool((heat.state[row] == State.FAILED).any())
+        audited = not failed and (row in self.field.firsts or (not heat.unfit[row] and self._audits(row)))
         self._decided.add((outer, row))
         self._pending.append(Dropped(self.field.configs[row], reason, audited, outer))
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import SonotuneError
+from engine.sampler.designs import combinations
 from engine.sampler.sampler import fits
 from engine.spec.distribution import Choice, Int, Scalar
 from engine.spec.load import study_of
@@ -234,3 +235,12 @@ def test_a_first_configuration_may_be_written_as_the_space_is(case: str) -> None
     study = study_of(document, "t")
     assert fits(study.space, study.space.base(study.first[0]))
     study.configuration(study.space.base(study.first[0]))
+
+
+def test_a_space_is_as_large_as_its_grid_where_variants_hide_what_is_common() -> None:
+    document = {
+        "train": {"batch": {"choice": [2, 4]}, "lr": {"choice": [0.1, 0.2, 0.3]}},
+        "variants": {"a": None, "b": {"train": {"batch": 8}}, "c": {"train": {"lr": {"choice": [0.4, 0.5]}}}},
+    }
+    space = Space.of(document)
+    assert space.size == 6 + 3 + 4 == len(list(combinations(space.dimensions)))

@@ -159,8 +159,11 @@ class Space:
 
     @property
     def size(self) -> float:
-        """How many configurations there are; infinite with a continuous dimension."""
-        return _count(self.tree)
+        """How many configurations there are; infinite with a continuous dimension. What a variant sets itself
+        is not asked for under it."""
+        own = {k: v for k, v in self.tree.items() if k != VARIANTS}
+        variants = self.tree.get(VARIANTS, {"choice": {"": {}}})["choice"].values()
+        return sum(_count(_prune(own, above or {})) * _count(above or {}) for above in variants)
 
 
 def _without_overridden(found: tuple[Dimension, ...], tree: Mapping[str, Any]) -> tuple[Dimension, ...]:

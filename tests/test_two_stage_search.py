@@ -194,6 +194,7 @@ def test_a_search_trains_each_first_stage_once_also_on_resume_and_in_another_run
     assert all(r.get("reused") for r in records(two, "ended"))
     storage, task = LocalStorage(two), Task(stage.key, "r0-f0")
     storage.write(f"{RunPaths.result(task)}/masks.npz", b"damaged")
+    gone = one.rename(tmp_path / "elsewhere")  # else a resume would take the stage over from it once more
     launch.resume(str(two), quiet, changes={"search.configs": 4})
     assert started(two, stage.key, reused=False) == {"r0-f0": 1}
     assert "is damaged or gone; it is trained again" in (two / RunPaths.log).read_text()
@@ -206,7 +207,7 @@ def test_a_search_trains_each_first_stage_once_also_on_resume_and_in_another_run
     result = read_result(storage, task)
     assert result is not None
     assert damaged_files(storage, task, result.files) == []
-    reported(one)
+    reported(gone)
 
 
 @pytest.mark.slow

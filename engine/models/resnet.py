@@ -11,7 +11,6 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.errors import SonotuneError
 from engine.models.blocks import normalise
 from engine.models.weights import load_weights
 from engine.spec.model import NormName
@@ -107,7 +106,6 @@ class ResNetEncoder(nn.Module):
         weights: str = "none",
     ) -> None:
         super().__init__()
-        _refuse_weights(weights, norm)
         layout = LAYOUTS[architecture]
         planes = [width * 2**stage for stage in range(stages)]
         self.channels = (width, *(layout.expansion * p for p in planes))
@@ -156,14 +154,6 @@ class ResNet(ResNetEncoder):
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         deepest = super().forward(x)[-1]
         return self.fc(self.dropout(deepest.mean(dim=(2, 3))))
-
-
-def _refuse_weights(weights: str, norm: NormName) -> None:
-    if weights == "imagenet" and norm != "batch":
-        raise SonotuneError(
-            f"weights='imagenet' with norm={norm!r}: the public weights belong to batch normalisation; "
-            "set model.norm: batch, or model.weights: none"
-        )
 
 
 def _conv3x3(inputs: int, outputs: int, stride: int, dilation: int, groups: int = 1) -> nn.Conv2d:

@@ -10,25 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import SonotuneError
-from engine.spec.distribution import Choice, Distribution, Int, Scalar, Uniform, value_at
+from engine.spec.distribution import Choice, Distribution, Int, Scalar, Uniform
 from engine.spec.space import Dimension, Space
 
 Params = dict[str, Scalar]
 Point = Callable[[int], np.ndarray]  # number -> coordinates in [0, 1)
 
 LARGEST_GRID = 100_000
-
-
-def place(dimensions: tuple[Dimension, ...], point: np.ndarray, given: Mapping[str, Scalar]) -> Params:
-    """The values at this point of every dimension that exists there, but for those given."""
-    params: Params = {}
-    for dimension, share in zip(dimensions, point, strict=True):
-        if dimension.active(params):
-            fixed = dimension.name in given
-            params[dimension.name] = (
-                given[dimension.name] if fixed else value_at(dimension.distribution, float(share))
-            )
-    return params
 
 
 def random_points(dimensions: int, seed: int) -> Point:
@@ -65,10 +53,9 @@ class Sampled:
     filling: Point
 
     def params(self, number: int) -> Params | None:
-        dimensions = self.space.dimensions
         if number < len(self.first):
-            return place(dimensions, self.filling(number), self.first[number])
-        return place(dimensions, self.point(number - len(self.first)), {})
+            return self.space.at(self.filling(number), self.first[number])
+        return self.space.at(self.point(number - len(self.first)))
 
 
 @dataclass(frozen=True)
@@ -81,7 +68,7 @@ class Grid:
     def of(cls, space: Space, first: tuple[Mapping[str, Scalar], ...], seed: int) -> "Grid":
         check_finite(space)
         filling = random_points(len(space.dimensions), seed)
-        starts = [place(space.dimensions, filling(i), given) for i, given in enumerate(first)]
+        starts = [space.at(filling(i), given) for i, given in enumerate(first)]
         rest = [params for params in combinations(space.dimensions) if params not in starts]
         order = np.random.default_rng(seed).permutation(len(rest))
         return cls((*starts, *(rest[i] for i in order)))

@@ -7,8 +7,9 @@ A dimension is named by the path of its leaf, branch names included: `model.acsn
 
 import math
 import random
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from engine.spec.distribution import (
@@ -120,6 +121,17 @@ class Space:
                 params[dimension.name] = given.get(dimension.name, dimension.distribution.ends()[0])
         return params
 
+    def at(
+        self, point: Iterable[float], given: Mapping[str, Scalar] = MappingProxyType({})
+    ) -> dict[str, Scalar]:
+        """The values at this point of the unit cube of every dimension that exists there, but for those given."""
+        params: dict[str, Scalar] = {}
+        for dimension, share in zip(self.dimensions, point, strict=True):
+            if dimension.active(params):
+                drawn = value_at(dimension.distribution, float(share))
+                params[dimension.name] = given.get(dimension.name, drawn)
+        return params
+
     def probes(self) -> Iterator[dict[str, Scalar]]:
         """Every end of every dimension, under each branch that it can meet; each setting once."""
         seen: set[str] = set()
@@ -134,11 +146,7 @@ class Space:
         the other and not with each other."""
         generator = random.Random(0)
         for _ in range(DRAWN if self.dimensions else 0):
-            params: dict[str, Scalar] = {}
-            for dimension in self.dimensions:
-                if dimension.active(params):
-                    params[dimension.name] = value_at(dimension.distribution, generator.random())
-            yield params
+            yield self.at([generator.random() for _ in self.dimensions])
 
     def _corners(self) -> Iterator[dict[str, Scalar]]:
         """What fits one branch may not fit another, so each end is tried beside each branch."""

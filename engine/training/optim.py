@@ -31,11 +31,11 @@ def build_optimizer(
     return kind(trained, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay, fused=True)
 
 
-def _begun(optimizer: Sgd) -> Sgd:  # type: ignore[valid-type]
+def _begun(optimizer: Optimizer) -> Optimizer:
     """Torch's own start is memory as it lies, which a first step that overflowed in fp16 never fills."""
-    for group in optimizer.param_groups:  # type: ignore[attr-defined]
+    for group in optimizer.param_groups:
         for parameter in group["params"] if group["momentum"] else ():
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)  # type: ignore[attr-defined]
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 
 

@@ -124,7 +124,8 @@ class Space:
     def at(
         self, point: Iterable[float], given: Mapping[str, Scalar] = MappingProxyType({})
     ) -> dict[str, Scalar]:
-        """The values at this point of the unit cube of every dimension that exists there, but for those given."""
+        """The values at this point of the unit cube of every dimension that exists there, but for those
+        given."""
         params: dict[str, Scalar] = {}
         for dimension, share in zip(self.dimensions, point, strict=True):
             if dimension.active(params):

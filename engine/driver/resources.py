@@ -140,7 +140,7 @@ def no_room(wanted: Share, nodes: Sequence[Node]) -> SonotuneError:
 def has(nodes: Sequence[Node]) -> str:
     """What there is in all, without what only Ray's own bookkeeping needs."""
     names = sorted({name for node in nodes for name in node if not _bookkeeping(name)})
-    return told({name: sum(node.get(name, 0.0) for node in nodes) for name in names}) or "there is no node"
+    return told({name: sum(node.get(name, 0.0) for node in nodes) for name in names}) or "no core and no GPU"
 
 
 def _bookkeeping(name: str) -> bool:

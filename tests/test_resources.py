@@ -1,5 +1,6 @@
 """How many folds a cluster holds, and what each of them takes: numbers in, numbers out."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from engine.driver.resources import Node, Share, share
 from engine.errors import SonotuneError
 from engine.spec.resources import Resources
 from engine.training.memory import CONTEXT, allowed
-from engine.training.numerics import multiplies_bfloat16, threads
+from engine.training.numerics import BFLOAT16, cpu_units, on_cpu, resolve, threads
 
 HEAD: Node = {"CPU": 4.0}
 GPUS: Node = {"CPU": 16.0, "GPU": 2.0, "accelerator_type:A100": 1.0}
@@ -149,13 +150,20 @@ def test_no_room_is_said_with_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "fast"),
-    [
-        ({"amx_bf16": True, "avx512_bf16": True}, True),
-        ({"amx_bf16": False, "avx512_bf16": True}, True),
-        ({"amx_bf16": False, "avx512_f": True}, False),
-        ({}, False),
-    ],
+    ("flags", "precision"),
+    [("fpu amx_bf16 avx512_bf16", "bf16"), ("fpu avx512_bf16", "bf16"), ("fpu avx512f", "off"), ("", "off")],
 )
-def test_bfloat16_is_chosen_where_a_cpu_multiplies_in_it(capabilities: dict[str, bool], fast: bool) -> None:
-    assert multiplies_bfloat16(capabilities) == fast
+def test_bfloat16_is_chosen_where_a_cpu_multiplies_in_it(
+    flags: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: sysret\n")
+    found = cpu_units(told)
+    assert found == set(flags.split())
+    monkeypatch.setattr("engine.training.numerics.cpu_units", lambda: found)
+    assert on_cpu(Resources()).auto_precision == precision
+
+
+def test_the_kernel_and_torch_say_the_same_of_a_cpu(tmp_path: Path) -> None:
+    assert cpu_units() & BFLOAT16 == cpu_units(tmp_path / "none") & BFLOAT16
+    assert on_cpu(Resources()) == resolve(Resources(device="cpu"))

@@ -38,7 +38,7 @@ from engine.spec.study import Study, short_hash
 from engine.storage import Storage
 from engine.training import weight_files
 from engine.training.alone import Bench
-from engine.training.numerics import Numerics, resolve
+from engine.training.numerics import Numerics, on_cpu, resolve
 
 log = logging.getLogger("sonotune")
 
@@ -152,7 +152,7 @@ def _numerics(resources: Resources, share: shares.Share, address: str | None) ->
     """Asked where folds will run, which need not be where the driver runs. On this machine without a GPU it
     is, and a process that imports torch for the question alone would keep the first folds waiting."""
     if address is None and not share.gpu and resources.device != "cuda":
-        return resolve(resources.model_copy(update={"device": "cpu"}))  # folds will see no GPU
+        return on_cpu(resources)  # folds will see no GPU
     ask = ray.remote(resolve).options(num_cpus=0, num_gpus=min(share.gpu, 0.01), resources=dict(share.custom))
     try:
         return ray.get(ask.remote(resources))  # type: ignore[no-any-return]

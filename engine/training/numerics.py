@@ -5,13 +5,18 @@ not of the worker, and `precision: auto` means the same everywhere once the stud
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import SonotuneError
 from engine.spec.resources import Resources
 from engine.spec.train import Train
 
+# AMX has tiles for it, AVX-512 instructions with twice the products of float32. CPUs that have neither
+# emulate it and lose.
+BFLOAT16 = {"amx_bf16", "avx512_bf16"}
 TRAINING_VERSION = 6  # raised whenever a change of the training code changes its digits
 
 Precision = Literal["off", "bf16", "fp16"]
@@ -50,18 +55,27 @@ def resolve(resources: Resources) -> Numerics:
     cuda = torch.cuda.is_available()
     if resources.device == "cuda" and not cuda:
         raise SonotuneError("resources.device: is 'cuda', but torch sees no GPU here; use 'auto' or 'cpu'")
-    device: Literal["cpu", "cuda"] = "cuda" if cuda and resources.device != "cpu" else "cpu"
-    if device == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = multiplies_bfloat16(torch.cpu.get_capabilities())
-    return Numerics(device, "bf16" if fast else "off", threads(resources, device))
+    if not cuda or resources.device == "cpu":
+        return on_cpu(resources)
+    fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    return Numerics("cuda", "bf16" if fast else "off", threads(resources, "cuda"))
 
 
-def multiplies_bfloat16(capabilities: Mapping[str, Any]) -> bool:
-    """AMX has tiles for it, AVX-512 instructions with twice the products of float32. CPUs that have
-    neither emulate it and lose."""
-    return any(capabilities.get(unit, False) for unit in ("amx_bf16", "avx512_bf16"))
+def on_cpu(resources: Resources) -> Numerics:
+    """Without torch where the kernel tells: importing it is most of what a driver of few folds would do."""
+    precision: Precision = "bf16" if BFLOAT16 & cpu_units() else "off"
+    return Numerics("cpu", precision, threads(resources, "cpu"))
+
+
+def cpu_units(told: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """What the processor can, under the names that Linux and torch have in common."""
+    with suppress(OSError):
+        for line in told.read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.partition(":")[2].split())
+    import torch
+
+    return {unit for unit, there in torch.cpu.get_capabilities().items() if there is True}
 
 
 def threads(resources: Resources, device: Literal["cpu", "cuda"]) -> int:

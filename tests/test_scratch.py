@@ -1,6 +1,7 @@
 """What drivers leave in the temporary directory, and who takes it away."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,13 +12,37 @@ import pytest
 
 from engine.driver import scratch as room
 from engine.driver.scratch import OWNER, PREFIX, scratch, sweep, users
+from engine.errors import SonotuneError
 from engine.lock.holder import Holder, encode
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(room, "home", lambda: tmp_path)
     return tmp_path
+
+
+def test_a_temporary_folder_too_deep_for_rays_sockets_gives_way_to_a_short_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checked against what the system itself takes."""
+    monkeypatch.undo()
+    short, deep = "/" + "s" * 24, "/" + "d" * 25
+    for usual, found in ((short, short), (deep, "/tmp")):
+        monkeypatch.setattr(tempfile, "tempdir", usual)
+        assert str(room.home()) == found
+    with socket.socket(socket.AF_UNIX) as one, pytest.raises(FileNotFoundError):
+        one.bind(short + room.BELOW)
+    with socket.socket(socket.AF_UNIX) as one, pytest.raises(OSError, match="too long"):
+        one.bind(deep + room.BELOW)
+
+
+def test_no_short_folder_for_sockets_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", "/scratch/" + "d" * 40)
+    monkeypatch.setattr(room, "SHORT", tmp_path / "missing")
+    with pytest.raises(SonotuneError, match=r"TMPDIR: /scratch/d+ is too long.*set TMPDIR to a shorter"):
+        room.home()
 
 
 def left(place: Path, name: str, holder: Holder) -> Path:

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine.errors import SonotuneError
 from engine.lock.holder import Holder, encode, parse
 
 PREFIX = "sonotune-"
 OWNER = "owner"
+LONGEST = 107  # bytes that the path of a socket may have
+BELOW = "/sonotune-12345678/session_2026-01-31_12-00-00_123456_1234567/sockets/plasma_store"  # Ray's longest
+SHORT = Path("/tmp")
 DYING = 5.0  # seconds that the processes of a killed driver are waited for at most
 
 
@@ -20,7 +24,7 @@ DYING = 5.0  # seconds that the processes of a killed driver are waited for at m
 def scratch() -> Iterator[Path]:
     """Gone afterwards. That of a driver that was killed goes when the next one starts, or ends."""
     sweep()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home()))
     try:
         (folder / OWNER).write_bytes(encode(Holder.me()))
         yield folder
@@ -29,9 +33,22 @@ def scratch() -> Iterator[Path]:
         sweep()
 
 
+def home() -> Path:
+    """A job's own temporary folder is often too deep for Ray's sockets: then they go where Ray's own go."""
+    usual, most = Path(tempfile.gettempdir()), LONGEST - len(BELOW)
+    if len(os.fsencode(usual)) <= most:
+        return usual
+    if not os.access(SHORT, os.W_OK):
+        raise SonotuneError(
+            f"TMPDIR: {usual} is too long, Ray's sockets leave room for {most} bytes, and {SHORT} cannot be "
+            "written to; set TMPDIR to a shorter folder"
+        )
+    return SHORT
+
+
 def sweep() -> None:
     """Only what a process of this very machine has left that surely runs no more."""
-    for owner in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
+    for owner in home().glob(f"{PREFIX}*/{OWNER}"):
         try:
             holder = parse(owner.read_bytes())
         except OSError:

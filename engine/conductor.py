@@ -177,7 +177,7 @@ class Conductor:
         self.ledger.record(Started(task), reused=True)
         for epoch, (score, values) in enumerate(found.epochs, 1):
             self.ledger.record(Reported(task, epoch, score, values, self._stage_of(task)), reused=True)
-        cost, fits = self._cost(found.figures), self._fits(task, found.figures)
+        cost, fits = self._measured(task, found.figures)
         end = Ended(task, found.status, found.score, found.values, cost, fits)
         self.ledger.record(end, reused=True, figures=dict(found.figures))
         return True
@@ -197,7 +197,9 @@ class Conductor:
         if task not in self.running:
             return {task: Stop("it is not expected to run")}
         self.running[task] = epoch
-        self.ledger.record(Reported(task, epoch, score, tuple(values), self._stage_of(task)), **extra)
+        cost, fits = self._measured(task, extra.get("figures", {}))
+        stage = self._stage_of(task)
+        self.ledger.record(Reported(task, epoch, score, tuple(values), stage, cost, fits), **extra)
         self._stop_when_spent()
         verdicts = {other: self._verdict(other) for other in self._concerned(task)}
         if isinstance(verdicts[task], Freeze) and epoch >= self.configuration_of(task).epochs:
@@ -234,18 +236,16 @@ class Conductor:
         if self.running.pop(task, None) is None:
             return
         figures = extra.get("figures", {}) if status == "complete" else {}
-        end = Ended(task, status, score, tuple(values), self._cost(figures), self._fits(task, figures))
+        end = Ended(task, status, score, tuple(values), *self._measured(task, figures))
         self.ledger.record(end, **extra)
         self.ledger.commit_soon()
 
-    def _fits(self, task: Task, figures: Mapping[str, float]) -> bool:
-        """A first stage is measured together with the stage that builds on it."""
-        return task.key in self.stages or self.proposals.within(figures)
-
-    def _cost(self, figures: Mapping[str, float]) -> float | None:
-        """What `select.rule` keeps small, if it does; seconds are too noisy to drop anything for."""
+    def _measured(self, task: Task, figures: Mapping[str, float]) -> tuple[float | None, bool]:
+        """What `select.rule` keeps small, if it does (seconds are too noisy to drop anything for), and
+        whether the bounds hold; a first stage is measured together with the stage that builds on it."""
         select = self.study.fixed.select
-        return figures.get(select.cost) if select.rule == "one_se" else None
+        cost = figures.get(select.cost) if select.rule == "one_se" else None
+        return cost, task.key in self.stages or self.proposals.within(figures)
 
     def lost(self, event: Event) -> None:
         """There is more to do than there was, also in a study that was done."""

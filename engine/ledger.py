@@ -96,7 +96,7 @@ class Ledger:
 
     def _count(self, record: Mapping[str, Any]) -> None:
         self.epochs += record["event"] == "reported" and "reused" not in record
-        if record.get("status") != "complete" or "figures" not in record:
+        if "figures" not in record or record.get("status", "complete") != "complete":
             return  # what diverged or failed has measured nothing
         if not self.finals.knows(Task(**record["task"])):
             self.proposals.measured(record["task"]["key"], record["figures"])

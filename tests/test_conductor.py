@@ -1,5 +1,6 @@
 """Sampler, race and journal together: whatever is cut off, the decisions that follow are the same."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,18 +193,24 @@ def test_what_the_user_asked_for_first_is_finished_however_bad_it_is(tmp_path: P
     assert one.race.mean(worst) == min(m for m in outcomes(one).values() if m is not None)
 
 
+@pytest.mark.parametrize("told", ["reported", "ended"])
 @pytest.mark.parametrize(("rule", "known"), [("one_se", 123.0), ("best_mean", None)])
-def test_what_a_finished_fold_measured_is_its_cost_where_the_pick_prefers_cheap_ones(
-    tmp_path: Path, rule: str, known: float | None
+def test_what_a_fold_measured_is_its_cost_where_the_pick_prefers_cheap_ones(
+    tmp_path: Path, rule: str, known: float | None, told: str
 ) -> None:
+    """Told with its first epoch, or no earlier than with its end, as of a fold that is taken over."""
     spec = study_of(study().document | {"select": {"rule": rule, "cost": "parameters"}}, "test")
     one = conductor(tmp_path, spec)
     task = one.next()
     assert task is not None
-    one.ended(task, "complete", 0.5, [0.5], figures={"parameters": 123.0, "flops": 7.0})
+    figures = {"parameters": 123.0, "flops": 7.0}
+    if told == "reported":
+        one.reported(task, 1, 0.5, [0.5], figures=figures)
+    else:
+        one.ended(task, "complete", 0.5, [0.5], figures=figures)
     one.ledger.journal.commit()
-    (record,) = [r for r in journal(tmp_path) if r["event"] == "ended"]
-    assert record["cost"] == known
+    (record,) = [r for r in journal(tmp_path) if r["event"] == told]
+    assert record.get("cost") == known
     again = conductor(tmp_path, spec)
     again.replay(again.ledger.journal.records)
     cost = again.race.field.heats[None].cost[0]
@@ -258,19 +265,23 @@ def test_where_the_rule_reads_what_only_a_report_knows_no_complete_configuration
     assert len(storage.list(RunPaths.checkpoints)) == 3
 
 
+@pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_what_breaks_a_bound_drops_nobody_and_is_not_trained_on(
-    tmp_path: Path, rule: str, sampler: str
+    tmp_path: Path, rule: str, sampler: str, early: bool
 ) -> None:
-    """The first two are far the best and too large."""
+    """The first two are far the best and too large: `early`, their first epoch tells."""
     one = conductor(tmp_path, study(sampler, rule, configs=6, constraints={"parameters": 100.0}))
     trained: dict[int, int] = {}
+    epochs: Counter[int] = Counter()
     while (task := one.next()) is not None:
         number = list(one.entries).index(task.key)
         score, size = (0.9, 900.0) if number < 2 else (0.5 + number / 100, 9.0)
         for epoch in range(1, 4):
-            told = one.reported(task, epoch, score, [score])
+            extra = {"figures": {"parameters": size}} if early and epoch == 1 else {}
+            told = one.reported(task, epoch, score, [score], **extra)
+            epochs[number] += 1
             if task in told:
                 one.ended(task, "frozen" if isinstance(told[task], Freeze) else "stopped")
                 break
@@ -284,6 +295,9 @@ def test_what_breaks_a_bound_drops_nobody_and_is_not_trained_on(
     assert one.race.leader() in picked
     if rule != "none":
         assert trained.get(0, 0) <= 1
+        assert epochs[0] == 1 or not early
+    if early:
+        assert [one.entries[key].figures["parameters"] for key in one.entries][:2] == [900.0, 900.0]
     again = conductor(tmp_path, study(sampler, rule, configs=6, constraints={"parameters": 100.0}))
     again.replay(again.ledger.journal.records)
     assert again.picks() == picked

@@ -172,6 +172,19 @@ def test_a_study_edited_by_hand_is_refused_and_named_changes_are_not(
 
 
 @pytest.mark.faults
+def test_a_network_beyond_a_bound_is_trained_for_one_epoch_only(tmp_path: Path) -> None:
+    model = {"name": "unet_mtl", "width": {"choice": [4, 12]}, "depth": 2}
+    within = {"sampler": "grid", "configs": 2, "constraints": {"parameters": 20000}}
+    train = {"epochs": 3, "batch": 8}
+    search(tmp_path / "run", 1, model=model, train=train, search=within, race={"rule": "reserve"})
+    (large,) = (r["config"] for r in records(tmp_path / "run", "dropped") if "breaks a bound" in r["reason"])
+    told = [r for r in records(tmp_path / "run", "reported") if r["task"]["key"] == large]
+    assert [r["epoch"] for r in told] == [1]
+    assert told[0]["figures"]["parameters"] > 20000
+    assert picked(tmp_path / "run") != large
+
+
+@pytest.mark.faults
 def test_the_sampler_learns_from_an_earlier_run(one_worker: Path, tmp_path: Path) -> None:
     study = study_of(document(1, search={"sampler": "tpe", "configs": 1}), "test")
     launch.search(study, str(tmp_path / "run"), quiet(), warm_from=[str(one_worker)])

@@ -27,6 +27,7 @@ EVENTS = [
     Started(Task("a", "r0-f0")),
     Reported(Task("a", "r0-f0"), 1, 0.5, (0.25, 0.75), "main"),
     Ended(Task("a", "r0-f0"), "complete", 0.5, (0.25, 0.75)),
+    Reported(Task("a", "r0-f0"), 1, 0.5, cost=123.0, fits=False),
     Lost(Task("a", "r0-f0")),
     Dropped("a", "because", True, "o1"),
     Stopped("budget"),

@@ -91,6 +91,19 @@ def test_a_fold_cut_off_in_the_middle_ends_as_if_it_had_not_been(
     assert digits(job, tmp_path / "cut") == digits(job, tmp_path / "whole")
 
 
+def test_what_no_training_changes_is_told_beside_the_first_epoch(pack: Pack, tmp_path: Path) -> None:
+    """So that a network too large or too dear is known as such before its first fold is over."""
+    job = job_of(pack)
+    epochs = train_fold(job, pack, LocalStorage(tmp_path))
+    rows = [next(epochs), next(epochs)]
+    result = run(job, pack, tmp_path)
+    assert result is not None
+    assert rows[0]["figures"] == {"parameters": result.parameters, "flops": result.flops}
+    assert result.flops > 10 * result.parameters > 0
+    assert "figures" not in rows[1]
+    assert "figures" not in table(job, tmp_path, "epochs").column_names
+
+
 def test_a_damaged_checkpoint_only_costs_the_epochs_it_held(pack: Pack, tmp_path: Path) -> None:
     job = job_of(pack)
     run(job, pack, tmp_path / "whole")

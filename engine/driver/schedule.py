@@ -7,6 +7,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.utils.util import unflatten_dict
 
 from engine.conductor import Conductor
 from engine.driver import tune_gaps
@@ -61,16 +62,17 @@ class TaskScheduler(TrialScheduler):
 
     def _heard(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         task = self.searcher.tasks[trial.trial_id]
-        if "end/status" in result:
-            self._ended(task, {k.removeprefix("end/"): v for k, v in result.items() if k.startswith("end/")})
+        told = unflatten_dict(result)
+        if "end" in told:
+            self._ended(task, told["end"])
             return str(self.STOP)
-        row = {name.removeprefix("row/"): value for name, value in result.items() if name.startswith("row/")}
+        row = told["row"]
         for listener in self.listeners:
             listener.epoch(task, row)
         if over := self.spent.over():
             self.conductor.stop(over)
-        times = self.spent.so_far(task)
-        stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"], **times)
+        extra = self.spent.so_far(task) | {name: told[name] for name in ("figures",) if told.get(name)}
+        stops = self.conductor.reported(task, row["epoch"], row["score"], row["values"], **extra)
         for other, verdict in stops.items():
             self._halt(other, verdict)
             if other != task:

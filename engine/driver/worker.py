@@ -114,7 +114,8 @@ class FoldTrainable(tune.Trainable):
         try:
             if self.epochs is None:
                 self.epochs = self.start()
-            return {"row": next(self.epochs)}
+            row = dict(next(self.epochs))
+            return {"figures": row.pop("figures", {}), "row": row}
         except StopIteration as end:
             return ended(end.value)
         except Exception as error:

@@ -32,22 +32,25 @@ class Started:
 
 @dataclass(frozen=True)
 class Reported:
-    """One epoch of a task. Higher is better; `values` are the single objectives when there are several."""
+    """One epoch of a task. Higher is better; `values` are the single objectives when there are several.
+
+    `cost` is what a picking rule that prefers cheap configurations goes by, and `fits` whether the bounds of
+    `search.constraints` hold, both as far as they are known by now.
+    """
 
     task: Task
     epoch: int
     score: float
     values: tuple[float, ...] = ()
     stage: str = "main"
+    cost: float | None = None
+    fits: bool = True
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A task has left its worker. `score` is the best of its epochs, by the rule of `Reported.score`.
-
-    `cost` is what a picking rule that prefers cheap configurations goes by, as this fold measured it; whether
-    what it measured `fits` the bounds of `search.constraints` is known no earlier.
-    """
+    """A task has left its worker. `score` is the best of its epochs, by the rule of `Reported.score`; `cost`
+    and `fits` are as there, and now all that they go by has been measured."""
 
     task: Task
     status: Status
@@ -101,9 +104,14 @@ KINDS: dict[str, type] = {
 }
 
 
+UNSAID = (("cost", None), ("fits", True))
+
+
 def to_record(event: Event) -> dict[str, Any]:
     """A flat record of JSON types: {"event": "started", "task": {"key": ..., "fold": ...}}."""
     record: dict[str, Any] = {"event": type(event).__name__.lower(), **asdict(event)}
+    if isinstance(event, Reported):  # by far the most frequent; only its first has more to say
+        record = {name: value for name, value in record.items() if (name, value) not in UNSAID}
     if "values" in record:
         record["values"] = list(record["values"])
     return record

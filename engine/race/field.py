@@ -97,6 +97,7 @@ class Field:
         if self.stages.knows(event.task.key) or event.stage != "main":
             return None
         place = self.place(event.task)
+        self._measured(place.row, event)
         scores = self._scores(event.score, event.values)
         seen = self.heats[place.outer].report(place.row, place.fold, event.epoch, scores)
         return place if seen else None
@@ -109,17 +110,20 @@ class Field:
             return self._stage_ended(event)
         place = self.place(event.task)
         heat, row, fold = self.heats[place.outer], place.row, place.fold
-        for each in self.heats.values():
-            if event.cost is not None:
-                each.cost[row] = event.cost
-            if not event.fits:
-                each.rule_out(row)
+        self._measured(row, event)
         if event.status == "complete":
             known = heat.best[row, fold] if event.score is None else self._scores(event.score, event.values)
             heat.finish(row, fold, known)
             return []
         heat.move(row, fold, ENDINGS[event.status])
         return [place] if ENDINGS[event.status] == State.FAILED else []
+
+    def _measured(self, row: int, event: Reported | Ended) -> None:
+        for heat in self.heats.values():
+            if event.cost is not None:
+                heat.cost[row] = event.cost
+            if not event.fits:
+                heat.rule_out(row)
 
     def lose(self, event: Lost) -> None:
         self.interrupted.pop(event.task, None)

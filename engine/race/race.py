@@ -67,7 +67,9 @@ class Race:
         if self._pending:
             raise _misfit(event, self._pending[0])
         if isinstance(event, Reported):
-            return self._judge(self.field.report(event))
+            place = self.field.report(event)
+            self._rule_out(event)
+            return self._judge(place)
         if isinstance(event, Started):
             return self.field.start(event)
         if isinstance(event, Ended):
@@ -89,8 +91,7 @@ class Race:
 
     def _ended(self, event: Ended) -> None:
         self._failed(self.field.end(event))
-        if not event.fits and event.task.key in self.field.rows:
-            self._rule_out(self.field.rows[event.task.key])
+        self._rule_out(event)
         if event.status == "complete" and not self.field.stages.knows(event.task.key):
             self._judge(self.field.place(event.task))
 
@@ -129,9 +130,11 @@ class Race:
             if rule.stops:
                 self._decide(place.outer, place.row, f"fold {rule.heat.folds[place.fold]} failed")
 
-    def _rule_out(self, row: int) -> None:
+    def _rule_out(self, event: Reported | Ended) -> None:
+        """What breaks a bound cannot be picked, whatever it scores."""
+        row = None if event.fits else self.field.rows.get(event.task.key)
         for outer, rule in self.rules.items():
-            if rule.stops:
+            if row is not None and rule.stops:
                 self._decide(outer, row, "it breaks a bound of search.constraints")
 
     def _decide(self, outer: str | None, row: int, reason: str) -> None:

@@ -6,8 +6,9 @@ checkpoint of every epoch it yielded lies on storage by then, so that stopping l
 
 import os
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
+import numpy as np
 import pyarrow as pa
 
 from engine.data.cases import Pack
@@ -20,7 +21,8 @@ from engine.training import gallery
 from engine.training.epochs import Diverged, EpochRow, FoldRun
 from engine.training.evaluate import Outputs
 from engine.training.job import Job
-from engine.training.measure import Costs, costs_of, hardware
+from engine.training.measure import Costs, costs_of, counts_of, hardware
+from engine.training.network import Network
 
 
 def train_fold(job: Job, pack: Pack, storage: Storage) -> Generator[EpochRow, None, FoldResult]:
@@ -30,10 +32,17 @@ def train_fold(job: Job, pack: Pack, storage: Storage) -> Generator[EpochRow, No
         return end(run, "failed", error=run.blind)
     try:
         while run.epoch < run.train.epochs:
-            yield run.next_epoch()
+            row = run.next_epoch()
+            yield row if run.epoch > 1 else row | {"figures": counts(run)}
         return finish(run)
     except Diverged as error:
         return end(run, "diverged", error=str(error))
+
+
+def counts(run: FoldRun) -> dict[str, float]:
+    """What bounds and picking rules ask that need not wait for the end: told beside the first epoch."""
+    found = _costs(run, counts_of)
+    return {"parameters": found.parameters, "flops": found.flops}
 
 
 def finish(run: FoldRun) -> FoldResult:
@@ -66,7 +75,7 @@ def end(
 
 
 def result_of(run: FoldRun, status: str, figures: dict[str, dict[str, float]], error: str = "") -> FoldResult:
-    costs = _costs(run) if status == "complete" else Costs()
+    costs = _costs(run, costs_of) if status == "complete" else Costs()
     return FoldResult(
         key=run.job.task.key,
         fold=run.job.task.fold,
@@ -104,9 +113,9 @@ def _split_warnings(run: FoldRun) -> list[str]:
     return [f"memory ran out: batches went through in {run.micro_batches} parts, not in {asked}"]
 
 
-def _costs(run: FoldRun) -> Costs:
+def _costs(run: FoldRun, measured: Callable[[Network, np.ndarray], Costs]) -> Costs:
     """Of two stages both: it takes the two to say anything of an image."""
-    own = costs_of(run.network, run.images)
+    own = measured(run.network, run.images)
     stage = run.job.first_stage
     first = None if stage is None else read_result(run.storage, Task(stage.key, run.job.task.fold))
     return own if first is None else own.beside(first)

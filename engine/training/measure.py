@@ -7,7 +7,7 @@ import resource
 import statistics
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +37,24 @@ class Costs:
         )
 
 
-def costs_of(network: Network, images: np.ndarray) -> Costs:
-    """`images`: [N, H, W, C]; one of them is predicted a few times."""
+def counts_of(network: Network, images: np.ndarray) -> Costs:
+    """What no training changes. `images`: [N, H, W, C]; one of them is predicted."""
     network.model.eval()
-    x = torch.from_numpy(np.ascontiguousarray(images[:1])).permute(0, 3, 1, 2)  # [1, C, H, W]
     counter = FlopCounterMode(display=False)
     with counter:
-        network.predict(x)
+        network.predict(_first(images))
     parameters = sum(p.numel() for p in network.model.parameters())
-    return Costs(parameters, counter.get_total_flops(), _latency(network, x), _peak_memory(network.device))
+    return Costs(parameters, counter.get_total_flops())
+
+
+def costs_of(network: Network, images: np.ndarray) -> Costs:
+    """One image is predicted a few times."""
+    counts, x = counts_of(network, images), _first(images)
+    return replace(counts, latency_ms=_latency(network, x), peak_memory_mb=_peak_memory(network.device))
+
+
+def _first(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images[:1])).permute(0, 3, 1, 2)  # [1, C, H, W]
 
 
 def _latency(network: Network, x: torch.Tensor) -> float:

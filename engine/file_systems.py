@@ -1,5 +1,7 @@
 """Opens what a URI names: object stores and all else that pyarrow or fsspec reads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from engine.errors import SonotuneError
@@ -11,7 +13,7 @@ def file_system(uri: str) -> tuple[Any, str]:
 
     problems: list[str] = []
     for attempt in (
-        lambda: FileSystem.from_uri(_in_one_put(uri)),
+        lambda: FileSystem.from_uri(_tuned(uri)),
         lambda: FileSystem.from_uri(uri),
         lambda: _fsspec(uri),
     ):
@@ -24,11 +26,16 @@ def file_system(uri: str) -> tuple[Any, str]:
     )
 
 
-def _in_one_put(uri: str) -> str:
-    """Without this pyarrow sends three requests for each object, however small."""
-    if not uri.startswith("s3://") or "allow_delayed_open" in uri:
+# Without the first pyarrow sends three requests for each object, however small; without the second Google's
+# client tries for 15 minutes before it says anything, while a lease has long been somebody else's.
+TUNED = {"s3": "allow_delayed_open=true", "gs": "retry_limit_seconds=2", "gcs": "retry_limit_seconds=2"}
+
+
+def _tuned(uri: str) -> str:
+    setting = TUNED.get(uri.partition("://")[0])
+    if setting is None or setting.partition("=")[0] in uri:
         return uri
-    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
+    return f"{uri}{'&' if '?' in uri else '?'}{setting}"
 
 
 def _fsspec(uri: str) -> tuple[Any, str]:
@@ -37,3 +44,26 @@ def _fsspec(uri: str) -> tuple[Any, str]:
 
     backend, path = fsspec.core.url_to_fs(uri)
     return PyFileSystem(FSSpecHandler(backend)), path
+
+
+def names_in(files: Any, folder: str) -> set[str]:
+    """Of Google's folders pyarrow lists only those that somebody made an object for, which a write does not:
+    there the folders are found in the names of all that lies below."""
+    from pyarrow.fs import FileSelector
+
+    below = files.type_name == "gcs"
+    entries = files.get_file_info(FileSelector(folder, allow_not_found=True, recursive=below))
+    if not below:
+        return {entry.base_name for entry in entries}
+    return {entry.path.removeprefix(f"{folder}/").partition("/")[0] for entry in entries}
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """What a server refuses is no mistake of the program, though Google's client names it like one."""
+    try:
+        yield
+    except ValueError as error:
+        if "google::cloud::Status" not in str(error):
+            raise
+        raise OSError(str(error)) from error

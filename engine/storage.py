@@ -15,13 +15,13 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from uuid import uuid4
 
 from engine.errors import SonotuneError, StorageError
-from engine.file_systems import file_system
+from engine.file_systems import answered, file_system, names_in
 
 Result = TypeVar("Result")
 
@@ -148,8 +148,11 @@ class ObjectStorage(Storage):
 
     def write(self, path: str, data: bytes) -> None:
         def write() -> None:
-            with self.files.open_output_stream(self._at(path)) as stream:
-                stream.write(data)
+            try:
+                with self.files.open_output_stream(self._at(path)) as stream:
+                    stream.write(data)
+            except FileNotFoundError as error:  # the bucket, or an upload half way; only a read may find it
+                raise OSError(str(error)) from error
 
         self._try("write", path, write)
 
@@ -159,27 +162,25 @@ class ObjectStorage(Storage):
         return bool(self._kind(path) != FileType.NotFound)
 
     def list(self, folder: str) -> list[str]:
-        from pyarrow.fs import FileSelector
-
-        wanted = FileSelector(self._at(folder), allow_not_found=True)
-        return sorted(
-            entry.base_name for entry in self._try("list", folder, lambda: self.files.get_file_info(wanted))
-        )
+        return sorted(self._try("list", folder, lambda: names_in(self.files, self._at(folder))))
 
     def delete(self, path: str) -> None:
+        """A folder that is nothing but the names of its files is gone with them, which Google's client takes
+        for an error."""
         from pyarrow.fs import FileType
 
         kind = self._kind(path)
-        if kind == FileType.Directory:
-            self._try("delete", path, lambda: self.files.delete_dir(self._at(path)))
-        elif kind == FileType.File:
-            self._try("delete", path, lambda: self.files.delete_file(self._at(path)))
+        with suppress(FileNotFoundError):
+            if kind == FileType.Directory:
+                self._try("delete", path, lambda: self.files.delete_dir(self._at(path)))
+            elif kind == FileType.File:
+                self._try("delete", path, lambda: self.files.delete_file(self._at(path)))
 
     def _kind(self, path: str) -> Any:
         return self._try("look at", path, lambda: self.files.get_file_info(self._at(path)).type)
 
     def _try(self, what: str, path: str, action: Callable[[], Result]) -> Result:
-        return persist(action, f"{what} {self.location}: {path}")
+        return persist(answered()(action), f"{what} {self.location}: {path}")
 
 
 def persist(action: Callable[[], Result], what: str) -> Result:

@@ -1,10 +1,13 @@
-"""The order of all tests, and the fixtures of those that break real searches."""
+"""The order of all tests, and the fixtures of those that break real searches or use Google's storage."""
 
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from engine.storage import Storage, open_storage
+from tests.gcs_server import Server, gcs_server
 
 LONG = ("faults", "smoke")
 
@@ -22,6 +25,18 @@ def leaves_nothing(tmp_path: Path) -> Iterator[None]:
 
     with nothing_left_behind():
         yield
+
+
+@pytest.fixture
+def google() -> Iterator[Server]:
+    pytest.importorskip("gcp_storage_emulator")
+    with gcs_server() as server:
+        yield server
+
+
+@pytest.fixture
+def in_google(google: Server) -> Storage:
+    return open_storage(google.uri("run"))
 
 
 @pytest.fixture(scope="module")

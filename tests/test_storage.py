@@ -43,9 +43,9 @@ def objects(server: Server) -> Storage:
     return open_storage(server.uri(uuid.uuid4().hex))
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=["disk", "objects", "in_google"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return LocalStorage(tmp_path) if request.param == "disk" else request.getfixturevalue("objects")
+    return LocalStorage(tmp_path) if request.param == "disk" else request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -60,6 +60,7 @@ def test_what_is_written_is_read_listed_and_deleted(storage: Storage) -> None:
     assert storage.list("a") == ["b", "two.bin"]
     assert storage.exists("a/two.bin")
     assert not storage.exists("a/three.bin")
+    assert storage.list("") == ["a"]
     storage.write("a/two.bin", b"new")
     assert storage.read("a/two.bin") == b"new"
     storage.delete("a/two.bin")

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from engine.data.phantom import generate
+from engine.models.contract import Prediction
 from engine.models.registry import build
-from engine.models.staged import TwoStages, build_second
+from engine.models.staged import Fed, TwoStages, build_second
 from engine.predict.ensemble import load_picked
 from engine.predict.export import export
 from engine.predict.predict import network_input, predict
 from engine.spec.study import Configuration
+from engine.training.masks import quantised, restored
 from tests.trained import finished_run
 
 torch.set_num_threads(1)
@@ -55,6 +57,26 @@ def images(run: Path) -> torch.Tensor:
     greys, _, _ = generate(6, 32, ("benign", "malignant", "normal"), seed=5)
     picked = load_picked(str(run), "cpu")
     return torch.cat([network_input(picked, grey) for grey in greys])
+
+
+@pytest.mark.parametrize("threshold", [0.003, 0.2, 0.37, 0.5, 0.62, 0.998])
+def test_the_second_network_is_shown_the_mask_that_a_run_would_have_stored(threshold: float) -> None:
+    """Probabilities about the cut, where a byte and the number that it stands for lie on both sides of it."""
+    said = torch.linspace(threshold - 0.003, threshold + 0.003, 64).clamp(1e-4, 1 - 1e-4).reshape(1, 1, 8, 8)
+    seen: list[torch.Tensor] = []
+
+    class Segmenter(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> Prediction:
+            return Prediction([said.logit()], None, {})
+
+    class Classifier(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> Prediction:
+            seen.append(x[:, -1:])
+            return Prediction([], x.mean((2, 3)), {})
+
+    TwoStages(Segmenter(), Fed(Classifier(), "channel", 0.2), threshold)(torch.zeros(1, 1, 8, 8))
+    stored = restored(quantised(said.logit().sigmoid().numpy())) > threshold
+    assert np.array_equal(seen[0].numpy() > 0, stored)
 
 
 @pytest.mark.export

@@ -7,6 +7,7 @@ takes seconds, and a search that augments nothing never needs it.
 from typing import Any
 
 import albumentations as A
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,7 +57,11 @@ class SpeckleNoise(A.ImageOnlyTransform):
 
 
 def cropping(kind: str, low: float, high: float, size: int, p: float) -> A.DualTransform:
-    """A centre crop stretched again is a zoom; a random one is albumentations' own."""
+    """A centre crop stretched again is a zoom; a random one is albumentations' own, but for its mask: the
+    nearest pixel's corner, which is its default, lies half a pixel beside the image."""
     if kind == "centre":
         return A.Affine(scale=(1.0 / high, 1.0 / low), keep_ratio=True, p=p)
-    return A.RandomResizedCrop((size, size), scale=(low**2, high**2), ratio=(1.0, 1.0), p=p)
+    exact = cv2.INTER_NEAREST_EXACT
+    return A.RandomResizedCrop(
+        (size, size), scale=(low**2, high**2), ratio=(1.0, 1.0), mask_interpolation=exact, p=p
+    )

@@ -10,6 +10,7 @@ from engine.spec.model import Model
 from engine.spec.two_stage import Feed, TwoStage
 
 COVER = 0.5  # how strongly the overlay covers the image
+STEPS = 255  # a first stage's probability is kept as a byte; 0.5 lies between two of them
 
 
 class Fed(nn.Module):
@@ -91,7 +92,10 @@ class TwoStages(nn.Module):
         return Prediction(masks, self.classifier(torch.cat([x, self._drawn(masks, x)], 1)).logits, {})
 
     def _drawn(self, masks: list[Tensor], x: Tensor) -> Tensor:
-        return (torch.sigmoid(masks[-1]) > self.threshold).to(x.dtype)
+        """Cut after the rounding that masks on storage went through, so that the second one sees here what it
+        saw when it was trained and tested."""
+        kept = torch.round(torch.sigmoid(masks[-1]) * STEPS) / STEPS
+        return (kept > self.threshold).to(x.dtype)
 
     def placed(self, heat: Tensor, x: Tensor) -> Tensor:
         """heat: [B, H, W] over what the second one was shown -> over the image x; 0 where it did not look."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.data.cases import Pack
 from engine.errors import SonotuneError
+from engine.models.staged import STEPS
 from engine.results import RunPaths, digest, read_result
 from engine.spec.study import FirstStage
 from engine.spec.two_stage import TwoStage
@@ -15,7 +16,6 @@ from engine.task import Task
 from engine.training.job import Parts
 
 FILE = "masks.npz"
-STEPS = 255  # a probability is kept as a byte; 0.5 lies between two of them
 
 
 def quantised(probabilities: np.ndarray) -> np.ndarray:

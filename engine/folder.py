@@ -152,8 +152,10 @@ def _written_late(storage: Storage, told: Mapping[str, Any], wanted: str) -> boo
 
 
 def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> Study:
-    """Lays the changes over the study, once the new study is known to be sound."""
+    """Lays the changes over the study, once the new study is known to be sound. The journal keeps the limit
+    that was: what was decided under it is decided again at each resume."""
     document = document_in(storage)
+    before = study_in(storage).fixed.search.configs
     for path, value in changes.items():
         if not any(path == name or path.startswith(f"{name}.") for name in CHANGEABLE):
             raise SonotuneError(f"{path} cannot change within a run; only {', '.join(CHANGEABLE)} can")
@@ -163,7 +165,8 @@ def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> St
     study = study_of(document, f"{storage.location}/{RunPaths.study}")
     _check_limit(study.fixed.search.configs, journal)
     if changes:
-        journal.append({"event": "changed", "changes": dict(changes), "study": short_hash(document)})
+        told = {"changes": dict(changes), "study": short_hash(document), "configs": before}
+        journal.note({"event": "changed"} | told)
         journal.commit()
         storage.write(RunPaths.study, text.dump(document).encode())
     return study

@@ -48,6 +48,11 @@ class Journal:
         self._next += 1
         return number
 
+    def note(self, record: Record) -> None:
+        """What happens before the run goes on, so that whoever goes through its `records` meets it too."""
+        self.append(record)
+        self.records.append(record)
+
     def commit(self) -> None:
         """Everything appended so far, whole or not at all. After an error it may be tried again."""
         if not self._pending:

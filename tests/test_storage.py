@@ -233,8 +233,13 @@ def test_secrets_of_a_uri_are_never_shown() -> None:
         assert without_secrets(f"in s3://{user}bucket/run: no room") == "in s3://bucket/run: no room"
     assert without_secrets("s3://bucket/a@b/run") == "s3://bucket/a@b/run"
     assert str(SonotuneError("s3://K:SECRET@b/run?key=SECRET; mend it")) == "s3://b/run; mend it"
-    with pytest.raises(SonotuneError) as error:
-        open_storage("nonsense://KEY:SECRET@bucket/x")
+
+
+@pytest.mark.parametrize("uri", ["nonsense://KEY:SECRET@bucket/x", "s3://bucket/my run?secret_key=SECRET",
+                                 "s3://KEY:A SECRET@bucket/run", "s3://KEY:A?SECRET@b/my run"])  # fmt: skip
+def test_secrets_of_a_uri_that_cannot_be_opened_are_never_shown(uri: str) -> None:
+    with pytest.raises(SonotuneError, match="cannot open the storage") as error:
+        open_storage(uri)
     assert "SECRET" not in str(error.value)
 
 

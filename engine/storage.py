@@ -52,6 +52,12 @@ def open_storage(location: str | os.PathLike[str]) -> "Storage":
     return LocalStorage(Path(text.removeprefix("file://")).absolute())
 
 
+def below(location: str, path: str) -> str:
+    """The location of what lies there; a URI keeps its query, which tells how it is opened."""
+    place, mark, query = location.partition("?") if "://" in location else (location, "", "")
+    return f"{place.rstrip('/')}/{path}{mark}{query}"
+
+
 class Storage:
     """Paths are relative to the storage's root and use forward slashes."""
 

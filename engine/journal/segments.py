@@ -32,8 +32,11 @@ class Segments:
         self._each(self.storage.delete, [_path(name) for name in sorted(before - contents.keys())])
         return records, warnings
 
+    def joined(self) -> bytes:
+        return b"".join(self._read()[1].values())
+
     def add(self, data: bytes, first: int, last: int) -> None:
-        self.storage.write(_path(segment_name(first, last)), data)
+        self.storage.write(segment_path(first, last), data)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -76,6 +79,10 @@ class Segments:
 
 def _path(name: str) -> str:
     return f"{RunPaths.segments}/{name}"
+
+
+def segment_path(first: int, last: int) -> str:
+    return _path(segment_name(first, last))
 
 
 def segment_name(first: int, last: int) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.errors import SonotuneError
 from engine.journal.journal import Journal, read_journal
 from engine.journal.records import encode, parse, seal
-from engine.journal.segments import segment_name
+from engine.journal.segments import Segments, segment_name
 from engine.storage import LocalStorage, Storage
 
 RECORDS: list[dict[str, Any]] = [
@@ -340,6 +340,21 @@ def test_a_torn_journal_that_was_copied_to_a_bucket_loses_its_torn_commit_only()
     journal = Journal(bucket)
     assert (journal.records, len(journal.warnings)) == (RECORDS[:3], 1)
     assert read_journal(bucket) == (RECORDS[:3], [])
+
+
+def test_whoever_reads_while_a_resume_merges_segments_finds_them_merged() -> None:
+    class Merging(Objects):
+        def list(self, folder: str) -> list[str]:
+            found = super().list(folder)
+            if len(found) > 200 and folder == "journal":
+                resumed, resumed.objects = Objects(), self.objects
+                Journal(resumed)  # between this look and the reads that follow
+            return found
+
+    storage, records = Merging(), [{"event": "score", "epoch": i} for i in range(300)]
+    writer, writer.objects = Objects(), storage.objects
+    fill(writer, records, together=1)
+    assert Segments(storage).peek() == (records, [])
 
 
 def test_reading_changes_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from engine.storage import Storage
 
 MERGE_ABOVE = 200  # segments; a resume merges more than these into one, so that reading stays quick
 READERS = 16
+LOOKS = 5  # at segments that a resume merges meanwhile
 
 
 class Segments:
@@ -20,8 +21,14 @@ class Segments:
         self.storage = storage
 
     def peek(self) -> tuple[list[Record], list[str]]:
-        records, _, warnings = self._read()
-        return records, warnings
+        """What was listed may be gone when it is read: a resume has merged it into one that is there now."""
+        for _ in range(LOOKS):
+            try:
+                records, _, warnings = self._read()
+                return records, warnings
+            except FileNotFoundError as error:
+                gone = error
+        raise SonotuneError(f"segments of the journal go while they are read ({gone}); try again") from gone
 
     def load(self) -> tuple[list[Record], list[str]]:
         """Removes what a crash has left over, and merges where there are too many segments."""

@@ -121,7 +121,11 @@ class LocalStorage(Storage):
         place = self._at(folder)
         if not place.is_dir():
             return []
-        return sorted(entry.name for entry in place.iterdir() if not entry.name.startswith("."))
+        try:
+            names = self._try("list", folder, lambda: os.listdir(place))
+        except FileNotFoundError:  # gone meanwhile
+            return []
+        return sorted(name for name in names if not name.startswith("."))
 
     def delete(self, path: str) -> None:
         target = self._at(path)

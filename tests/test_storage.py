@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine import storage as storage_module
-from engine.errors import SonotuneError, without_secrets
+from engine.errors import SonotuneError, StorageError, without_secrets
 from engine.journal.journal import Journal, read_journal
 from engine.lock.lease import Lease
 from engine.results import FoldResult, damaged_files, read_result, write_result
@@ -77,6 +77,17 @@ def test_a_missing_file_is_pythons_own_error(storage: Storage) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nothing can be made")
+def test_a_folder_that_must_not_be_read_is_a_mistake_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(place: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(place))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(StorageError, match=r"cannot list .*: the rights are missing; grant them"):
+        LocalStorage(tmp_path).list("")
+
+
 def test_a_folder_that_cannot_be_made_is_a_mistake_to_mend() -> None:
     with pytest.raises(SonotuneError, match="/proc/absent"):
         LocalStorage(Path("/proc/absent/run")).write("study.yaml", b"x")

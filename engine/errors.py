@@ -3,6 +3,7 @@
 import re
 
 USER = re.compile(r"(?<=://)(?:[^/\s:@]*:\S*@|[^/\s@]+@)")  # a password may hold a slash or an @
+USER_OF_ONE = re.compile(r"(?<=://)[^/:@]*:.*@")
 QUERY = re.compile(r"(://[^\s?'\"`]*)\?[^\s'\"`;,)]*")
 
 
@@ -10,6 +11,11 @@ def without_secrets(text: str) -> str:
     """Addresses in it as they may be shown: without user and password, and without a query, which may hold
     keys."""
     return QUERY.sub(r"\1", USER.sub("", text))
+
+
+def shown(address: str) -> str:
+    """The same of an address by itself, in which a space ends nothing."""
+    return without_secrets(USER_OF_ONE.sub("", address).partition("?")[0] if "://" in address else address)
 
 
 class SonotuneError(Exception):

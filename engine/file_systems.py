@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, shown
 
 
 def file_system(uri: str) -> tuple[Any, str]:
@@ -21,8 +21,10 @@ def file_system(uri: str) -> tuple[Any, str]:
             return attempt()
         except Exception as error:
             problems.append(str(error))
+    place = shown(uri)
     raise SonotuneError(
-        f"cannot open the storage {uri!r}: {problems[1]}; give a path or a URI that pyarrow or fsspec reads"
+        f"cannot open the storage {place!r}: {problems[1].replace(uri, place)}; give a path or a URI that "
+        "pyarrow or fsspec reads"
     )
 
 

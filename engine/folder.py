@@ -20,11 +20,13 @@ from engine.results import RunPaths
 from engine.spec import text
 from engine.spec.load import study_of
 from engine.spec.overrides import set_path
+from engine.spec.resources import Resources
 from engine.spec.study import Study, short_hash
 from engine.storage import Storage, open_storage
 
 SCHEMA = 1
 CHANGEABLE = ("search.configs", "search.budget", "resources")
+SETTLED = ("device", "threads")  # of resources
 TRIAL = "writable"
 NOT_BEGUN = "the run was cut off before it began; start it again with `sonotune search`"
 PACKAGES = ("torch", "ray", "optuna", "monai", "albumentations", "numpy", "pyarrow", "scikit-learn", "scipy")
@@ -152,21 +154,33 @@ def _written_late(storage: Storage, told: Mapping[str, Any], wanted: str) -> boo
 
 
 def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> Study:
-    """Lays the changes over the study, once the new study is known to be sound."""
+    """Lays the changes over the study, once the new study is known to be sound. The journal keeps the limit
+    that was: what was decided under it is decided again at each resume."""
     document = document_in(storage)
+    before = study_in(storage).fixed
     for path, value in changes.items():
         if not any(path == name or path.startswith(f"{name}.") for name in CHANGEABLE):
             raise SonotuneError(f"{path} cannot change within a run; only {', '.join(CHANGEABLE)} can")
-        if path == "resources.device":
-            raise SonotuneError(f"{path} was settled when the run began, for every digit depends on it")
         set_path(document, path, value)
     study = study_of(document, f"{storage.location}/{RunPaths.study}")
+    _check_settled(before.resources, study.fixed.resources)
     _check_limit(study.fixed.search.configs, journal)
     if changes:
-        journal.append({"event": "changed", "changes": dict(changes), "study": short_hash(document)})
+        told = {"changes": dict(changes), "study": short_hash(document), "configs": before.search.configs}
+        journal.note({"event": "changed"} | told)
         journal.commit()
         storage.write(RunPaths.study, text.dump(document).encode())
     return study
+
+
+def _check_settled(before: Resources, after: Resources) -> None:
+    """Also where `resources` is given as a whole."""
+    for name in SETTLED:
+        value = getattr(before, name)
+        if getattr(after, name) != value:
+            raise SonotuneError(
+                f"resources.{name} was settled when the run began, as all digits depend on it; leave {value}"
+            )
 
 
 def _check_limit(configs: int | None, journal: Journal) -> None:

@@ -49,7 +49,8 @@ class Ledger:
     # -- what an earlier run has written -----------------------------------------------------------
 
     def replay(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Decisions are made anew and compared by the race."""
+        """Decisions are made anew and compared by the race, under the limit that held when they were made."""
+        self.race.limit = first_limit(records, self.race.limit)
         for number, record in enumerate(records, 1):
             try:
                 self._replay(record)
@@ -151,3 +152,9 @@ class Ledger:
             self.journal.close()
         finally:
             self.proposals.close()
+
+
+def first_limit(records: Sequence[Mapping[str, Any]], present: int | None) -> int | None:
+    """How many configurations the run was to have when it began; further limits are events of the race."""
+    changed = (record for record in records if record.get("event") == "changed")
+    return next((record["configs"] for record in changed if "configs" in record), present)

@@ -52,6 +52,12 @@ def open_storage(location: str | os.PathLike[str]) -> "Storage":
     return LocalStorage(Path(text.removeprefix("file://")).absolute())
 
 
+def below(location: str, path: str) -> str:
+    """The location of what lies there; a URI keeps its query, which tells how it is opened."""
+    place, mark, query = location.partition("?") if "://" in location else (location, "", "")
+    return f"{place.rstrip('/')}/{path}{mark}{query}"
+
+
 class Storage:
     """Paths are relative to the storage's root and use forward slashes."""
 
@@ -115,7 +121,11 @@ class LocalStorage(Storage):
         place = self._at(folder)
         if not place.is_dir():
             return []
-        return sorted(entry.name for entry in place.iterdir() if not entry.name.startswith("."))
+        try:
+            names = self._try("list", folder, lambda: os.listdir(place))
+        except FileNotFoundError:  # gone meanwhile
+            return []
+        return sorted(name for name in names if not name.startswith("."))
 
     def delete(self, path: str) -> None:
         target = self._at(path)

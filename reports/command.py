@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from engine.errors import SonotuneError
 from engine.spec.select import Select
+from engine.storage import below
 from reports import published
 from reports.aggregate import figures
 from reports.build import select_of
@@ -37,7 +38,7 @@ def gathered(locations: Sequence[str], out: str | None) -> Run:
         return runs[0]
     if len({run.storage.location for run in runs}) < len(runs):
         raise SonotuneError("a run cannot be compared with itself; give each run folder once")
-    return together(runs, out or f"{locations[0].rstrip('/')}/report/{SIDE}")
+    return together(runs, out or below(locations[0], f"report/{SIDE}"))
 
 
 def _select(run: Run, baseline: str | None) -> Select:

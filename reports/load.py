@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, without_secrets
 from engine.journal.journal import read_journal
 from engine.results import FoldResult, RunPaths, damaged_files, read_result
 from engine.storage import Storage, open_storage
@@ -33,7 +33,7 @@ def load(location: str) -> Run:
     return Run(
         location=str(location),
         storage=storage,
-        name=str(study.get("study") or location),
+        name=str(study.get("study") or without_secrets(location)),
         study=study,
         manifest=manifest,
         provenance=provenance,

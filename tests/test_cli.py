@@ -97,6 +97,11 @@ def test_train_leaves_the_result_of_one_fold(tmp_path: Path) -> None:
     assert storage.list("") == ["checkpoints", "results"]
 
 
+def test_where_a_fold_was_trained_is_told_without_the_keys_of_its_address(tmp_path: Path) -> None:
+    told = run("train", QUICKSTART, "--profile", "smoke", "--run", "memory://fold?secret_key=SECRET")
+    assert "results: memory://fold/results" in told
+
+
 def test_a_mistake_ends_the_process_with_2_and_no_traceback(tmp_path: Path) -> None:
     """The whole way, as the shell starts it."""
     words = [sys.executable, "-c", "from engine.cli import main; main()", "train", str(QUICKSTART),

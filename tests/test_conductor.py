@@ -10,6 +10,7 @@ import pytest
 from engine.conductor import Conductor, Past
 from engine.driver.disk import Keeper
 from engine.errors import SonotuneError
+from engine.folder import change
 from engine.journal.journal import Journal
 from engine.race.protocol import Freeze
 from engine.race.race import Race
@@ -19,6 +20,7 @@ from engine.sampler.sampler import Sampler
 from engine.spec.load import study_of
 from engine.spec.space import Space
 from engine.spec.study import Configuration, Study
+from engine.spec.text import dump
 from engine.storage import LocalStorage
 from engine.task import Task
 from tests.played import cut_off, finished, journal, play, resumed
@@ -42,7 +44,7 @@ def study(sampler: str = "random", rule: str = "none", configs: int = 6, **searc
 def conductor(folder: Path, spec: Study, past: Any = None) -> Conductor:
     fixed = spec.fixed
     sampler = Sampler(fixed.search, spec.space, fixed.seed, first=spec.first)
-    race = Race(fixed.race, FOLDS, fixed.search.configs, fixed.seed)
+    race = Race(fixed.race, FOLDS, fixed.search.configs, fixed.seed, learns=sampler.learns)
     known = {} if past is None else {"past": past}
     return Conductor(spec, sampler, race, Journal(LocalStorage(folder)), **known)
 
@@ -172,6 +174,24 @@ def test_more_configurations_can_be_asked_for_later(tmp_path: Path) -> None:
     more = resumed(conductor(tmp_path, study(configs=5)))
     assert len({task.key for task in play(more)}) == 3
     assert len(more.entries) == 5
+
+
+@pytest.mark.parametrize(("sampler", "rule"), [("random", "reserve"), ("tpe", "reserve"), ("qmc", "thaw"),
+                                               ("random", "halving")])  # fmt: skip
+def test_what_was_decided_under_a_limit_stands_when_more_are_asked_for_again_and_again(
+    tmp_path: Path, sampler: str, rule: str
+) -> None:
+    spec, storage = study(sampler, rule, configs=6), LocalStorage(tmp_path)
+    storage.write(RunPaths.study, dump(dict(spec.document)).encode())
+    list(play(conductor(tmp_path, spec)))
+    for configs in (12, 20):
+        with Journal(storage) as log:
+            more = conductor(tmp_path, change(storage, log, {"search.configs": configs}))
+            more.replay(log.records)
+        more.resumed()
+        list(play(more))
+    assert len(more.entries) > 6
+    assert not list(play(resumed(conductor(tmp_path, more.study))))
 
 
 def test_the_sampler_hears_of_a_failed_configuration_as_failed(tmp_path: Path) -> None:

@@ -68,6 +68,15 @@ def test_a_run_that_began_meanwhile_is_seen_under_the_lock(tmp_path: Path) -> No
     assert len(read_journal(storage)[0]) == 1
 
 
+@pytest.mark.parametrize("changes", [{"resources.device": "cpu"}, {"resources": {"device": "cpu"}},
+                                     {"resources.threads": 4}])  # fmt: skip
+def test_what_every_digit_depends_on_cannot_change(changes: dict[str, object], tmp_path: Path) -> None:
+    journal = folder.begin(open_storage(str(tmp_path)), STUDY, MANIFEST, HEAD, "sonotune search")
+    with pytest.raises(SonotuneError, match="was settled when the run began"):
+        folder.change(open_storage(str(tmp_path)), journal, changes)
+    assert folder.document_in(open_storage(str(tmp_path))) == STUDY.document
+
+
 def test_a_change_that_was_cut_off_before_the_study_was_written_is_written_later(tmp_path: Path) -> None:
     head = replace(HEAD, study=short_hash(STUDY.document))
     journal = folder.begin(open_storage(str(tmp_path)), STUDY, MANIFEST, head, "sonotune search")

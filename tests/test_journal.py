@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.errors import SonotuneError
 from engine.journal.journal import Journal, read_journal
 from engine.journal.records import encode, parse, seal
-from engine.journal.segments import segment_name
+from engine.journal.segments import Segments, segment_name
 from engine.storage import LocalStorage, Storage
 
 RECORDS: list[dict[str, Any]] = [
@@ -313,6 +313,48 @@ def test_many_segments_are_merged_by_a_resume_and_a_half_done_merge_does_no_harm
     storage.objects |= before
     assert Journal(storage).records == records
     assert list(storage.objects) == [f"journal/{segment_name(1, 300)}"]
+
+
+def test_a_run_that_was_copied_to_a_bucket_and_back_goes_on_with_its_journal(tmp_path: Path) -> None:
+    disk, bucket = LocalStorage(tmp_path), Objects()
+    fill(disk, RECORDS)
+    bucket.write("journal.jsonl", disk.read("journal.jsonl"))
+    assert read_journal(bucket) == (RECORDS, [])
+    fill(bucket, RECORDS)  # which goes on
+    assert read_journal(bucket) == (RECORDS * 2, [])
+    assert list(bucket.objects) == [f"journal/{segment_name(a, b)}" for a, b in ((1, 4), (5, 6), (7, 8))]
+    back = LocalStorage(tmp_path / "back")
+    for path, data in bucket.objects.items():
+        back.write(path, data)
+    assert read_journal(back) == (RECORDS * 2, [])
+    fill(back, RECORDS)
+    assert read_journal(back) == (RECORDS * 3, [])
+    assert back.list("") == ["journal.jsonl"]
+
+
+def test_a_torn_journal_that_was_copied_to_a_bucket_loses_its_torn_commit_only() -> None:
+    bucket = Objects()
+    bucket.write("journal.jsonl", whole()[:-4])
+    records, warnings = read_journal(bucket)
+    assert (records, len(warnings)) == (RECORDS[:3], 1)
+    journal = Journal(bucket)
+    assert (journal.records, len(journal.warnings)) == (RECORDS[:3], 1)
+    assert read_journal(bucket) == (RECORDS[:3], [])
+
+
+def test_whoever_reads_while_a_resume_merges_segments_finds_them_merged() -> None:
+    class Merging(Objects):
+        def list(self, folder: str) -> list[str]:
+            found = super().list(folder)
+            if len(found) > 200 and folder == "journal":
+                resumed, resumed.objects = Objects(), self.objects
+                Journal(resumed)  # between this look and the reads that follow
+            return found
+
+    storage, records = Merging(), [{"event": "score", "epoch": i} for i in range(300)]
+    writer, writer.objects = Objects(), storage.objects
+    fill(writer, records, together=1)
+    assert Segments(storage).peek() == (records, [])
 
 
 def test_reading_changes_nothing(tmp_path: Path) -> None:

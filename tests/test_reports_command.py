@@ -50,6 +50,14 @@ def test_two_runs_get_one_report(runs: list[str], tmp_path: Path) -> None:
     assert f"{runs[0]}, {runs[1]}" in board
 
 
+def test_the_report_of_two_runs_in_a_bucket_lies_below_the_first() -> None:
+    uris = ["memory://first?key=SECRET", "memory://second?key=SECRET"]
+    for uri in uris:
+        make_run(uri, SMALL)
+    run = command.gathered(uris, None)
+    assert run.storage.location == "memory://first/report/side-by-side?key=SECRET"
+
+
 def test_a_paper_table_has_the_printed_figures_and_ours(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", SMALL)
     heard = io.StringIO()

@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import SonotuneError
 from engine.spec.select import Select
+from engine.storage import open_storage
 from reports.aggregate import figures, frame
 from reports.choose import choose
 from reports.load import load
@@ -95,6 +96,13 @@ def test_a_damaged_fold_is_listed_and_the_rest_reported(tmp_path: Path) -> None:
     assert run.by_id[victim].status == "partial"
     assert [p.where for p in run.problems] == [f"results/{victim}/r0-f0"]
     assert Path(write(str(folder))).exists()
+
+
+def test_a_run_whose_study_is_lost_is_called_by_its_address_without_the_keys_in_it() -> None:
+    uri = "memory://lost?secret_key=SECRET"
+    make_run(uri, Plan(configs=2, folds=2, cases=40, epochs=2))
+    open_storage(uri).delete("study.yaml")
+    assert load(uri).name == "memory://lost"
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

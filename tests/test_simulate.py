@@ -111,6 +111,13 @@ def run_command(*arguments: str) -> str:
     return result.output
 
 
+def test_a_run_in_a_bucket_is_replayed_and_the_keys_of_its_address_are_not_shown():
+    uri = "memory://replayed?secret_key=SECRET"
+    make_run(uri, Plan(configs=4, folds=2, cases=40, epochs=3))
+    text = run_command(uri, "--rule", "none", "--slots", "1", "--repeats", "1", "--json")
+    assert [row["table"] for row in json.loads(text)] == ["memory://replayed"]
+
+
 def test_the_command_prints_for_programs_and_draws(tmp_path):
     figure = tmp_path / "frontier.png"
     text = run_command(

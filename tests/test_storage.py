@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine import storage as storage_module
-from engine.errors import SonotuneError, without_secrets
+from engine.errors import SonotuneError, StorageError, without_secrets
 from engine.journal.journal import Journal, read_journal
 from engine.lock.lease import Lease
 from engine.results import FoldResult, damaged_files, read_result, write_result
@@ -78,6 +78,17 @@ def test_a_missing_file_is_pythons_own_error(storage: Storage) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nothing can be made")
+def test_a_folder_that_must_not_be_read_is_a_mistake_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(place: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(place))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(StorageError, match=r"cannot list .*: the rights are missing; grant them"):
+        LocalStorage(tmp_path).list("")
+
+
 def test_a_folder_that_cannot_be_made_is_a_mistake_to_mend() -> None:
     with pytest.raises(SonotuneError, match="/proc/absent"):
         LocalStorage(Path("/proc/absent/run")).write("study.yaml", b"x")
@@ -234,8 +245,13 @@ def test_secrets_of_a_uri_are_never_shown() -> None:
         assert without_secrets(f"in s3://{user}bucket/run: no room") == "in s3://bucket/run: no room"
     assert without_secrets("s3://bucket/a@b/run") == "s3://bucket/a@b/run"
     assert str(SonotuneError("s3://K:SECRET@b/run?key=SECRET; mend it")) == "s3://b/run; mend it"
-    with pytest.raises(SonotuneError) as error:
-        open_storage("nonsense://KEY:SECRET@bucket/x")
+
+
+@pytest.mark.parametrize("uri", ["nonsense://KEY:SECRET@bucket/x", "s3://bucket/my run?secret_key=SECRET",
+                                 "s3://KEY:A SECRET@bucket/run", "s3://KEY:A?SECRET@b/my run"])  # fmt: skip
+def test_secrets_of_a_uri_that_cannot_be_opened_are_never_shown(uri: str) -> None:
+    with pytest.raises(SonotuneError, match="cannot open the storage") as error:
+        open_storage(uri)
     assert "SECRET" not in str(error.value)
 
 

@@ -17,7 +17,7 @@ from engine.sampler.sampler import Past, Sampler
 from engine.sampler.warm import earlier
 from engine.spec.load import study_of
 from engine.spec.study import Study
-from engine.storage import LocalStorage
+from engine.storage import LocalStorage, open_storage
 
 FOLDS = tuple(Fold(f"r0-f{i}", ("a",), ("b",), ("c",), 0, i) for i in range(3))
 MANIFEST = Manifest(FOLDS, ("benign", "malignant"), 0)
@@ -98,6 +98,16 @@ def test_a_run_with_another_objective_teaches_nothing(tmp_path: Path) -> None:
     past, notes = earlier([str(tmp_path)], study(objective="iou").fixed.search)
     assert past == []
     assert "another objective" in notes[0]
+
+
+def test_a_note_on_an_earlier_run_shows_no_key_of_its_address(tmp_path: Path) -> None:
+    run(tmp_path, study())
+    uri = "memory://warm?secret_key=SECRET"
+    storage = open_storage(uri)
+    for path in ("study.yaml", "folds.json", "journal.jsonl"):
+        storage.write(path, (tmp_path / path).read_bytes())
+    _, notes = earlier([uri], study(objective="iou").fixed.search)
+    assert notes == ["memory://warm had another objective: nothing is learned from it"]
 
 
 def test_what_was_learned_is_replayed_from_the_journal(tmp_path: Path) -> None:

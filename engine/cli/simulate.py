@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from rich.table import Table as Sheet
 
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, without_secrets
 from reports.whole import print_whole
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -40,11 +40,11 @@ def simulate(
         raise SonotuneError(f"--figure {figure} must end in one of {', '.join(PICTURES)}")
     rows: list[dict[str, Any]] = []
     for location in tables:
-        table = _load(location, score)
+        table, place = _load(location, score), without_secrets(location)
         for name, make in _makers(rule, set_ or [], learns):
             for workers in _numbers(slots):
                 outcomes = replay(table, make, repeats, workers, seed, overhead)
-                rows.append({"table": location, "left_out": table.left_out, "rule": name, "slots": workers}
+                rows.append({"table": place, "left_out": table.left_out, "rule": name, "slots": workers}
                             | _summary(outcomes))  # fmt: skip
     typer.echo(json.dumps(plain(rows), indent=1)) if as_json else _print(rows)
     if figure is not None:
@@ -61,11 +61,19 @@ def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _load(location: str, score: list[str] | None) -> Any:
     from engine.race.table import SCORES, load_run, load_table
 
-    if Path(location).is_dir():
+    if Path(location).is_dir() or _is_run(location):
         if score:
             raise SonotuneError(f"--score names columns of a table; {location} is a run, which has its score")
         return load_run(location)
     return load_table(location, tuple(score) if score else SCORES)
+
+
+def _is_run(location: str) -> bool:
+    """Of an address, which may be that of a table as well."""
+    from engine.results import RunPaths
+    from engine.storage import open_storage
+
+    return "://" in location and bool(open_storage(location).list(RunPaths.results))
 
 
 def _numbers(text: str) -> list[int]:

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from engine.cli.options import Profile, Set, Space
+from engine.errors import without_secrets
 from engine.spec.load import load
 
 
@@ -27,4 +28,4 @@ def train(
             f"best {row['best']:.4f}  {row['seconds']:.1f} s",
             highlight=False,
         )
-    console.print(f"results: {run}/results", markup=False, soft_wrap=True)
+    console.print(f"results: {without_secrets(run)}/results", markup=False, soft_wrap=True)

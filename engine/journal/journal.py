@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import SonotuneError, StorageError
+from engine.journal import moved
 from engine.journal.records import Record, dropped, encode, parse, seal
 from engine.journal.segments import Segments
 from engine.results import RunPaths
@@ -32,9 +33,10 @@ class Journal:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._guard, self._now = guard, now
-        folder = storage.local()
+        folder, lost = storage.local(), moved.settle(storage)
         self._sink: _File | Segments = _File(folder / RunPaths.journal) if folder else Segments(storage)
-        self.records, self.warnings = self._sink.load()
+        self.records, warnings = self._sink.load()
+        self.warnings = [*lost, *warnings]
         self._next = len(self.records) + 1
         self._pending: list[bytes] = []
         self._since = 0.0  # when the first of them was appended
@@ -47,6 +49,11 @@ class Journal:
         self._pending.append(encode(number, record))
         self._next += 1
         return number
+
+    def note(self, record: Record) -> None:
+        """What happens before the run goes on, so that whoever goes through its `records` meets it too."""
+        self.append(record)
+        self.records.append(record)
 
     def commit(self) -> None:
         """Everything appended so far, whole or not at all. After an error it may be tried again."""
@@ -76,6 +83,8 @@ class Journal:
 
 def read_journal(storage: Storage) -> tuple[list[Record], list[str]]:
     """The records and the warnings, without changing anything: for reports, and while a driver writes."""
+    if data := moved.brought_along(storage):
+        return moved.read(data)
     folder = storage.local()
     sink = _File(folder / RunPaths.journal) if folder else Segments(storage)
     return sink.peek()

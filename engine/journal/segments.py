@@ -11,6 +11,7 @@ from engine.storage import Storage
 
 MERGE_ABOVE = 200  # segments; a resume merges more than these into one, so that reading stays quick
 READERS = 16
+LOOKS = 5  # at segments that a resume merges meanwhile
 
 
 class Segments:
@@ -20,8 +21,14 @@ class Segments:
         self.storage = storage
 
     def peek(self) -> tuple[list[Record], list[str]]:
-        records, _, warnings = self._read()
-        return records, warnings
+        """What was listed may be gone when it is read: a resume has merged it into one that is there now."""
+        for _ in range(LOOKS):
+            try:
+                records, _, warnings = self._read()
+                return records, warnings
+            except FileNotFoundError as error:
+                gone = error
+        raise SonotuneError(f"segments of the journal go while they are read ({gone}); try again") from gone
 
     def load(self) -> tuple[list[Record], list[str]]:
         """Removes what a crash has left over, and merges where there are too many segments."""
@@ -32,8 +39,11 @@ class Segments:
         self._each(self.storage.delete, [_path(name) for name in sorted(before - contents.keys())])
         return records, warnings
 
+    def joined(self) -> bytes:
+        return b"".join(self._read()[1].values())
+
     def add(self, data: bytes, first: int, last: int) -> None:
-        self.storage.write(_path(segment_name(first, last)), data)
+        self.storage.write(segment_path(first, last), data)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -76,6 +86,10 @@ class Segments:
 
 def _path(name: str) -> str:
     return f"{RunPaths.segments}/{name}"
+
+
+def segment_path(first: int, last: int) -> str:
+    return _path(segment_name(first, last))
 
 
 def segment_name(first: int, last: int) -> str:

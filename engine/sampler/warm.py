@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from engine.errors import without_secrets
 from engine.folder import existing, manifest_in, study_in
 from engine.journal.journal import Record, read_journal
 from engine.objective import objectives
@@ -29,14 +30,14 @@ def earlier(locations: Sequence[str], search: Search) -> tuple[list[Past], list[
     past: list[Past] = []
     notes: list[str] = []
     for location in locations:
-        storage = existing(location)
+        storage, place = existing(location), without_secrets(location)
         if objectives(study_in(storage).fixed.search) != objectives(search):
-            notes.append(f"{location} had another objective: nothing is learned from it")
+            notes.append(f"{place} had another objective: nothing is learned from it")
             continue
         found = _complete(storage, search)
         past += found
         if not found:
-            notes.append(f"{location} has no complete configuration: nothing is learned from it")
+            notes.append(f"{place} has no complete configuration: nothing is learned from it")
     return past, notes
 
 

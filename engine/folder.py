@@ -1,21 +1,15 @@
 """A run folder as a whole: how it begins, how it is found again, and when the two do not fit."""
 
-import json
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from engine import __version__
 from engine.errors import SonotuneError, without_secrets
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal, read_journal
+from engine.provenance import provenance
 from engine.results import RunPaths
 from engine.spec import text
 from engine.spec.load import study_of
@@ -29,7 +23,6 @@ CHANGEABLE = ("search.configs", "search.budget", "resources")
 SETTLED = ("device", "threads")  # of resources
 TRIAL = "writable"
 NOT_BEGUN = "the run was cut off before it began; start it again with `sonotune search`"
-PACKAGES = ("torch", "ray", "optuna", "monai", "albumentations", "numpy", "pyarrow", "scikit-learn", "scipy")
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,7 @@ def begin(
 ) -> Journal:
     """The journal's first record comes last and makes it a run; until then `search` may begin anew."""
     storage.write(RunPaths.folds, manifest.to_json().encode())
-    storage.write(RunPaths.provenance, provenance(head, command))
+    storage.write(RunPaths.provenance, provenance(head.fingerprint, head.folds, head.numerics, command))
     storage.write(RunPaths.study, text.dump(dict(study.document)).encode())
     journal = Journal(storage, guard=guard)
     journal.append(head.record())
@@ -228,49 +221,3 @@ def check_head(head: Head, fingerprint: str, manifest: Manifest) -> None:
         )
     if head.folds != manifest.digest:
         raise SonotuneError("folds.json is not the one that this run began with; put it back")
-
-
-def provenance(head: Head, command: str) -> bytes:
-    """What a reader needs to repeat the run; nothing of the environment's variables."""
-    record = {
-        "command": command,
-        "sonotune": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {name: _version(name) for name in PACKAGES},
-        "git": _git_state(),
-        "data": head.fingerprint,
-        "folds": head.folds,
-        "numerics": dict(head.numerics),
-    }
-    return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
-
-
-def command_line() -> str:
-    """As it was given, but for user names, passwords and keys in addresses."""
-    return shlex.join(["sonotune", *(_shown(word) for word in sys.argv[1:])])
-
-
-def _shown(word: str) -> str:
-    return without_secrets(word) if "://" in word else word
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Of sonotune's own checkout, where it runs from one."""
-    root = Path(__file__).parents[1]
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(root), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None

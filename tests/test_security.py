@@ -17,12 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from engine import folder, results
+from engine import results
 from engine.data import tables
 from engine.errors import SonotuneError
 from engine.folds.manifest import Manifest
 from engine.models.weights import load_weights
 from engine.past import adopt
+from engine.provenance import command_line
 from engine.results import FoldResult, RunPaths, digest, read_result, write_result
 from engine.spec import text
 from engine.storage import LocalStorage, ObjectStorage, open_storage
@@ -186,7 +187,7 @@ def test_credentials_in_an_address_are_left_out_of_the_provenance(monkeypatch: p
         f"s3://user:{SECRET}@bucket/run?secret_key={SECRET}",
     ]
     monkeypatch.setattr(sys, "argv", words)
-    assert folder.command_line() == "sonotune search space.yaml --run s3://bucket/run"
+    assert command_line() == "sonotune search space.yaml --run s3://bucket/run"
 
 
 @pytest.mark.faults

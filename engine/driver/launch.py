@@ -30,6 +30,7 @@ from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal
 from engine.lock.lock import hold
 from engine.preflight import check_study
+from engine.provenance import command_line
 from engine.results import RunPaths
 from engine.sampler.designs import check_design
 from engine.sampler.warm import earlier
@@ -70,7 +71,7 @@ def search(
         numerics, packed = _suited(study, pack, manifest, address, console)
         starts, digest = weight_files.digests(study), short_hash(study.document)
         head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), digest, weights=starts)
-        journal = folder.begin(storage, study, manifest, head, folder.command_line(), held.check)
+        journal = folder.begin(storage, study, manifest, head, command_line(), held.check)
         if packed is not ALONE:
             journal.append(packed.record())
             console.print(str(packed), highlight=False)

@@ -29,7 +29,7 @@ def corrected_t(differences: np.ndarray, ratio: float, confidence: float) -> Map
         return {"difference": mean, "p": math.nan, "low": math.nan, "high": math.nan, "effect": math.nan}
     std = float(differences.std(ddof=1))
     error = float(corrected_error(np.array(std), np.array(n), ratio))
-    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    reach = float(t_quantile(n - 1, confidence)) * error
     if error == 0:
         p = 1.0 if mean == 0 else 0.0
     else:

@@ -88,7 +88,7 @@ def race_of(configs: int, learns: bool = False, folds: tuple[str, ...] = FOLDS, 
 
 
 def test_rungs_grow_by_half_and_places_fall_from_all_to_one():
-    assert rungs(1, 30) == [1, 2, 3, 4, 6, 10, 15, 22]
+    assert rungs(1, 30) == (1, 2, 3, 4, 6, 10, 15, 22)
     left = [places(100, age, 16) for age in (1, 2, 4, 8, 16, 32)]
     assert left == [100, 32, 10, 4, 1, 1]
 

@@ -8,6 +8,7 @@ import pytest
 
 from engine.errors import SonotuneError
 from engine.journal.journal import Journal, read_journal
+from engine.lock import lease as leases
 from engine.lock.holder import KERNEL, Holder, by_kernel, encode, parse
 from engine.lock.lease import Lease
 from engine.lock.lock import FileLock, NoFlock, hold
@@ -52,6 +53,53 @@ def test_a_write_that_lands_late_does_not_make_a_second_holder(tmp_path: Path) -
     assert [believes(lease) for lease in (first, *held)].count(True) == 1
     for lease in (first, *held):
         lease.release()
+
+
+def test_a_lease_whose_write_was_long_on_its_way_is_believed_when_nobody_else_does_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has landed on the confirmed lease of another, who has not looked since."""
+    monkeypatch.setattr(Lease, "_beat", lambda self, beat: None)
+    terms, quick = {"beat": 0.5, "silent": 10.0, "settle": 0.1}, list[Lease]()
+
+    class Overtaken(LocalStorage):
+        def write(self, path: str, data: bytes) -> None:
+            if not quick:
+                time.sleep(terms["settle"])
+                quick.append(Lease(LocalStorage(tmp_path), **terms))
+            super().write(path, data)
+
+    late = Lease(Overtaken(tmp_path), **terms)
+    assert [believes(lease) for lease in (*quick, late)] == [False, True]
+
+
+def test_a_holder_whose_machine_slept_looks_before_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, real, asleep = LocalStorage(tmp_path), time.clock_gettime, [0.0]
+    clock = {time.CLOCK_BOOTTIME: asleep}
+    monkeypatch.setattr(time, "clock_gettime", lambda which: real(which) + sum(clock.get(which, ())))
+    monkeypatch.setattr(Lease, "_beat", lambda self, beat: None)
+    lease = Lease(storage, beat=5, silent=4, settle=1)
+    storage.write(RunPaths.lock, encode(elsewhere(), 7))
+    assert believes(lease)  # it has just looked
+    asleep.append(3600.0)
+    assert not believes(lease)
+
+
+def test_a_sign_of_life_is_good_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(leases, "uptime", lambda: now[0])
+    monkeypatch.setattr(Lease, "_beat", lambda self, beat: None)
+    lease = Lease(LocalStorage(tmp_path), **SHORT)
+    now[0] = 3600.0
+    assert believes(lease)
+    given = lease._read()
+    assert believes(lease)
+    assert lease._read() == given
+    now[0] += 1.0
+    assert believes(lease)
+    assert lease._read() != given
 
 
 @pytest.fixture

@@ -129,6 +129,20 @@ def test_a_holder_that_was_cut_off_goes_on_when_nobody_came(cut_off: Lease) -> N
     cut_off.release()
 
 
+def test_a_lease_that_is_let_go_while_it_is_watched_is_free_at_once(tmp_path: Path) -> None:
+    class LetGo(LocalStorage):
+        def read(self, path: str) -> bytes:
+            data = super().read(path)
+            if parse(data) == elsewhere():
+                self.delete(path)
+            return data
+
+    storage = LetGo(tmp_path)
+    storage.write(RunPaths.lock, encode(elsewhere()))
+    with Lease(storage, **SHORT) as held:
+        assert held.taken_over is None
+
+
 def test_no_answer_of_a_storage_ends_the_beating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lease = Lease(LocalStorage(tmp_path), **SHORT)
     with monkeypatch.context() as patch:

@@ -117,7 +117,8 @@ class Lease(Lock):
                 f"{self._place}/{RunPaths.lock}",
                 f"a dead driver's lease is free after {silence:g} seconds",
             )
-        self.taken_over = str(holder) if holder else "a damaged lease"
+        if self._read() is not None:  # else it was let go while it was watched
+            self.taken_over = str(holder) if holder else "a damaged lease"
 
     def _changes(self, seen: bytes, silence: float) -> bool:
         end = time.monotonic() + silence

@@ -260,5 +260,14 @@ def test_objectives_without_their_values_are_refused():
         race.apply(Reported(start(race), 1, 0.5))
 
 
+def test_what_is_trained_to_its_end_is_not_dropped_as_that_would_save_nothing():
+    race = race_of(folds=("r0-f0",), rule="aggressive")
+    open_one(race, "a")
+    task = start(race)
+    race.apply(Reported(task, 3, 0.5))
+    race.apply(Ended(task, "complete", 0.5, fits=False))
+    assert race.decisions() == ()
+
+
 def test_verdicts_have_reasons():
     assert Stop("why").reason == "why"

@@ -223,6 +223,20 @@ def test_a_first_stage_that_dies_is_taken_up_again():
     assert start(race) == Task("a", "r0-f0")
 
 
+def test_a_lost_first_stage_is_handed_out_once_for_all_that_were_cut_off():
+    race, stage = race_of(folds=("r0-f0",)), Task("s", "r0-f0")
+    open_one(race, "a", prerequisite="s")
+    assert start(race) == stage
+    race.apply(Ended(stage, "complete"))
+    start(race)
+    open_one(race, "b", prerequisite="s")
+    start(race)
+    race.apply(Resumed())
+    race.apply(Lost(stage))
+    assert start(race) == stage
+    assert race.next() == Wait()
+
+
 def test_repeats_are_taken_one_after_the_other_each_in_rotation():
     folds = ("r0-f0", "r0-f1", "r1-f0", "r1-f1")
     race = race_of(folds=folds)

@@ -16,6 +16,8 @@ from engine.race.events import (
     from_record,
     to_record,
 )
+from engine.race.heat import Heat
+from engine.race.none import ends_only
 from engine.race.protocol import Continue, Done, Freeze, Open, Run, Stop, Wait
 from engine.race.race import Race
 from engine.spec import race as spec
@@ -121,6 +123,16 @@ def test_the_score_is_the_best_epoch_so_far():
         race.apply(Reported(task, epoch, score))
     race.apply(Ended(task, "complete"))
     assert race.mean("a") == pytest.approx(0.9)
+
+
+def test_a_fold_ends_with_the_objectives_of_its_best_epoch_not_with_the_best_of_each():
+    heat = Heat(("r0-f0",), ends_only, channels=3)
+    row = heat.open(2)
+    heat.report(row, 0, 1, (0.5, 0.9, 0.1))
+    heat.report(row, 0, 2, (0.6, 0.4, 0.8))
+    heat.finish(row, 0, (0.6, 0.4, 0.8))
+    for known in (heat.best[row, 0], heat.curves[row, 0, -1], heat.means[row]):
+        assert known == pytest.approx([0.6, 0.4, 0.8])
 
 
 def test_a_worker_that_dies_gets_its_task_back_first():

@@ -145,6 +145,13 @@ def test_the_plain_interval_is_scipys_t_interval() -> None:
     assert ours["se"] == pytest.approx(stats.sem(values))
 
 
+def test_one_undefined_fold_leaves_no_mean_over_the_others() -> None:
+    found = summarise(np.array([[0.5, np.nan, 0.7], [0.5, 0.6, 0.7]]), 0.25, 0.95)
+    assert np.isnan(found["mean"]).tolist() == [True, False]
+    assert np.isnan(found["low"]).tolist() == [True, False]
+    assert found["n"].tolist() == [2, 3]
+
+
 def test_the_corrected_t_without_correction_is_the_paired_t_test() -> None:
     rng = np.random.default_rng(0)
     ours, theirs = rng.normal(0.8, 0.02, 10), rng.normal(0.79, 0.02, 10)

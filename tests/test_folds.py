@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from engine.data.cases import Pack
 from engine.errors import SonotuneError
+from engine.folds import make
 from engine.folds.dealing import deal, every_so_often, levelled, spare, strata_of, table_of
-from engine.folds.make import Fold, Manifest, make_folds
+from engine.folds.make import Fold, Manifest, derive, make_folds
 from engine.spec.folds import Folds
 
 CLASSES = ("benign", "malignant", "normal")
@@ -143,6 +144,18 @@ def test_one_more_repeat_leaves_the_first_as_it_was():
     assert two.folds[:3] == one.folds
     assert two.names[3:] == ("r1-f0", "r1-f1", "r1-f2")
     assert {fold.test for fold in two.folds[3:]} != {fold.test for fold in one.folds}
+
+
+def test_every_split_is_drawn_with_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    drawn: list[int] = []
+
+    def noted(seed: int, *purpose: int) -> int:
+        drawn.append(derive(seed, *purpose))
+        return drawn[-1]
+
+    monkeypatch.setattr(make, "derive", noted)
+    make_folds(pack_of(labels_of(30, 30, 30)), Folds(k=3, repeats=2, outer=2))
+    assert len(set(drawn)) == len(drawn) == 1 + 2 + 2 * 2 * (1 + 3)
 
 
 def test_stratifying_by_size_spreads_large_and_small_lesions():

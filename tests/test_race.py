@@ -1,5 +1,6 @@
 """What the race promises its driver, whatever the rule."""
 
+import numpy as np
 import pytest
 
 from engine.errors import SonotuneError
@@ -16,7 +17,7 @@ from engine.race.events import (
     from_record,
     to_record,
 )
-from engine.race.heat import Heat
+from engine.race.heat import Heat, State
 from engine.race.none import ends_only
 from engine.race.protocol import Continue, Done, Freeze, Open, Run, Stop, Wait
 from engine.race.race import Race
@@ -133,6 +134,27 @@ def test_a_fold_ends_with_the_objectives_of_its_best_epoch_not_with_the_best_of_
     heat.finish(row, 0, (0.6, 0.4, 0.8))
     for known in (heat.best[row, 0], heat.curves[row, 0, -1], heat.means[row]):
         assert known == pytest.approx([0.6, 0.4, 0.8])
+
+
+def test_a_fold_that_is_lost_is_heard_of_from_its_first_epoch_on():
+    heat = Heat(("r0-f0",), lambda epochs: np.arange(1, epochs + 1))
+    row = heat.open(3)
+    for epoch in (1, 2, 3):
+        heat.report(row, 0, epoch, (0.9,))
+    heat.forget(row, 0)
+    assert heat.report(row, 0, 1, (0.4,))
+    assert (heat.reached[row, 0], heat.best[row, 0, 0]) == (1, 0.4)
+    assert heat.curves[row, 0, :3, 0] == pytest.approx([0.4, np.nan, np.nan], nan_ok=True)
+
+
+def test_of_frozen_folds_the_one_that_has_come_furthest_goes_on():
+    heat = Heat(FOLDS, ends_only)
+    row = heat.open(9)
+    for fold, epochs in ((0, 2), (1, 5), (2, 3)):
+        heat.move(row, fold, State.RUNNING)
+        heat.report(row, fold, epochs, (0.5,))
+        heat.move(row, fold, State.FROZEN)
+    assert heat.next_fold(row) == 1
 
 
 def test_a_worker_that_dies_gets_its_task_back_first():

@@ -20,7 +20,7 @@ from engine.metrics.case import score_masks
 from engine.metrics.classification import auc, brier, calibration_error
 from engine.metrics.fold import confusion, figure_names, fold_metrics
 from engine.metrics.table import case_table
-from engine.results import PER_MASK, case_schema, parquet_bytes
+from engine.results import PER_MASK, SURFACE, case_schema, parquet_bytes
 
 torch.set_num_threads(1)
 CLASSES = ("benign", "malignant", "normal")
@@ -79,7 +79,7 @@ def test_two_empty_masks_agree_and_one_empty_mask_does_not(
     scores = unscaled(stack(truth), stack(predicted))
     assert [scores[name][0] for name in ("dice", "iou", "precision", "recall")] == [overlap] * 4
     assert scores["specificity"][0] == specificity
-    assert all(np.isnan(scores[name][0]) for name in surface.SURFACE)
+    assert all(np.isnan(scores[name][0]) for name in SURFACE)
 
 
 def test_a_full_mask_has_nothing_to_be_specific_about() -> None:
@@ -107,7 +107,7 @@ def test_surface_distances_by_hand() -> None:
     scores = score_masks(truth, predicted, np.array([[1, 7]]), np.array([np.nan]))
     # prediction -> truth: 0 and 3; truth -> prediction: 0
     expected = {"hausdorff": 3, "hd95": 2.85, "hd95_directed": 2.85, "asd": 1.5, "assd": 1.0}
-    assert {name: scores[name][0] for name in surface.SURFACE} == pytest.approx(expected)
+    assert {name: scores[name][0] for name in SURFACE} == pytest.approx(expected)
     other = score_masks(predicted, truth, np.array([[1, 7]]), np.array([np.nan]))
     assert (other["hd95_directed"][0], other["asd"][0], other["hd95"][0]) == pytest.approx((0, 0, 2.85))
 

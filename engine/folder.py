@@ -5,8 +5,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -80,11 +80,18 @@ def begun(storage: Storage) -> bool:
 
 def try_to_write(storage: Storage) -> None:
     """Rights and room are asked for before the data is read; a study refused later leaves nothing behind."""
+    with no_new_folders(storage):
+        storage.write(TRIAL, b"sonotune\n")
+        storage.delete(TRIAL)
+
+
+@contextmanager
+def no_new_folders(storage: Storage) -> Iterator[None]:
+    """Those that were made for what is written inside are gone afterwards, unless something lies in them."""
     place = storage.local()
     made = [folder for folder in (place, *place.parents) if not folder.exists()] if place else []
     try:
-        storage.write(TRIAL, b"sonotune\n")
-        storage.delete(TRIAL)
+        yield
     finally:
         for folder in made:
             with suppress(OSError):

@@ -7,17 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from engine.race.asha import Asha
 from engine.race.bars import bars, beaten
 from engine.race.events import Dropped, Ended, Event, Opened, Reported, Started, from_record, to_record
 from engine.race.forecast import COLUMNS
 from engine.race.heat import Heat, State
-from engine.race.none import Setting, ends_only
+from engine.race.none import Setting, TrainAll, ends_only
 from engine.race.peers import PEERS
 from engine.race.protocol import Open, Run, Stop, Wait
 from engine.race.race import Race
 from engine.race.rules import RULES
 from engine.race.simulate import Simulation
 from engine.race.table import Table
+from engine.race.thaw import Thaw
 from engine.race.wilcoxon import p_worse
 from engine.spec import race as spec
 from engine.task import Task
@@ -179,6 +181,52 @@ def test_an_audited_configuration_that_ends_best_is_picked():
             for drop in race.decisions():
                 race.apply(drop)
     assert race.leader() == "b"
+
+
+def rule_of(name: str, folds: int = 1, **more: float) -> TrainAll:
+    settings = spec.Race.model_validate({"rule": name, **more})
+    return RULES[name](settings, Setting(tuple(f"r0-f{k}" for k in range(folds))))
+
+
+def test_what_breaks_a_bound_sets_no_bar_for_others_at_a_rung():
+    rule = rule_of("asha", eta=2.0)
+    assert isinstance(rule, Asha)
+    for _ in range(4):
+        rule.heat.open(9)
+    rule.heat.rule_out(0)
+    rule.rungs[0] = {0: 0.9, 1: 0.2, 2: 0.3}
+    assert rule._judge(3, 0, 0.26) == []
+    rule.rungs[0] = {0: 0.9, 1: 0.2, 2: 0.3}
+    assert rule._judge(3, 0, 0.24) != []
+
+
+def test_a_configuration_is_no_rival_of_its_own_other_folds():
+    rule = rule_of("median", folds=2, warmup=1)
+    rival, row = rule.heat.open(1), rule.heat.open(1)
+    for fold in (0, 1):
+        rule.heat.finish(rival, fold, (0.5,))
+        rule.drops(rival, fold)
+    rule.ages = {(0, 1): {rival: 0.5}}  # type: ignore[attr-defined]
+    for fold, score in ((0, 0.9), (1, 0.6)):  # both under way, each its first
+        rule.heat.report(row, fold, 1, (score,))
+        assert rule.drops(row, fold) == []
+
+
+@pytest.mark.parametrize(("rule", "out"), [("aggressive", True), ("forgiving", False)])
+def test_a_forgiving_rule_measures_by_the_worst_fold_of_the_best(rule, out):
+    made = rule_of(rule, folds=2)
+    best, row = made.heat.open(1), made.heat.open(1)
+    made.heat.finish(best, 0, (0.5,))
+    made.heat.finish(best, 1, (0.9,))
+    made.heat.finish(row, 0, (0.6,))
+    assert bool(made.drops(row, 0)) == out
+
+
+def test_what_is_only_frozen_may_come_back_so_it_takes_more_to_tell_a_sampler_that_it_is_out(monkeypatch):
+    rule = rule_of("thaw", delta=0.1)
+    assert isinstance(rule, Thaw)
+    monkeypatch.setattr(rule, "chance", lambda rows: np.array([0.005, 0.02]))
+    assert rule.hopeless(np.array([0, 1])).tolist() == [True, False]
 
 
 def heat_of(finals: list[list[float]], costs: list[float], channels: int = 1) -> Heat:

@@ -54,6 +54,31 @@ def test_the_lower_bound_uses_the_corrected_error() -> None:
     assert picking.lower_bounds(EVIDENCE)[0] == pytest.approx(expected)
 
 
+def test_of_equally_cheap_ones_within_one_error_the_best_is_taken() -> None:
+    evidence = replace(EVIDENCE, cost=np.array([1e6, 9e6, 1e6, 1e6]))
+    assert int(picking.one_se(evidence)) == 0  # 0.82, against 0.81 and 0.61
+
+
+def test_an_error_without_a_known_ratio_is_the_plain_one() -> None:
+    assert picking.corrected_error(np.array(0.1), np.array(4), np.nan) == pytest.approx(0.05)
+
+
+def test_equal_values_share_their_rank() -> None:
+    several = np.array([[[0.9], [0.7], [0.7], [0.1]]])
+    ranks = picking.median_ranks(replace(EVIDENCE, several=several))
+    assert ranks.tolist() == [1.0, 2.5, 2.5, 4.0]
+
+
+def test_of_equal_median_ranks_the_better_mean_score_is_taken() -> None:
+    several = np.array([[[0.9, 0.8, 0.1], [0.8, 0.9, 0.2]]])
+    scores = np.array([[0.6, 0.5, 0.5], [0.6, 0.6, 0.5]])
+    evidence = Evidence(scores, several, np.ones(2), 0.25, 0.95)
+    assert picking.median_ranks(evidence).tolist() == [2.0, 1.0]
+    level = replace(evidence, several=several[..., :2])
+    assert picking.median_ranks(level).tolist() == [1.5, 1.5]
+    assert int(picking.median_rank(level)) == 1
+
+
 def test_an_undefined_score_is_never_the_best() -> None:
     scores = SCORES.copy()
     scores[1, 0] = np.nan

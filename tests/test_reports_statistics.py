@@ -214,6 +214,19 @@ def test_the_signed_rank_p_is_that_of_all_sign_patterns() -> None:
     assert found["effect"] == pytest.approx((ranks * np.sign(differences)).sum() / ranks.sum())
 
 
+def test_mcnemar_counts_a_case_once_however_often_it_was_tested(case_rows: stack.Stack) -> None:
+    again = replace(case_rows, case=np.array([2, 0, 2, 1, 0]))
+    assert significance.first_repeat(again).tolist() == [0, 1, 3]
+
+
+def test_a_test_of_cases_says_how_many_were_compared(case_rows: stack.Stack) -> None:
+    pick, other = case_rows.configs[:2]
+    found = significance._case_tests(case_rows, pick, other, frozenset())
+    counts = {row["test"]: row["n"] for row in found}
+    assert counts["Wilcoxon signed rank"] == case_rows.clusters
+    assert counts["McNemar, exact"] == len(np.unique(case_rows.case))
+
+
 def test_dependent_rows_count_once_per_cluster(case_rows: stack.Stack) -> None:
     values = case_rows.columns["dice"][0]
     ours = significance.by_cluster(case_rows, values)

@@ -16,6 +16,7 @@ from engine.lock.holder import Holder, encode, parse, start_time
 from engine.lock.lease import Lease
 from engine.lock.lock import FileLock, hold
 from engine.storage import LocalStorage
+from tests.test_journal import files_of_at_most
 
 DRIVER = """
 import sys, time
@@ -137,6 +138,12 @@ def test_a_lock_file_that_is_deleted_while_it_is_opened_is_made_anew(
     monkeypatch.setattr(FileLock, "_open", released_meanwhile)
     with FileLock(tmp_path / "lock"), pytest.raises(SonotuneError, match="held by process"):
         FileLock(tmp_path / "lock")
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_the_run_free(tmp_path: Path) -> None:
+    with files_of_at_most(0), pytest.raises(SonotuneError, match=r"cannot write the lock.*make room"):
+        FileLock(tmp_path / "lock")
+    FileLock(tmp_path / "lock").release()
 
 
 def test_a_file_system_without_locks_gets_a_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from engine.race.events import (
 )
 from engine.race.heat import Heat, State
 from engine.race.none import ends_only
+from engine.race.outcome import Outcome, outcome
 from engine.race.protocol import Continue, Done, Freeze, Open, Run, Stop, Wait
 from engine.race.race import Race
 from engine.spec import race as spec
@@ -114,6 +115,16 @@ def test_a_configuration_with_a_failed_fold_never_has_a_mean(status):
         finish(race, task)
     assert race.mean("a") is None
     assert isinstance(race.next(), Done)
+
+
+def test_what_failed_is_over_when_its_last_fold_has_left_its_worker():
+    race = race_of(configs=1, folds=FOLDS[:2])
+    open_one(race, "a")
+    first, second = start(race), start(race)
+    race.apply(Ended(first, "failed"))
+    assert outcome(race, "a") is None
+    race.apply(Ended(second, "complete", 0.5))
+    assert outcome(race, "a") == Outcome("failed", None)
 
 
 def test_the_score_is_the_best_epoch_so_far():

@@ -138,6 +138,9 @@ def test_one_that_breaks_a_bound_leaves_its_place_to_the_next():
     race = race_of(12)
     drive(race, by_number, unfit="c11")
     assert race.leader() == "c10"
+    rule = race.rules[None]
+    assert isinstance(rule, Halving)
+    assert np.isnan(rule.marks[:, 11]).all()
 
 
 def test_a_fold_counts_by_the_epochs_that_it_was_trained_for():

@@ -237,6 +237,11 @@ def test_brier_score_and_calibration_error_by_hand() -> None:
     assert calibration_error(probabilities, labels, bins=1) == pytest.approx(1.02 / 3)
 
 
+def test_a_confidence_between_two_bins_counts_in_the_lower_one() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.25, 0.75]])  # wrong by 0.5, right by 0.25: in one bin 0.125
+    assert calibration_error(probabilities, np.array([1, 1]), bins=2) == pytest.approx(0.375)
+
+
 def test_brier_score_agrees_with_scikit_learn_for_two_classes() -> None:
     rng = np.random.default_rng(1)
     positive, labels = rng.random(200), rng.integers(0, 2, 200)

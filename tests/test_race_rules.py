@@ -13,6 +13,7 @@ from engine.race.events import Dropped, Ended, Event, Opened, Reported, Started,
 from engine.race.forecast import COLUMNS
 from engine.race.heat import Heat, State
 from engine.race.none import Setting, TrainAll, ends_only
+from engine.race.outcome import outcome
 from engine.race.peers import PEERS
 from engine.race.protocol import Open, Run, Stop, Wait
 from engine.race.race import Race
@@ -315,6 +316,9 @@ def test_nested_outer_folds_race_apart():
                 race.apply(drop)
     assert (race.leader("o0"), race.leader("o1")) == ("b", "a")
     assert race.mean("b", "o1") is None
+    found = outcome(race, "b")  # over, although it is out of one of them only
+    assert found is not None
+    assert found.state == "dropped"
 
 
 @pytest.mark.parametrize("rule", ["thaw", "reserve"])

@@ -19,6 +19,7 @@ from engine.metrics import surface
 from engine.metrics.case import score_masks
 from engine.metrics.classification import auc, brier, calibration_error
 from engine.metrics.fold import confusion, figure_names, fold_metrics
+from engine.metrics.segmentation import pooled_figures
 from engine.metrics.table import case_table
 from engine.results import PER_MASK, SURFACE, case_schema, parquet_bytes
 
@@ -235,6 +236,17 @@ def test_brier_score_and_calibration_error_by_hand() -> None:
     assert calibration_error(probabilities, labels) == pytest.approx((0.2 + 0.6 + 0.62) / 3)
     # one bin: accuracy 1/3, mean confidence 2.02/3
     assert calibration_error(probabilities, labels, bins=1) == pytest.approx(1.02 / 3)
+
+
+@pytest.mark.parametrize(
+    ("tp", "fp", "fn", "precision", "recall"),
+    [(0, 0, 5, 0.0, 0.0), (0, 5, 0, 0.0, 0.0), (0, 0, 0, 1.0, 1.0), (3, 1, 3, 0.75, 0.5)],
+)
+def test_pooled_precision_and_recall_where_nothing_was_said_or_is_there(tp, fp, fn, precision, recall):
+    columns = {name: np.array([n]) for name, n in (("tp", tp), ("fp", fp), ("fn", fn), ("tn", 9))}
+    found = pooled_figures(columns, np.array([0]), ("benign",))
+    assert found["mask_precision_pooled"] == found["mask_precision_pooled_benign"] == precision
+    assert found["mask_recall_pooled"] == found["mask_recall_pooled_benign"] == recall
 
 
 def test_a_confidence_between_two_bins_counts_in_the_lower_one() -> None:

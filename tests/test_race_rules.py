@@ -17,6 +17,7 @@ from engine.race.outcome import outcome
 from engine.race.peers import PEERS
 from engine.race.protocol import Open, Run, Stop, Wait
 from engine.race.race import Race
+from engine.race.reserve import Reserve
 from engine.race.rules import RULES
 from engine.race.simulate import Simulation
 from engine.race.table import Table
@@ -228,6 +229,29 @@ def test_what_is_only_frozen_may_come_back_so_it_takes_more_to_tell_a_sampler_th
     assert isinstance(rule, Thaw)
     monkeypatch.setattr(rule, "chance", lambda rows: np.array([0.005, 0.02]))
     assert rule.hopeless(np.array([0, 1])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("audited", [False, True])
+def test_an_audited_fold_keeps_its_worker_whatever_is_worth_more(audited, monkeypatch):
+    rule = rule_of("reserve")
+    row = rule.heat.open(9)
+    rule.heat.move(row, 0, State.RUNNING)
+    rule.heat.drop(row, audited)
+    rule.forecast.fits = 1  # learned
+    monkeypatch.setattr(rule, "choose", lambda may_open: "open")
+    assert rule.freezes(row, 0) == (not audited)
+
+
+def test_what_is_all_but_in_hand_is_the_least_that_a_worker_takes_up():
+    rule = rule_of("reserve")
+    assert isinstance(rule, Reserve)
+    rows = [rule.heat.open(9) for _ in range(2)]
+    rule.forecast.mean = np.array([0.8, 0.6])
+    assert rule.floor() == pytest.approx(0.8)
+    rule.heat.finish(rows[1], 0, (0.7,))
+    assert rule.floor() == pytest.approx(0.8 - 0.7)
+    rule.forecast.mean = np.array([0.6, 0.7])
+    assert rule.floor() == 0.0
 
 
 def heat_of(finals: list[list[float]], costs: list[float], channels: int = 1) -> Heat:

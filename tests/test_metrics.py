@@ -249,6 +249,16 @@ def test_pooled_precision_and_recall_where_nothing_was_said_or_is_there(tp, fp, 
     assert found["mask_recall_pooled"] == found["mask_recall_pooled_benign"] == recall
 
 
+def test_scores_do_not_depend_on_how_many_cases_are_scored_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, said = ellipses(7, 24, seed=1), ellipses(7, 24, seed=2)
+    sizes = np.arange(14).reshape(7, 2) + 24
+    spacing = np.array([0.1, 0.2, np.nan, 0.3, 0.4, 0.5, 0.6])
+    whole = score_masks(truth, said, sizes, spacing)
+    monkeypatch.setattr("engine.metrics.case.BLOCK", 3)
+    for name, values in score_masks(truth, said, sizes, spacing).items():
+        np.testing.assert_array_equal(values, whole[name])
+
+
 def test_a_confidence_between_two_bins_counts_in_the_lower_one() -> None:
     probabilities = np.array([[0.5, 0.5], [0.25, 0.75]])  # wrong by 0.5, right by 0.25: in one bin 0.125
     assert calibration_error(probabilities, np.array([1, 1]), bins=2) == pytest.approx(0.375)

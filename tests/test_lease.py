@@ -1,6 +1,5 @@
 """A lease under bad conditions: slow writes, holders that were cut off, machines with and without flock."""
 
-import threading
 import time
 from pathlib import Path
 
@@ -17,42 +16,12 @@ from engine.storage import LocalStorage
 from tests.test_lock import SHORT, elsewhere
 
 
-class SlowStorage(LocalStorage):
-    """Its first write is long on its way."""
-
-    def __init__(self, root: Path, seconds: float) -> None:
-        super().__init__(root)
-        self.seconds = seconds
-
-    def write(self, path: str, data: bytes) -> None:
-        seconds, self.seconds = self.seconds, 0.0
-        time.sleep(seconds)
-        super().write(path, data)
-
-
 def believes(lease: Lease) -> bool:
     try:
         lease.check()
     except SonotuneError:
         return False
     return True
-
-
-def test_a_write_that_lands_late_does_not_make_a_second_holder(tmp_path: Path) -> None:
-    held: list[Lease] = []
-
-    def late() -> None:
-        held.append(Lease(SlowStorage(tmp_path, 0.6), beat=0.2, silent=10, settle=0.1))
-
-    thread = threading.Thread(target=late)
-    thread.start()
-    time.sleep(0.1)
-    first = Lease(LocalStorage(tmp_path), beat=0.2, silent=10, settle=0.1)  # sees nobody
-    assert believes(first)
-    thread.join()
-    assert [believes(lease) for lease in (first, *held)].count(True) == 1
-    for lease in (first, *held):
-        lease.release()
 
 
 def test_a_lease_whose_write_was_long_on_its_way_is_believed_when_nobody_else_does_any_more(

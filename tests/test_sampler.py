@@ -339,3 +339,15 @@ def test_importing_the_sampler_imports_neither_torch_nor_ray() -> None:
     modules = "engine.sampler.sampler, engine.sampler.mirror"
     check = f"import sys, {modules}; sys.exit(any(m in sys.modules for m in ('torch', 'ray')))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_what_the_user_asked_for_uses_up_no_point_of_a_design() -> None:
+    plain, begun = make("qmc", SMOOTH, seed=3), make("qmc", SMOOTH, seed=3, first=[{"train.a": 0.5}])
+    first = begun.ask()
+    assert first is not None
+    assert first.params["train.a"] == 0.5
+    for _ in range(3):
+        one, other = plain.ask(), begun.ask()
+        assert one is not None
+        assert other is not None
+        assert one.params == other.params

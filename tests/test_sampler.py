@@ -351,3 +351,9 @@ def test_what_the_user_asked_for_uses_up_no_point_of_a_design() -> None:
         assert one is not None
         assert other is not None
         assert one.params == other.params
+
+
+def test_what_nothing_has_measured_lies_on_its_bound() -> None:
+    sampler = make("tpe", SMOOTH, constraints={"parameters": 1e6})
+    assert sampler.excess({}) == {"parameters": 0.0}
+    assert sampler.excess({"parameters": 3e6}) == pytest.approx({"parameters": 2.0})

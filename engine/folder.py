@@ -1,7 +1,7 @@
 """A run folder as a whole: how it begins, how it is found again, and when the two do not fit."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,11 +75,18 @@ def begun(storage: Storage) -> bool:
 
 def try_to_write(storage: Storage) -> None:
     """Rights and room are asked for before the data is read; a study refused later leaves nothing behind."""
+    with no_new_folders(storage):
+        storage.write(TRIAL, b"sonotune\n")
+        storage.delete(TRIAL)
+
+
+@contextmanager
+def no_new_folders(storage: Storage) -> Iterator[None]:
+    """Those that were made for what is written inside are gone afterwards, unless something lies in them."""
     place = storage.local()
     made = [folder for folder in (place, *place.parents) if not folder.exists()] if place else []
     try:
-        storage.write(TRIAL, b"sonotune\n")
-        storage.delete(TRIAL)
+        yield
     finally:
         for folder in made:
             with suppress(OSError):

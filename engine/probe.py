@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from rich.console import Console
@@ -66,15 +67,12 @@ def memory_of_largest(bench: Bench) -> tuple[float, float]:
 
 def counter(bench: Bench) -> Callable[[Configuration], Size]:
     """Counts the parameters of each different model once, on a device that computes nothing."""
-    known: dict[tuple[Model, int], int] = {}
     classes, size = len(bench.pack.classes), bench.pack.images.shape[1]
+    each = cache(lambda model, channels: _parameters(model, channels, classes, size))
 
     def count(configuration: Configuration) -> Size:
-        model = registry.resolve(configuration.trained.model)
-        channels = configuration.preprocess.channels
-        if (model, channels) not in known:
-            known[model, channels] = _parameters(model, channels, classes, size)
-        return known[model, channels], configuration.trained.train.batch
+        trained, channels = configuration.trained, configuration.preprocess.channels
+        return each(registry.resolve(trained.model), channels), trained.train.batch
 
     return count
 

@@ -28,10 +28,10 @@ LARGEST = 512 * 1024**2  # bytes of a table, unpacked; a fold of 100,000 cases h
 # Columns of an epoch's row that are always there; `train_*` and `validation_*` columns follow.
 EPOCH_COLUMNS = ("stage", "epoch", "lr", "seconds", "images_per_second", "score", "best")
 
-# What is measured of one mask. `surface` distances are NaN where one of the masks is empty.
+# What is measured of one mask. Distances between surfaces are NaN where one of the masks is empty.
 MASK_COUNTS = ("tp", "fp", "fn", "tn")
-MASK_METRICS = ("dice", "iou", "pixel_accuracy", "precision", "recall", "specificity",
-                "hausdorff", "hd95", "hd95_directed", "asd", "assd")  # fmt: skip
+SURFACE = ("hausdorff", "hd95", "hd95_directed", "asd", "assd")
+MASK_METRICS = ("dice", "iou", "pixel_accuracy", "precision", "recall", "specificity", *SURFACE)
 LESION_COUNTS = ("lesions", "lesions_hit", "lesions_false")
 PER_MASK = MASK_COUNTS + MASK_METRICS + LESION_COUNTS
 

@@ -27,12 +27,16 @@ class Figures:
     def at(self) -> dict[str, int]:
         return {metric: number for number, metric in enumerate(self.metrics)}
 
+    @cached_property
+    def row(self) -> dict[str, int]:
+        return {config: number for number, config in enumerate(self.configs)}
+
     def of(self, split: str, metric: str) -> np.ndarray:
         """[configs, folds]"""
         return np.asarray(self.values[split][:, :, self.at[metric]])
 
     def only(self, configs: Sequence[str]) -> "Figures":
-        at = [self.configs.index(config) for config in configs]
+        at = [self.row[config] for config in configs]
         return replace(self, configs=tuple(configs), values={s: v[at] for s, v in self.values.items()})
 
 
@@ -118,10 +122,9 @@ def _part(known: Figures, split: str, confidence: float) -> pa.Table:
 
 def leaderboard(run: Run, known: Figures, metrics: Sequence[str]) -> list[dict[str, object]]:
     """Every configuration, the complete ones by validation score, the others below."""
-    place = {config: number for number, config in enumerate(known.configs)}
     ranks = ranking(known)
     rows = [
-        {"rank": ranks.get(config.id)} | _board_row(run, known, config.id, place.get(config.id), metrics)
+        {"rank": ranks.get(config.id)} | _board_row(run, known, config.id, known.row.get(config.id), metrics)
         for config in run.configs
     ]
     return sorted(rows, key=lambda row: ranks.get(str(row["config_id"]), len(rows) + 1))

@@ -66,17 +66,17 @@ def refined(known: Figures) -> list[str]:
 def fold_table(run: Run, known: Figures) -> Table:
     """Every fold of every complete configuration; beyond 3σ of its own configuration's others is marked."""
     metrics = [m for m in FOLD_METRICS if m in known.at]
+    apart = {(split, metric): sigmas(known, split, metric) for split in SPLITS for metric in metrics}
     rows: list[dict[str, Any]] = []
     marks: dict[tuple[int, str], str] = {}
     for c, config in enumerate(known.configs):
         for f, fold in enumerate(known.folds):
             row: dict[str, Any] = {"config_id": config, "fold": fold}
-            for split in SPLITS:
-                for metric in metrics:
-                    row[f"{split}_{metric}"] = float(known.values[split][c, f, known.at[metric]])
-                    row[f"{split}_{metric}_sigmas"] = sigmas(known, split, metric)[c, f]
-                    if abs(row[f"{split}_{metric}_sigmas"]) > OUTLIER:
-                        marks[len(rows), f"{split}_{metric}"] = "outlier"
+            for (split, metric), far in apart.items():
+                row[f"{split}_{metric}"] = float(known.values[split][c, f, known.at[metric]])
+                row[f"{split}_{metric}_sigmas"] = far[c, f]
+                if abs(far[c, f]) > OUTLIER:
+                    marks[len(rows), f"{split}_{metric}"] = "outlier"
             result = run.by_id[config].folds[fold]
             rows.append(row | {"best_epoch": result.best_epoch, "seconds": result.seconds})
     columns = [Column("config_id", "Configuration", "id"), Column("fold", "Fold", "word")]
@@ -135,7 +135,7 @@ def _class_row(
     known: Figures, config: str, prefix: str, name: str, metrics: Sequence[str], confidence: float
 ) -> dict[str, Any]:
     row: dict[str, Any] = {}
-    at = known.configs.index(config)
+    at = known.row[config]
     for metric in metrics:
         full = f"{prefix}{metric}_{name}"
         if full in known.at:
@@ -148,7 +148,7 @@ def _class_row(
 def interval_table(known: Figures, config: str, confidence: float, name: str = "estimates") -> Table:
     """The pick's figures with their error and interval, raw beside refined."""
     rows = []
-    at = known.configs.index(config)
+    at = known.row[config]
     for full in both(leading(known.metrics), known.metrics):
         for split in SPLITS:
             values = known.values[split][at, :, known.at[full]]

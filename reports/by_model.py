@@ -43,7 +43,7 @@ def rows(run: Run, known: Figures) -> list[Row]:
     members: dict[str, list[Config]] = {model: [] for model in best}
     for config in run.configs:
         members[model_of(config.config)].append(config)
-    return [_row(model, own, best[model], known) for model, own in members.items()]
+    return [_row(model, tried, best[model], known) for model, tried in members.items()]
 
 
 def sheet(run: Run, known: Figures, confidence: float) -> Sheet:
@@ -54,10 +54,10 @@ def sheet(run: Run, known: Figures, confidence: float) -> Sheet:
     return Sheet("aggregate_models", whole.add_column(0, "model", models))
 
 
-def _row(model: str, own: Sequence[Config], best: Row, known: Figures) -> Row:
-    at = [known.configs.index(c.id) for c in own if c.complete]
+def _row(model: str, tried: Sequence[Config], best: Row, known: Figures) -> Row:
+    at = [known.row[c.id] for c in tried if c.complete]
     scores = known.of("validation", "score")[at].mean(axis=1) if at else np.array([math.nan])
-    counts = {"model": model, "tried": len(own), "complete": len(at)}
+    counts = {"model": model, "tried": len(tried), "complete": len(at)}
     over = {"score_over_configurations": float(scores.mean()),
             "score_over_configurations_std": float(deviation(scores))}  # fmt: skip
     shown = {key: value for key, value in best.items() if key not in ("rank", "status", "folds_done")}

@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.errors import SonotuneError
 from engine.picking import READ_METRICS, RULES, Evidence
+from engine.results import FIGURES
 from engine.spec.select import Select
 from reports.aggregate import Figures
 from reports.measures import higher_is_better, objective, refines
@@ -35,11 +36,8 @@ def _within(run: Run, config: str, bounds: Mapping[str, Any]) -> bool:
     return all(
         max(float(getattr(r, name)) for r in results) <= float(bound)
         for name, bound in bounds.items()
-        if bound is not None and name in BOUNDED
+        if bound is not None and name in FIGURES
     )
-
-
-BOUNDED = ("latency_ms", "parameters", "flops")
 
 
 def choose(run: Run, known: Figures, select: Select) -> Pick | None:

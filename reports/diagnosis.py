@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 def confusion_rows(test: Stack, config: str) -> list[Row]:
     """Counts over all test rows, raw and refined."""
-    at, classes = test.configs.index(config), len(test.classes)
+    at, classes = test.row[config], len(test.classes)
     rows = []
     for prefix, kind in (("", "raw"), ("refined_", "refined")):
         said = test.columns[f"{prefix}predicted"][at]
@@ -107,7 +107,7 @@ CURVES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"roc": roc,
 
 def curve_rows(test: Stack, config: str, kind: str) -> list[Row]:
     """Mean and spread over folds of each class against the rest, on a common grid."""
-    at = test.configs.index(config)
+    at = test.row[config]
     rows = []
     for number, name in enumerate(test.classes):
         curves = []
@@ -162,7 +162,7 @@ def _curves(axis: Any, rows: Sequence[Row]) -> None:
 def calibration_rows(test: Stack, config: str) -> list[Row]:
     """Confidence against the share that is right, in bins of equal width. The interval is Wilson's for as
     many cases as are independent: repeats of a case and cases of one patient tell little new."""
-    at = test.configs.index(config)
+    at = test.row[config]
     chances = test.probabilities[at]
     known = np.isfinite(chances).all(axis=1)
     confidence, right = chances[known].max(axis=1), chances[known].argmax(axis=1) == test.label[known]

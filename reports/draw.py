@@ -61,7 +61,8 @@ class Figure:
 
 @contextmanager
 def canvas(name: str, width: float = 6.4, height: float = 3.2) -> Iterator[Canvas]:
-    """Without pyplot: nothing global, nothing to close, safe in threads."""
+    """Without pyplot no figure is kept that somebody would have to close. The look is set for the whole
+    process while one is drawn, so they are drawn one after the other."""
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
         yield Canvas(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=MARGIN))
 

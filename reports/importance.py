@@ -12,8 +12,6 @@ from reports.tables import Column, Table
 
 TREES = 32
 ENOUGH = 6  # complete configurations below which importance is noise
-
-
 NOISE = 1e-9  # scores that differ by less are equal: there is nothing to explain
 
 
@@ -30,7 +28,7 @@ def importance(rows: Sequence[Row], logs: Container[str] = (), seed: int = 0) ->
     dimensions = {name: _dimension([row[name] for row in rows], name in logs) for name in names}
     for row in rows:
         if math.isfinite(row["score_mean"]):
-            params = {name: _filled(row[name], *dimensions[name]) for name in names}
+            params = {name: _filled(row[name], dimensions[name][1]) for name in names}
             study.add_trial(
                 optuna.trial.create_trial(
                     params=params,
@@ -54,7 +52,7 @@ def _dimension(values: Sequence[Any], log: bool) -> tuple[Any, Any]:
     return CategoricalDistribution(choices), choices[0]
 
 
-def _filled(value: Any, dimension: Any, default: Any) -> Any:
+def _filled(value: Any, default: Any) -> Any:
     if value is None:
         return default
     return float(value) if isinstance(default, float) else str(value)

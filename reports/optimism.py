@@ -29,7 +29,7 @@ def frame(
     `evidence` gives what rules need beside the scores: cost, ratio, confidence, and which metrics fall.
     """
     found, picks = corrected(validation, test, score, several, metrics, rule, evidence, times, seed)
-    at = test.configs.index(chosen)
+    at = test.row[chosen]
     rows = []
     for metric in metrics:
         selected = float(pooled.figures(test, metric)[at])

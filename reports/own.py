@@ -22,7 +22,7 @@ def name(known: Figures, config: str, metric: str, refining: frozenset[str]) -> 
     refined = f"refined_{metric}"
     if config not in refining or refined not in known.at:
         return metric
-    at = known.configs.index(config)
+    at = known.row[config]
     figures = (known.of("test", name)[at] for name in known.at if name.startswith("refined_"))
     return refined if any(np.isfinite(values).any() for values in figures) else metric
 

@@ -94,7 +94,7 @@ def nothing(study: Study) -> str:
 
 def headlines(study: Study) -> Headlines:
     corrected = {row["metric"]: row for row in study.optimism}
-    at = study.known.configs.index(study.picked)
+    at = study.known.row[study.picked]
     found = []
     for metric in HEADLINES:
         if metric in study.known.at:

@@ -138,7 +138,7 @@ def _ours(run: Run, known: Figures, config: str, metric: str, scale: float) -> V
         return max(getattr(r, plain) for r in run.by_id[config].folds.values()) / scale, None
     if metric not in known.at:
         return None
-    values = known.values["test"][known.configs.index(config), :, known.at[metric]] / scale
+    values = known.values["test"][known.row[config], :, known.at[metric]] / scale
     if not np.isfinite(values).all():
         return None
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None

@@ -29,7 +29,7 @@ def corrected_t(differences: np.ndarray, ratio: float, confidence: float) -> Map
         return {"difference": mean, "p": math.nan, "low": math.nan, "high": math.nan, "effect": math.nan}
     std = float(differences.std(ddof=1))
     error = float(corrected_error(np.array(std), np.array(n), ratio))
-    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    reach = float(t_quantile(n - 1, confidence)) * error
     if error == 0:
         p = 1.0 if mean == 0 else 0.0
     else:
@@ -94,7 +94,7 @@ def _fold_tests(
     for metric in FOLD_METRICS:
         if metric in known.at:
             names = [own.name(known, config, metric, refining) for config in (pick, other)]
-            ours, theirs = (known.of("test", name)[known.configs.index(config)]
+            ours, theirs = (known.of("test", name)[known.row[config]]
                             for name, config in zip(names, (pick, other), strict=True))  # fmt: skip
             if np.isfinite(ours - theirs).all():
                 found = corrected_t(ours - theirs, known.ratio["test"], confidence)
@@ -123,7 +123,7 @@ def _case_tests(test: Stack, pick: str, other: str, refining: frozenset[str]) ->
 
 
 def _columns(test: Stack, config: str, metric: str, refining: frozenset[str]) -> np.ndarray:
-    return own.column(test.columns, test.configs.index(config), metric, config in refining)
+    return own.column(test.columns, test.row[config], metric, config in refining)
 
 
 def by_cluster(stack: Stack, values: np.ndarray) -> np.ndarray:

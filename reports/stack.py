@@ -6,6 +6,7 @@ Everything per case is computed on these arrays at once; no loop ever runs over 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -36,8 +37,12 @@ class Stack:
     probabilities: np.ndarray  # [C, R, classes]
     problems: tuple[Problem, ...] = ()
 
+    @cached_property
+    def row(self) -> dict[str, int]:
+        return {config: number for number, config in enumerate(self.configs)}
+
     def pick(self, configs: Sequence[str]) -> "Stack":
-        at = [self.configs.index(config) for config in configs]
+        at = [self.row[config] for config in configs]
         columns = {name: values[at] for name, values in self.columns.items()}
         return replace(self, configs=tuple(configs), columns=columns, probabilities=self.probabilities[at])
 

@@ -57,7 +57,7 @@ class Study:
     @cached_property
     def optimism(self) -> list[dict[str, Any]]:
         """Empty where what was chosen by cannot be recomputed from case rows, or nothing was chosen among."""
-        comparable = [c for c in self.fit.configs if c in self.test.configs and c in self.validation.configs]
+        comparable = [c for c in self.fit.configs if c in self.test.row and c in self.validation.row]
         score = score_statistic(self.run)
         if len(comparable) < 2 or score is None or self.picked not in comparable:
             return []

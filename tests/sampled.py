@@ -1,12 +1,12 @@
 """Spaces and searches for the tests of samplers: asked for side by side, told made-up scores."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from engine.sampler.sampler import Asked, Sampler
+from engine.sampler.sampler import Asked, Past, Sampler
 from engine.spec.search import Search
 from engine.spec.space import Space
 
@@ -66,6 +66,17 @@ def run_parallel(
             sampler.tell(one.number, told, state)  # type: ignore[arg-type]
             records.append({"event": "told", "number": one.number, "values": told, "state": state})
     return json.loads(json.dumps(records))
+
+
+def replay(sampler: Sampler, records: Iterable[Mapping[str, Any]]) -> None:
+    """As a ledger goes through a journal; `told` stands for the ends of folds, which lead to the same."""
+    for record in records:
+        if record["event"] == "warm":
+            sampler.warm(Past(**one) for one in record["past"])
+        elif record["event"] == "asked":
+            sampler.ask_again(record["params"])
+        elif record["event"] == "told":
+            sampler.tell(record["number"], record["values"], record["state"])
 
 
 def values_for(sampler: Sampler) -> Callable[[dict], list[float]]:

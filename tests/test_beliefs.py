@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from engine.race.beliefs import Beliefs
+from engine.race.climb import by_depth, climb
+from engine.race.forecast import FIRST, Forecast
 from engine.race.grades import Grades
+from engine.race.heat import Heat
+from engine.race.shape import FEWEST, REACH, lifted
 
 
 def test_beliefs_find_the_truth_they_were_drawn_from():
@@ -98,3 +103,54 @@ def grade_variance() -> float:
 
 def test_being_able_to_give_up_early_makes_a_configuration_worth_more():
     assert grade(0.01, levels=4, folds=3) > grade(0.12, levels=1, folds=1)
+
+
+def levels_of(epochs: int) -> np.ndarray:
+    return np.array([1, epochs])
+
+
+def test_few_complete_configurations_leave_more_to_chance():
+    forecast = Forecast(Heat(("r0-f0",), levels_of))
+    row = np.array([forecast.heat.open(2)])
+    forecast.mean, forecast.variance = np.zeros(1), np.ones(1)
+    few = forecast.above(row, 3.0)
+    forecast.heat.complete = list(range(100))
+    assert few == pytest.approx(stats.t.sf(3.0, 3))
+    assert forecast.above(row, 3.0) == pytest.approx(stats.t.sf(3.0, 103))
+
+
+def test_what_is_believed_is_learned_anew_when_known_ones_go_further_however_few_are_new():
+    heat = Heat(("r0-f0",), levels_of)
+    forecast = Forecast(heat)
+    for _ in range(FIRST):
+        row = heat.open(2)
+        heat.report(row, 0, 1, (0.1 * row,))
+        forecast.look(row)
+    assert forecast.fits == 1
+    heat.report(0, 0, 2, (0.5,))
+    assert forecast.look(0)
+    assert forecast.fits == 2
+
+
+def test_folds_are_taken_to_differ_only_as_far_as_several_configurations_say_so():
+    apart = []
+    for count in (1, 200):
+        beliefs = Beliefs(2, 1)
+        beliefs.learn(np.tile([[[0.4], [0.6]]], (count, 1, 1)), np.ones((count, 2), dtype=int))
+        apart.append(float(np.ptp(beliefs.effects)))
+    assert apart[0] < 0.12 < 0.19 < apart[1] < 0.21
+
+
+def test_without_any_history_a_covariance_is_its_prior():
+    prior = np.array([[2.0, 1.0], [1.0, 3.0]])
+    learned = climb(by_depth(np.zeros((0, 2)), np.zeros(0, dtype=int)), prior)
+    assert learned.covariance == pytest.approx(prior)
+
+
+def test_a_score_that_lies_far_below_counts_for_no_more_than_a_bound():
+    residual = np.array([-100.0, 0.0, 0.0, 1.0, 1.0]).reshape(5, 1, 1)
+    known = np.ones((5, 1, 1), dtype=bool)
+    assert lifted(residual, known).ravel() == pytest.approx([-REACH * np.sqrt(0.5), 0, 0, 1, 1])
+    assert pytest.approx(2.0) == REACH
+    few = slice(0, FEWEST - 1)
+    assert (lifted(residual[few], known[few]) == residual[few]).all()

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from engine.data.cases import Pack
 from engine.errors import SonotuneError
-from engine.folds.dealing import deal, table_of
-from engine.folds.make import Fold, Manifest, make_folds
+from engine.folds import make
+from engine.folds.dealing import deal, every_so_often, levelled, spare, strata_of, table_of
+from engine.folds.make import Fold, Manifest, derive, make_folds
 from engine.spec.folds import Folds
 
 CLASSES = ("benign", "malignant", "normal")
@@ -145,6 +146,18 @@ def test_one_more_repeat_leaves_the_first_as_it_was():
     assert {fold.test for fold in two.folds[3:]} != {fold.test for fold in one.folds}
 
 
+def test_every_split_is_drawn_with_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    drawn: list[int] = []
+
+    def noted(seed: int, *purpose: int) -> int:
+        drawn.append(derive(seed, *purpose))
+        return drawn[-1]
+
+    monkeypatch.setattr(make, "derive", noted)
+    make_folds(pack_of(labels_of(30, 30, 30)), Folds(k=3, repeats=2, outer=2))
+    assert len(set(drawn)) == len(drawn) == 1 + 2 + 2 * 2 * (1 + 3)
+
+
 def test_stratifying_by_size_spreads_large_and_small_lesions():
     pack = pack_of(labels_of(30, 30, 30))
     areas = dict(zip(pack.cases, pack.masks.reshape(90, -1).sum(1), strict=True))
@@ -168,6 +181,31 @@ def test_a_class_that_stratification_leaves_out_of_a_part_is_moved_there():
     for seed in range(20):
         dealt = deal(table, np.arange(48), 4, seed)
         assert all(set(table.labels[dealt == part]) == {0, 1} for part in range(4))
+
+
+def test_a_share_that_is_no_whole_case_is_rounded_by_chance():
+    held = [every_so_often(np.zeros(3, np.int64), 0.5, np.random.default_rng(seed)) for seed in range(20)]
+    assert {int(each.sum()) for each in held} == {1, 2}
+
+
+def test_cases_of_small_strata_are_dealt_to_parts_of_one_size():
+    dealt = levelled(np.full(4, -1), np.arange(4), 4, np.random.default_rng(0))
+    assert sorted(dealt) == [0, 1, 2, 3]
+
+
+def test_the_smallest_unit_that_can_be_spared_is_moved():
+    units = np.array([0, 0, 0, 1, 2, 2, 3])
+    labels = np.array([0, 0, 0, 0, 0, 0, 1])
+    assert spare(labels, units, np.zeros(7, np.int64), 0) == 1
+    assert spare(labels, units, np.array([0, 0, 0, 1, 0, 0, 0]), 0) == 2  # the first is all its part has
+    assert spare(labels, units, np.zeros(7, np.int64), 1) is None
+
+
+def test_cases_without_a_lesion_are_of_one_size():
+    pack = pack_of(labels_of(9, 9, 9))
+    masks = pack.masks * (pack.labels < 2)[:, None, None].astype(np.uint8)
+    strata = strata_of(dataclasses.replace(pack, masks=masks), Folds(stratify="label_size"))
+    assert Counter(strata.tolist()) == {0: 3, 1: 3, 2: 3, 3: 3, 4: 3, 5: 3, 6: 9}
 
 
 def test_nested_folds_keep_their_outer_test_cases_out_of_the_inner_ones():
@@ -323,9 +361,10 @@ def test_a_manifest_of_other_classes_is_refused(tmp_path: Path):
         make_folds(pack_of(labels_of(9, 9), classes=("a", "b")), Folds(from_=str(path)))
 
 
-def test_a_manifest_edited_by_hand_is_refused():
-    record = json.loads(make_folds(pack_of(NINE), Folds(k=3)).to_json())
-    record["folds"][0]["train"].append(record["folds"][0]["test"][0])
+@pytest.mark.parametrize("level", ["folds", "finals"])
+def test_a_manifest_edited_by_hand_is_refused(level: str):
+    record = json.loads(make_folds(pack_of(labels_of(18, 18, 18)), Folds(k=3, outer=2)).to_json())
+    record[level][0]["train"].append(record[level][0]["test"][0])
     with pytest.raises(SonotuneError, match="does not match its own digest"):
         Manifest.from_json(json.dumps(record))
 
@@ -354,6 +393,29 @@ def test_an_imported_split_passes_the_same_checks(why, tmp_path: Path):
     path.write_text(Manifest(folds, pack.classes, 0).to_json())
     with pytest.raises(SonotuneError, match=message):
         make_folds(pack, Folds(from_=str(path)))
+
+
+def test_an_imported_nested_split_that_shows_an_outer_test_case_inside_is_refused(tmp_path: Path):
+    pack = pack_of(labels_of(18, 18), classes=("benign", "malignant"))
+    made = make_folds(pack, Folds(k=3, outer=2))
+    seen = made.fold("o0").test[0]
+    unseen = next(case for case in made.fold("o1").test if label_in(pack, case) == label_in(pack, seen))
+
+    def with_it(fold: Fold) -> Fold:
+        parts = {
+            part: tuple(seen if case == unseen else case for case in cases)
+            for part, cases in fold.parts.items()
+        }
+        return dataclasses.replace(fold, **parts) if fold.outer == 0 else fold
+
+    path = tmp_path / "folds.json"
+    path.write_text(dataclasses.replace(made, folds=tuple(map(with_it, made.folds))).to_json())
+    with pytest.raises(SonotuneError, match=f"o0-r0-f0: holds cases of its outer test part: {seen}"):
+        make_folds(pack, Folds(from_=str(path)))
+
+
+def label_in(pack: Pack, case: str) -> int:
+    return int(pack.labels[pack.cases.index(case)])
 
 
 def test_an_unknown_fold_is_answered_with_the_known_ones():

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import SonotuneError
+from engine.journal.held import Stretch, stretches
 from engine.journal.journal import Journal, read_journal
 from engine.journal.records import encode, parse, seal
 from engine.journal.segments import Segments, segment_name
@@ -278,7 +279,6 @@ def test_a_damaged_segment_is_an_error_that_names_it() -> None:
     storage.objects[name] = storage.objects[name].replace(b"asked", b"akeds")
     with pytest.raises(SonotuneError, match=f"{segment_name(1, 2)}, line 1"):
         Journal(storage)
-    storage.objects[name] = storage.objects[name][:-5]
 
 
 def test_a_torn_last_segment_is_dropped() -> None:
@@ -301,6 +301,44 @@ def test_a_torn_segment_before_others_is_an_error() -> None:
     storage.objects[name] = storage.objects[name][:-5]
     with pytest.raises(SonotuneError, match="cut short"):
         Journal(storage)
+
+
+def test_a_segment_that_ends_before_the_last_record_of_its_name_is_cut_short() -> None:
+    storage = Objects()
+    lines = whole().splitlines(keepends=True)
+    storage.write(f"journal/{segment_name(1, 2)}", b"".join(lines[:2]))
+    storage.write(f"journal/{segment_name(3, 4)}", lines[2])
+    journal = Journal(storage)
+    assert journal.records == RECORDS[:2]
+    assert "cut short" in journal.warnings[0]
+    storage.write(f"journal/{segment_name(1, 2)}", lines[0])
+    storage.write(f"journal/{segment_name(3, 4)}", b"".join(lines[2:]))
+    with pytest.raises(SonotuneError, match=r"cut short although later ones exist"):
+        Journal(storage)
+
+
+def test_records_that_nothing_follows_from_are_written_together_after_a_second(storage: Storage) -> None:
+    now = [0.0]
+    journal = Journal(storage, now=lambda: now[0])
+    for seconds, written in ((0.0, 0), (0.9, 0), (1.0, 3), (1.5, 3), (1.9, 3), (2.5, 6)):
+        now[0] = seconds
+        journal.append({"event": "score"})
+        journal.commit_soon()
+        assert len(read_journal(storage)[0]) == written
+    journal.close()
+
+
+def test_a_fold_that_is_taken_up_again_holds_a_worker_for_another_stretch() -> None:
+    task = {"key": "a", "fold": "r0-f0"}
+    held: list[dict[str, Any]] = [
+        {"event": "started", "task": task},
+        {"event": "reported", "task": task, "held": 3.0},
+        {"event": "ended", "task": task, "held": 5.0, "gpus": 0.5},
+        {"event": "started", "task": task},
+        {"event": "reported", "task": task, "held": 2.0},
+        {"event": "opened", "config": "b"},
+    ]
+    assert stretches(held) == [Stretch("a", 5.0, 0.5), Stretch("a", 2.0, None)]
 
 
 def test_many_segments_are_merged_by_a_resume_and_a_half_done_merge_does_no_harm() -> None:

@@ -1,6 +1,5 @@
 """A lease under bad conditions: slow writes, holders that were cut off, machines with and without flock."""
 
-import threading
 import time
 from pathlib import Path
 
@@ -8,25 +7,13 @@ import pytest
 
 from engine.errors import SonotuneError
 from engine.journal.journal import Journal, read_journal
+from engine.lock import lease as leases
 from engine.lock.holder import KERNEL, Holder, by_kernel, encode, parse
 from engine.lock.lease import Lease
 from engine.lock.lock import FileLock, NoFlock, hold
 from engine.results import RunPaths
 from engine.storage import LocalStorage
 from tests.test_lock import SHORT, elsewhere
-
-
-class SlowStorage(LocalStorage):
-    """Its first write is long on its way."""
-
-    def __init__(self, root: Path, seconds: float) -> None:
-        super().__init__(root)
-        self.seconds = seconds
-
-    def write(self, path: str, data: bytes) -> None:
-        seconds, self.seconds = self.seconds, 0.0
-        time.sleep(seconds)
-        super().write(path, data)
 
 
 def believes(lease: Lease) -> bool:
@@ -37,21 +24,51 @@ def believes(lease: Lease) -> bool:
     return True
 
 
-def test_a_write_that_lands_late_does_not_make_a_second_holder(tmp_path: Path) -> None:
-    held: list[Lease] = []
+def test_a_lease_whose_write_was_long_on_its_way_is_believed_when_nobody_else_does_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has landed on the confirmed lease of another, who has not looked since."""
+    monkeypatch.setattr(Lease, "_beat", lambda self, beat: None)
+    terms, quick = {"beat": 0.5, "silent": 10.0, "settle": 0.1}, list[Lease]()
 
-    def late() -> None:
-        held.append(Lease(SlowStorage(tmp_path, 0.6), beat=0.2, silent=10, settle=0.1))
+    class Overtaken(LocalStorage):
+        def write(self, path: str, data: bytes) -> None:
+            if not quick:
+                time.sleep(terms["settle"])
+                quick.append(Lease(LocalStorage(tmp_path), **terms))
+            super().write(path, data)
 
-    thread = threading.Thread(target=late)
-    thread.start()
-    time.sleep(0.1)
-    first = Lease(LocalStorage(tmp_path), beat=0.2, silent=10, settle=0.1)  # sees nobody
-    assert believes(first)
-    thread.join()
-    assert [believes(lease) for lease in (first, *held)].count(True) == 1
-    for lease in (first, *held):
-        lease.release()
+    late = Lease(Overtaken(tmp_path), **terms)
+    assert [believes(lease) for lease in (*quick, late)] == [False, True]
+
+
+def test_a_holder_whose_machine_slept_looks_before_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, real, asleep = LocalStorage(tmp_path), time.clock_gettime, [0.0]
+    clock = {time.CLOCK_BOOTTIME: asleep}
+    monkeypatch.setattr(time, "clock_gettime", lambda which: real(which) + sum(clock.get(which, ())))
+    monkeypatch.setattr(Lease, "_beat", lambda self, beat: None)
+    lease = Lease(storage, beat=5, silent=4, settle=1)
+    storage.write(RunPaths.lock, encode(elsewhere(), 7))
+    assert believes(lease)  # it has just looked
+    asleep.append(3600.0)
+    assert not believes(lease)
+
+
+def test_a_sign_of_life_is_good_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(leases, "uptime", lambda: now[0])
+    monkeypatch.setattr(Lease, "_beat", lambda self, beat: None)
+    lease = Lease(LocalStorage(tmp_path), **SHORT)
+    now[0] = 3600.0
+    assert believes(lease)
+    given = lease._read()
+    assert believes(lease)
+    assert lease._read() == given
+    now[0] += 1.0
+    assert believes(lease)
+    assert lease._read() != given
 
 
 @pytest.fixture
@@ -79,6 +96,20 @@ def test_a_holder_that_was_cut_off_goes_on_when_nobody_came(cut_off: Lease) -> N
     assert believes(cut_off)
     assert cut_off._read() != before  # a sign of life, at once
     cut_off.release()
+
+
+def test_a_lease_that_is_let_go_while_it_is_watched_is_free_at_once(tmp_path: Path) -> None:
+    class LetGo(LocalStorage):
+        def read(self, path: str) -> bytes:
+            data = super().read(path)
+            if parse(data) == elsewhere():
+                self.delete(path)
+            return data
+
+    storage = LetGo(tmp_path)
+    storage.write(RunPaths.lock, encode(elsewhere()))
+    with Lease(storage, **SHORT) as held:
+        assert held.taken_over is None
 
 
 def test_no_answer_of_a_storage_ends_the_beating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,12 @@ import pytest
 
 from engine.errors import SonotuneError
 from engine.journal.journal import Journal, read_journal
-from engine.lock import lock
-from engine.lock.holder import Holder, encode, parse
+from engine.lock import holder, lock
+from engine.lock.holder import Holder, encode, parse, start_time
 from engine.lock.lease import Lease
 from engine.lock.lock import FileLock, hold
 from engine.storage import LocalStorage
+from tests.test_journal import files_of_at_most
 
 DRIVER = """
 import sys, time
@@ -104,6 +105,45 @@ def test_a_pid_that_came_again_is_not_the_old_process() -> None:
     assert not me.gone()
     assert Holder(**{**vars(me), "started": "1"}).gone()
     assert not Holder(**{**vars(me), "started": "1", "place": "elsewhere"}).gone()
+
+
+def test_nobody_is_gone_where_nothing_tells_when_processes_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holder, "start_time", lambda pid: None)
+    assert not Holder.me().gone()
+
+
+def test_a_process_that_has_ended_and_was_not_waited_for_is_gone() -> None:
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    held = Holder(**{**vars(Holder.me()), "pid": child.pid, "started": start_time(child.pid) or ""})
+    assert not held.gone()
+    assert child.stdin is not None
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert held.gone()
+    child.wait()
+
+
+def test_a_lock_file_that_is_deleted_while_it_is_opened_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, deleted = FileLock._open, list[bool]()
+
+    def released_meanwhile(self: FileLock) -> int:
+        file = usual(self)
+        if not deleted:
+            self.path.unlink()
+            deleted.append(True)
+        return file
+
+    monkeypatch.setattr(FileLock, "_open", released_meanwhile)
+    with FileLock(tmp_path / "lock"), pytest.raises(SonotuneError, match="held by process"):
+        FileLock(tmp_path / "lock")
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_the_run_free(tmp_path: Path) -> None:
+    with files_of_at_most(0), pytest.raises(SonotuneError, match=r"cannot write the lock.*make room"):
+        FileLock(tmp_path / "lock")
+    FileLock(tmp_path / "lock").release()
 
 
 def test_a_file_system_without_locks_gets_a_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,9 @@ from engine.metrics import surface
 from engine.metrics.case import score_masks
 from engine.metrics.classification import auc, brier, calibration_error
 from engine.metrics.fold import confusion, figure_names, fold_metrics
+from engine.metrics.segmentation import pooled_figures
 from engine.metrics.table import case_table
-from engine.results import PER_MASK, case_schema, parquet_bytes
+from engine.results import PER_MASK, SURFACE, case_schema, parquet_bytes
 
 torch.set_num_threads(1)
 CLASSES = ("benign", "malignant", "normal")
@@ -79,7 +80,7 @@ def test_two_empty_masks_agree_and_one_empty_mask_does_not(
     scores = unscaled(stack(truth), stack(predicted))
     assert [scores[name][0] for name in ("dice", "iou", "precision", "recall")] == [overlap] * 4
     assert scores["specificity"][0] == specificity
-    assert all(np.isnan(scores[name][0]) for name in surface.SURFACE)
+    assert all(np.isnan(scores[name][0]) for name in SURFACE)
 
 
 def test_a_full_mask_has_nothing_to_be_specific_about() -> None:
@@ -107,7 +108,7 @@ def test_surface_distances_by_hand() -> None:
     scores = score_masks(truth, predicted, np.array([[1, 7]]), np.array([np.nan]))
     # prediction -> truth: 0 and 3; truth -> prediction: 0
     expected = {"hausdorff": 3, "hd95": 2.85, "hd95_directed": 2.85, "asd": 1.5, "assd": 1.0}
-    assert {name: scores[name][0] for name in surface.SURFACE} == pytest.approx(expected)
+    assert {name: scores[name][0] for name in SURFACE} == pytest.approx(expected)
     other = score_masks(predicted, truth, np.array([[1, 7]]), np.array([np.nan]))
     assert (other["hd95_directed"][0], other["asd"][0], other["hd95"][0]) == pytest.approx((0, 0, 2.85))
 
@@ -235,6 +236,32 @@ def test_brier_score_and_calibration_error_by_hand() -> None:
     assert calibration_error(probabilities, labels) == pytest.approx((0.2 + 0.6 + 0.62) / 3)
     # one bin: accuracy 1/3, mean confidence 2.02/3
     assert calibration_error(probabilities, labels, bins=1) == pytest.approx(1.02 / 3)
+
+
+@pytest.mark.parametrize(
+    ("tp", "fp", "fn", "precision", "recall"),
+    [(0, 0, 5, 0.0, 0.0), (0, 5, 0, 0.0, 0.0), (0, 0, 0, 1.0, 1.0), (3, 1, 3, 0.75, 0.5)],
+)
+def test_pooled_precision_and_recall_where_nothing_was_said_or_is_there(tp, fp, fn, precision, recall):
+    columns = {name: np.array([n]) for name, n in (("tp", tp), ("fp", fp), ("fn", fn), ("tn", 9))}
+    found = pooled_figures(columns, np.array([0]), ("benign",))
+    assert found["mask_precision_pooled"] == found["mask_precision_pooled_benign"] == precision
+    assert found["mask_recall_pooled"] == found["mask_recall_pooled_benign"] == recall
+
+
+def test_scores_do_not_depend_on_how_many_cases_are_scored_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, said = ellipses(7, 24, seed=1), ellipses(7, 24, seed=2)
+    sizes = np.arange(14).reshape(7, 2) + 24
+    spacing = np.array([0.1, 0.2, np.nan, 0.3, 0.4, 0.5, 0.6])
+    whole = score_masks(truth, said, sizes, spacing)
+    monkeypatch.setattr("engine.metrics.case.BLOCK", 3)
+    for name, values in score_masks(truth, said, sizes, spacing).items():
+        np.testing.assert_array_equal(values, whole[name])
+
+
+def test_a_confidence_between_two_bins_counts_in_the_lower_one() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.25, 0.75]])  # wrong by 0.5, right by 0.25: in one bin 0.125
+    assert calibration_error(probabilities, np.array([1, 1]), bins=2) == pytest.approx(0.375)
 
 
 def test_brier_score_agrees_with_scikit_learn_for_two_classes() -> None:

@@ -1,5 +1,6 @@
 """What the race promises its driver, whatever the rule."""
 
+import numpy as np
 import pytest
 
 from engine.errors import SonotuneError
@@ -16,6 +17,9 @@ from engine.race.events import (
     from_record,
     to_record,
 )
+from engine.race.heat import Heat, State
+from engine.race.none import ends_only
+from engine.race.outcome import Outcome, outcome
 from engine.race.protocol import Continue, Done, Freeze, Open, Run, Stop, Wait
 from engine.race.race import Race
 from engine.spec import race as spec
@@ -114,6 +118,16 @@ def test_a_configuration_with_a_failed_fold_never_has_a_mean(status):
     assert isinstance(race.next(), Done)
 
 
+def test_what_failed_is_over_when_its_last_fold_has_left_its_worker():
+    race = race_of(configs=1, folds=FOLDS[:2])
+    open_one(race, "a")
+    first, second = start(race), start(race)
+    race.apply(Ended(first, "failed"))
+    assert outcome(race, "a") is None
+    race.apply(Ended(second, "complete", 0.5))
+    assert outcome(race, "a") == Outcome("failed", None)
+
+
 def test_the_score_is_the_best_epoch_so_far():
     race = race_of(configs=1, folds=("r0-f0",))
     open_one(race, "a")
@@ -122,6 +136,37 @@ def test_the_score_is_the_best_epoch_so_far():
         race.apply(Reported(task, epoch, score))
     race.apply(Ended(task, "complete"))
     assert race.mean("a") == pytest.approx(0.9)
+
+
+def test_a_fold_ends_with_the_objectives_of_its_best_epoch_not_with_the_best_of_each():
+    heat = Heat(("r0-f0",), ends_only, channels=3)
+    row = heat.open(2)
+    heat.report(row, 0, 1, (0.5, 0.9, 0.1))
+    heat.report(row, 0, 2, (0.6, 0.4, 0.8))
+    heat.finish(row, 0, (0.6, 0.4, 0.8))
+    for known in (heat.best[row, 0], heat.curves[row, 0, -1], heat.means[row]):
+        assert known == pytest.approx([0.6, 0.4, 0.8])
+
+
+def test_a_fold_that_is_lost_is_heard_of_from_its_first_epoch_on():
+    heat = Heat(("r0-f0",), lambda epochs: np.arange(1, epochs + 1))
+    row = heat.open(3)
+    for epoch in (1, 2, 3):
+        heat.report(row, 0, epoch, (0.9,))
+    heat.forget(row, 0)
+    assert heat.report(row, 0, 1, (0.4,))
+    assert (heat.reached[row, 0], heat.best[row, 0, 0]) == (1, 0.4)
+    assert heat.curves[row, 0, :3, 0] == pytest.approx([0.4, np.nan, np.nan], nan_ok=True)
+
+
+def test_of_frozen_folds_the_one_that_has_come_furthest_goes_on():
+    heat = Heat(FOLDS, ends_only)
+    row = heat.open(9)
+    for fold, epochs in ((0, 2), (1, 5), (2, 3)):
+        heat.move(row, fold, State.RUNNING)
+        heat.report(row, fold, epochs, (0.5,))
+        heat.move(row, fold, State.FROZEN)
+    assert heat.next_fold(row) == 1
 
 
 def test_a_worker_that_dies_gets_its_task_back_first():
@@ -224,6 +269,20 @@ def test_a_first_stage_that_dies_is_taken_up_again():
     assert start(race) == Task("a", "r0-f0")
 
 
+def test_a_lost_first_stage_is_handed_out_once_for_all_that_were_cut_off():
+    race, stage = race_of(folds=("r0-f0",)), Task("s", "r0-f0")
+    open_one(race, "a", prerequisite="s")
+    assert start(race) == stage
+    race.apply(Ended(stage, "complete"))
+    start(race)
+    open_one(race, "b", prerequisite="s")
+    start(race)
+    race.apply(Resumed())
+    race.apply(Lost(stage))
+    assert start(race) == stage
+    assert race.next() == Wait()
+
+
 def test_repeats_are_taken_one_after_the_other_each_in_rotation():
     folds = ("r0-f0", "r0-f1", "r1-f0", "r1-f1")
     race = race_of(folds=folds)
@@ -259,6 +318,15 @@ def test_objectives_without_their_values_are_refused():
     open_one(race, "a")
     with pytest.raises(SonotuneError, match="2 objectives"):
         race.apply(Reported(start(race), 1, 0.5))
+
+
+def test_what_is_trained_to_its_end_is_not_dropped_as_that_would_save_nothing():
+    race = race_of(folds=("r0-f0",), rule="aggressive")
+    open_one(race, "a")
+    task = start(race)
+    race.apply(Reported(task, 3, 0.5))
+    race.apply(Ended(task, "complete", 0.5, fits=False))
+    assert race.decisions() == ()
 
 
 def test_verdicts_have_reasons():

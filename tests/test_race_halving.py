@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.race.events import Ended, Limited, Opened, Reported, Started
-from engine.race.halving import LEVELS, places, rungs
+from engine.race.halving import LEVELS, Halving, places, rungs
 from engine.race.protocol import Freeze, Open, Run, Stop
 from engine.race.race import Race
 from engine.race.simulate import Simulation
@@ -36,6 +36,7 @@ def drive(
     score: Callable[[str, str, int], float],
     epochs: Callable[[int], int] = lambda row: 9,
     fails: frozenset[Task] = frozenset(),
+    unfit: str = "",
 ) -> list[Task]:
     """One worker trains what the race asks for; tasks in the order in which they were started."""
     reached: dict[Task, int] = {}
@@ -47,7 +48,7 @@ def drive(
         else:
             started.append(step.task)
             race.apply(Started(step.task))
-            _train(race, step.task, score, epochs(race.field.rows[step.task.key]), reached, fails)
+            _train(race, step.task, score, epochs(race.field.rows[step.task.key]), reached, fails, unfit)
     return started
 
 
@@ -58,6 +59,7 @@ def _train(
     last: int,
     reached: dict[Task, int],
     fails: frozenset[Task],
+    unfit: str,
 ) -> None:
     while True:
         epoch = reached[task] = reached.get(task, 0) + 1
@@ -65,7 +67,8 @@ def _train(
             return _tell(race, Ended(task, "failed"))
         _tell(race, Reported(task, epoch, score(task.key, task.fold, epoch)))
         if epoch == last:
-            return _tell(race, Ended(task, "complete", score(task.key, task.fold, epoch)))
+            fits = task.key != unfit
+            return _tell(race, Ended(task, "complete", score(task.key, task.fold, epoch), fits=fits))
         verdict = race.verdict(task)
         if isinstance(verdict, Stop | Freeze):
             return _tell(race, Ended(task, "stopped" if isinstance(verdict, Stop) else "frozen"))
@@ -88,7 +91,7 @@ def race_of(configs: int, learns: bool = False, folds: tuple[str, ...] = FOLDS, 
 
 
 def test_rungs_grow_by_half_and_places_fall_from_all_to_one():
-    assert rungs(1, 30) == [1, 2, 3, 4, 6, 10, 15, 22]
+    assert rungs(1, 30) == (1, 2, 3, 4, 6, 10, 15, 22)
     left = [places(100, age, 16) for age in (1, 2, 4, 8, 16, 32)]
     assert left == [100, 32, 10, 4, 1, 1]
 
@@ -129,6 +132,50 @@ def test_one_that_fails_leaves_its_place_to_the_next():
     race = race_of(12)
     drive(race, by_number, fails=frozenset(Task("c11", fold) for fold in FOLDS[1:]))
     assert race.leader() == "c10"
+
+
+def test_one_that_breaks_a_bound_leaves_its_place_to_the_next():
+    race = race_of(12)
+    drive(race, by_number, unfit="c11")
+    assert race.leader() == "c10"
+    rule = race.rules[None]
+    assert isinstance(rule, Halving)
+    assert np.isnan(rule.marks[:, 11]).all()
+
+
+def test_a_fold_counts_by_the_epochs_that_it_was_trained_for():
+    race = race_of(1, folds=FOLDS[:2])
+    race.apply(Opened("c00", 9))
+    for fold, epochs, score in (("r0-f0", 9, 0.9), ("r0-f1", 1, 0.1)):
+        race.apply(Started(Task("c00", fold)))
+        for epoch in range(1, epochs + 1):
+            race.apply(Reported(Task("c00", fold), epoch, score))
+        if epochs == 9:
+            race.apply(Ended(Task("c00", fold), "complete", score))
+    rule = race.rules[None]
+    assert isinstance(rule, Halving)
+    last = int(rule.passed[0]) - 1
+    assert rungs(1, 18)[last] == 10
+    assert rule.marks[last, 0] == pytest.approx((9 * 0.9 + 1 * 0.1) / 10)
+
+
+def test_all_workers_take_folds_of_the_last_one_left():
+    race = race_of(1)
+    race.apply(Opened("c00", 9))
+    taken = []
+    while isinstance(step := race.next(), Run):
+        taken.append(step.task.fold)
+        race.apply(Started(step.task))
+    assert sorted(taken) == sorted(FOLDS)
+
+
+def test_what_is_audited_is_trained_without_being_frozen_again():
+    race = race_of(4, audit=1.0)
+    started = drive(race, by_number)
+    finished = max(at for at, task in enumerate(started) if task.key == "c03")
+    rest = started[finished + 1 :]
+    assert {task.key for task in rest} == {"c00", "c01", "c02"}
+    assert len(rest) == len(set(rest))
 
 
 def test_a_sampler_that_learns_is_told_at_once_and_of_all():

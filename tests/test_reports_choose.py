@@ -12,10 +12,13 @@ from scipy import stats
 from engine import picking
 from engine.errors import SonotuneError
 from engine.picking import Evidence
+from engine.results import FoldResult
 from engine.spec.select import Select
-from reports import choose, pareto
+from engine.storage import LocalStorage
+from reports import choose, nested, pareto
 from reports.aggregate import figures
 from reports.load import load
+from reports.run import Config, Run
 from tests.runs import Plan, make_run, rewrite
 
 SCORES = np.array([[0.80, 0.82, 0.84], [0.79, 0.83, 0.85], [0.81, 0.81, 0.81], [0.60, 0.61, 0.62]])
@@ -52,6 +55,32 @@ def test_the_lower_bound_uses_the_corrected_error() -> None:
     std, n = SCORES[0].std(ddof=1), 3
     expected = SCORES[0].mean() - stats.t.ppf(0.975, n - 1) * std * np.sqrt(1 / n + 0.25)
     assert picking.lower_bounds(EVIDENCE)[0] == pytest.approx(expected)
+
+
+def test_of_equally_cheap_ones_within_one_error_the_best_is_taken() -> None:
+    evidence = replace(EVIDENCE, cost=np.array([1e6, 1e6, 9e6, 1e6]))
+    assert SCORES.mean(axis=1) == pytest.approx([0.82, 0.8233, 0.81, 0.61], abs=1e-4)
+    assert int(picking.one_se(evidence)) == 1
+
+
+def test_an_error_without_a_known_ratio_is_the_plain_one() -> None:
+    assert picking.corrected_error(np.array(0.1), np.array(4), np.nan) == pytest.approx(0.05)
+
+
+def test_equal_values_share_their_rank() -> None:
+    several = np.array([[[0.9], [0.7], [0.7], [0.1]]])
+    ranks = picking.median_ranks(replace(EVIDENCE, several=several))
+    assert ranks.tolist() == [1.0, 2.5, 2.5, 4.0]
+
+
+def test_of_equal_median_ranks_the_better_mean_score_is_taken() -> None:
+    several = np.array([[[0.9, 0.8, 0.1], [0.8, 0.9, 0.2]]])
+    scores = np.array([[0.6, 0.5, 0.5], [0.6, 0.6, 0.5]])
+    evidence = Evidence(scores, several, np.ones(2), 0.25, 0.95)
+    assert picking.median_ranks(evidence).tolist() == [2.0, 1.0]
+    level = replace(evidence, several=several[..., :2])
+    assert picking.median_ranks(level).tolist() == [1.5, 1.5]
+    assert int(picking.median_rank(level)) == 1
 
 
 def test_an_undefined_score_is_never_the_best() -> None:
@@ -133,3 +162,19 @@ def test_a_diverged_fold_keeps_its_configuration_from_being_picked(tmp_path: Pat
     pick = choose.choose(run, figures(run), Select())
     assert pick is not None
     assert pick.config_id != best
+
+
+def test_an_outer_fold_is_picked_for_by_its_own_inner_folds_alone() -> None:
+    """Also of the second and the eleventh one, whose names begin alike."""
+    folds = ("o1-r0-f0", "o10-r0-f0")
+
+    def config(name: str, *scores: float) -> Config:
+        ended = [
+            FoldResult(name, fold, "complete", {}, (), "", score=score)
+            for fold, score in zip(folds, scores, strict=True)
+        ]
+        return Config(name, {}, "complete", {result.fold: result for result in ended})
+
+    configs = (config("a", 0.9, 0.1), config("b", 0.5, 0.9))
+    run = Run("", LocalStorage(Path()), "", {}, {}, {}, (), folds, (), configs, ())
+    assert [nested.inner_pick(run, Select(), outer) for outer in ("o1", "o10")] == ["a", "b"]

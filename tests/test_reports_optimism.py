@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from engine import objective
 from engine.picking import Evidence
 from reports import optimism, pooled
 from reports.stack import NUMBERS, Stack
@@ -153,3 +154,12 @@ def test_resamples_that_chose_a_network_of_another_task_are_counted_apart() -> N
     (row,) = optimism.frame(validation, test, score, [], [dice], "k0", "best_mean", evidence, 200, 0)
     assert row["without"] > 0
     assert row["bootstraps"] + row["without"] + row["undecided"] == 200
+
+
+def test_what_a_network_lacks_leaves_its_weight_to_the_rest_as_in_the_search() -> None:
+    """Also where less of it is better, which has a negative weight."""
+    weights = {"dice": 1.0, "hd95": -0.5, "accuracy": 1.0}
+    (told,) = objective.values({"accuracy": 0.8}, [weights], refined=False)
+    ours = pooled._sum(np.array([[np.nan], [np.nan], [0.8]]), np.array([*weights.values()]))
+    assert ours == pytest.approx([told])
+    assert told == pytest.approx(2.5 * 0.8)

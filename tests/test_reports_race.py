@@ -80,6 +80,16 @@ def test_a_frozen_fold_of_a_dropped_configuration_shows_how_far_it_came(run_fold
     assert [(d["at_epoch"], d["after_epochs"]) for d in racing.drops(run)] == [(2, 2)]
 
 
+def test_an_epoch_that_is_told_again_after_a_resume_was_trained_once(run_folder: Path) -> None:
+    run = load(str(run_folder))
+    told = [
+        {"event": "reported", "epoch": epoch, "score": 0.1, "task": {"key": "a", "fold": fold}}
+        for fold, epoch in (("r0-f0", 1), ("r0-f0", 2), ("r0-f1", 1), ("r0-f0", 2), ("r0-f0", 3))
+    ]
+    (found,) = racing.drops(journal_of(run, *told, {"event": "dropped", "config": "a"}))
+    assert (found["at_epoch"], found["after_epochs"], found["after_folds"]) == (4, 4, 2)
+
+
 def test_training_on_outer_folds_is_no_part_of_the_race(tmp_path: Path) -> None:
     run = load(str(make_run(tmp_path / "run", Plan(configs=2, folds=2, outer=2, cases=80))))
     final = {"event": "started", "task": {"key": run.complete[0].id, "fold": "o0"}}

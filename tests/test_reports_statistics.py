@@ -145,6 +145,13 @@ def test_the_plain_interval_is_scipys_t_interval() -> None:
     assert ours["se"] == pytest.approx(stats.sem(values))
 
 
+def test_one_undefined_fold_leaves_no_mean_over_the_others() -> None:
+    found = summarise(np.array([[0.5, np.nan, 0.7], [0.5, 0.6, 0.7]]), 0.25, 0.95)
+    assert np.isnan(found["mean"]).tolist() == [True, False]
+    assert np.isnan(found["low"]).tolist() == [True, False]
+    assert found["n"].tolist() == [2, 3]
+
+
 def test_the_corrected_t_without_correction_is_the_paired_t_test() -> None:
     rng = np.random.default_rng(0)
     ours, theirs = rng.normal(0.8, 0.02, 10), rng.normal(0.79, 0.02, 10)
@@ -205,6 +212,19 @@ def test_the_signed_rank_p_is_that_of_all_sign_patterns() -> None:
     found = significance.signed_rank(differences)
     assert found["p"] == pytest.approx(np.mean([p >= observed - 1e-12 for p in patterns]))
     assert found["effect"] == pytest.approx((ranks * np.sign(differences)).sum() / ranks.sum())
+
+
+def test_mcnemar_counts_a_case_once_however_often_it_was_tested(case_rows: stack.Stack) -> None:
+    again = replace(case_rows, case=np.array([2, 0, 2, 1, 0]))
+    assert significance.first_repeat(again).tolist() == [0, 1, 3]
+
+
+def test_a_test_of_cases_says_how_many_were_compared(case_rows: stack.Stack) -> None:
+    pick, other = case_rows.configs[:2]
+    found = significance._case_tests(case_rows, pick, other, frozenset())
+    counts = {row["test"]: row["n"] for row in found}
+    assert counts["Wilcoxon signed rank"] == case_rows.clusters
+    assert counts["McNemar, exact"] == len(np.unique(case_rows.case))
 
 
 def test_dependent_rows_count_once_per_cluster(case_rows: stack.Stack) -> None:

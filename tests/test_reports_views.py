@@ -148,6 +148,14 @@ def test_a_band_is_the_mean_and_spread_of_the_folds(run_folder: Path) -> None:
     assert rows[0]["std"] == pytest.approx(np.std(values, ddof=1))
 
 
+def test_deviations_of_plain_noise_are_measured_in_its_own_deviation() -> None:
+    """Two-way means take their part of it: a residual has (C − 1)(F − 1)/CF of the variance."""
+    noise = np.random.default_rng(0).normal(0.5, 0.02, (400, 5, 1))
+    known = Figures(tuple(map(str, range(400))), tuple("abcde"), ("dice",), {"test": noise}, {"test": 0.25})
+    expected = np.sqrt(399 * 4 / (400 * 5))
+    assert boards.sigmas(known, "test", "dice").std() == pytest.approx(expected, rel=0.03)
+
+
 def test_a_planted_outlier_is_marked_and_a_hard_fold_is_not() -> None:
     scores = 0.7 + np.random.default_rng(0).normal(0, 0.01, (12, 5, 1))
     scores[:, 3] -= 0.3

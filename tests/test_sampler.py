@@ -23,6 +23,7 @@ from tests.sampled import (
     SMOOTH,
     TWO,
     make,
+    replay,
     run_parallel,
     values_for,
 )
@@ -42,7 +43,7 @@ def test_a_replayed_sampler_proposes_what_the_uninterrupted_one_does(name: str, 
     asks = [at for at, record in enumerate(records) if record["event"] == "asked"]
     for cut in (asks[1], asks[len(asks) // 2], len(records)):
         again = make(name, space, seed=5, startup=6)
-        again.replay(records[:cut])
+        replay(again, records[:cut])
         if cut < len(records):
             asked = again.ask()
             assert asked is not None
@@ -60,7 +61,7 @@ def test_proposals_put_back_without_computing_them_lead_to_the_same_ones(
     monkeypatch.setattr("engine.sampler.sampler.COMPUTED_AGAIN", 0)
     monkeypatch.setattr("engine.sampler.sampler.THEN_EVERY", 1000)
     again = make(name, space, seed=6, startup=4)
-    again.replay(records)
+    replay(again, records)
     assert [again.ask() for _ in range(2)] == [whole.ask() for _ in range(2)]
 
 
@@ -70,7 +71,7 @@ def test_a_journal_of_another_seed_is_refused_with_both_configurations() -> None
     expected = make("tpe", SMOOTH, seed=2).ask()
     assert expected is not None
     with pytest.raises(SonotuneError, match="configuration 0 was") as error:
-        other.replay(records)
+        replay(other, records)
     assert str(records[0]["params"]["train.a"]) in str(error.value)
     assert str(expected.params["train.a"]) in str(error.value)
 
@@ -80,7 +81,7 @@ def test_a_trial_that_lies_outside_the_space_is_refused_even_where_it_is_not_com
     late = next(r for r in records if r["event"] == "asked" and r["number"] == 53)
     late["params"]["train.c"] = 99
     with pytest.raises(SonotuneError, match=r"configuration 53 was .*search space"):
-        make("tpe", SMOOTH).replay(records)
+        replay(make("tpe", SMOOTH), records)
 
 
 def bowl(params: dict[str, Any]) -> float:
@@ -338,3 +339,21 @@ def test_importing_the_sampler_imports_neither_torch_nor_ray() -> None:
     modules = "engine.sampler.sampler, engine.sampler.mirror"
     check = f"import sys, {modules}; sys.exit(any(m in sys.modules for m in ('torch', 'ray')))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_what_the_user_asked_for_uses_up_no_point_of_a_design() -> None:
+    plain, begun = make("qmc", SMOOTH, seed=3), make("qmc", SMOOTH, seed=3, first=[{"train.a": 0.5}])
+    first = begun.ask()
+    assert first is not None
+    assert first.params["train.a"] == 0.5
+    for _ in range(3):
+        one, other = plain.ask(), begun.ask()
+        assert one is not None
+        assert other is not None
+        assert one.params == other.params
+
+
+def test_what_nothing_has_measured_lies_on_its_bound() -> None:
+    sampler = make("tpe", SMOOTH, constraints={"parameters": 1e6})
+    assert sampler.excess({}) == {"parameters": 0.0}
+    assert sampler.excess({"parameters": 3e6}) == pytest.approx({"parameters": 2.0})

@@ -200,6 +200,16 @@ def test_a_fold_that_ended_early_keeps_its_last_score():
     assert np.isnan(held[1]).all()
 
 
+def test_a_configuration_of_a_run_is_replayed_also_where_a_fold_of_it_ended_early(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=1, folds=2, epochs=4, cases=30))
+    path = sorted(folder.glob("results/*/*"))[0]
+    pq.write_table(pq.read_table(path / "epochs.parquet").slice(0, 2), path / "epochs.parquet")
+    rewrite(folder, path.parent.name, path.name)
+    table = load_run(str(folder))
+    assert (table.scores.shape, table.left_out) == ((1, 2, 4), 0)
+    assert table.scores[0, 0, 2:].tolist() == [table.scores[0, 0, 1]] * 2
+
+
 def test_of_two_stages_the_second_ones_curves_are_replayed(tmp_path):
     folder = make_run(tmp_path / "run", Plan(configs=2, folds=2, epochs=3, cases=30))
     table = load_run(str(folder))

@@ -18,6 +18,7 @@ from engine.sampler.warm import earlier
 from engine.spec.load import study_of
 from engine.spec.study import Study
 from engine.storage import LocalStorage, open_storage
+from tests.sampled import replay
 
 FOLDS = tuple(Fold(f"r0-f{i}", ("a",), ("b",), ("c",), 0, i) for i in range(3))
 MANIFEST = Manifest(FOLDS, ("benign", "malignant"), 0)
@@ -123,7 +124,7 @@ def test_what_was_learned_is_replayed_from_the_journal(tmp_path: Path) -> None:
             assert one is not None
             journal.append({"event": "asked", "number": one.number, "params": one.params})
     again = Sampler(toy.fixed.search, toy.space, 3)
-    again.replay(read_journal(LocalStorage(tmp_path / "new"))[0])
+    replay(again, read_journal(LocalStorage(tmp_path / "new"))[0])
     assert again.ask() == sampler.ask()
     assert isinstance(past[0], Past)
 

@@ -55,7 +55,7 @@ class Keeper:
 
     def _prune_stages(self) -> None:
         """Of the idle ones those used last stay, since a configuration yet to come may share them."""
-        idle = self._idle_stages()
+        idle = self._idle_stages() if self.conductor.stages else []
         for key in idle[: max(0, len(idle) - self.most)]:
             if key not in self.pruned:
                 self.storage.delete(f"{RunPaths.checkpoints}/{key}")
@@ -64,7 +64,7 @@ class Keeper:
     def _idle_stages(self) -> list[str]:
         """In the order in which they were used last."""
         idle: dict[str, bool] = {}
-        picks = self.conductor.picks() if self.conductor.stages else ()
+        picks = self.conductor.picks()
         for key, entry in self.conductor.entries.items():
             stage = entry.configuration.first_stage
             if stage is not None:

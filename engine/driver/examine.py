@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from engine.doctor import Driver, Finding, Level, examine, versions
 from engine.driver.cluster import check_address, connected
+from engine.folder import no_new_folders
 from engine.storage import Storage, open_storage
 
 PATIENCE = 180.0  # seconds for a node to answer
@@ -74,14 +75,11 @@ def clock(asked: float, told: float, answered: float) -> Finding:
 
 @contextmanager
 def _marked(place: Storage) -> Iterator[str]:
-    """A file that every node must see, and folders made for it, gone afterwards."""
-    mark, local = f"doctor-{secrets.token_hex(4)}", place.local()
-    made = [folder for folder in (local, *local.parents) if not folder.exists()] if local else []
-    place.write(mark, b"sonotune\n")
-    try:
-        yield mark
-    finally:
-        place.delete(mark)
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
+    """A file that every node must see, gone afterwards."""
+    mark = f"doctor-{secrets.token_hex(4)}"
+    with no_new_folders(place):
+        place.write(mark, b"sonotune\n")
+        try:
+            yield mark
+        finally:
+            place.delete(mark)

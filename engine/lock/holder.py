@@ -31,8 +31,9 @@ class Holder:
         return cls(uuid4().hex, pid, start_time(pid) or "", place(), platform.node(), user, now)
 
     def gone(self) -> bool:
-        """Surely dead: a process of this very machine that no longer runs, or whose pid is another's now."""
-        return self.place == place() and start_time(self.pid) != self.started
+        """Surely dead: a process of this very machine that no longer runs, or whose pid is another's now.
+        Nobody is where nothing tells when processes began."""
+        return self.place == place() and (start_time(self.pid) or "") != self.started
 
     def __str__(self) -> str:
         return f"process {self.pid} of {self.user} on {self.host} since {self.since}"

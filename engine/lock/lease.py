@@ -17,7 +17,13 @@ from engine.storage import Storage
 BEAT = 10.0  # seconds between two signs of life of a lease
 SILENT = 4  # beats without a sign after which a lease counts as abandoned
 FRESH = 2  # beats after the last sign within which a holder need not look again
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 SETTLE = 1.0  # seconds between writing a lease and believing it: another driver may have written as well
+
+
+def uptime() -> float:
+    """Seconds since the machine was started. Python's monotonic clock stands still while Linux sleeps."""
+    return time.clock_gettime(CLOCK)
 
 
 class Lock:
@@ -55,7 +61,7 @@ class Lease(Lock):
         self._beating.start()
 
     def check(self) -> None:
-        if self._lost is None and time.monotonic() - self._sure > self._fresh:
+        if self._lost is None and uptime() - self._sure > self._fresh:
             self._renew()
         if self._lost:
             raise SonotuneError(
@@ -85,11 +91,11 @@ class Lease(Lock):
     def _take(self, beat: float, settle: float) -> None:
         """A write that was long on its way may have landed on somebody's confirmed lease: then this driver
         waits until that one has looked after its own."""
-        began = self._sure = time.monotonic()
+        began = self._sure = uptime()
         self._write(0)
-        quick = time.monotonic() - began < settle / 2
+        quick = uptime() - began < settle / 2
         time.sleep(settle if quick else (FRESH + 1) * beat)
-        self._sure = time.monotonic()
+        self._sure = uptime()
         self._confirm()
 
     def _wait_until_free(self, silence: float) -> None:
@@ -111,7 +117,8 @@ class Lease(Lock):
                 f"{self._place}/{RunPaths.lock}",
                 f"a dead driver's lease is free after {silence:g} seconds",
             )
-        self.taken_over = str(holder) if holder else "a damaged lease"
+        if self._read() is not None:  # else it was let go while it was watched
+            self.taken_over = str(holder) if holder else "a damaged lease"
 
     def _changes(self, seen: bytes, silence: float) -> bool:
         end = time.monotonic() + silence
@@ -145,7 +152,7 @@ class Lease(Lock):
     def _renew(self) -> None:
         """Each sign differs from the one before, whoever of the two threads gives it."""
         with self._turn:
-            began = time.monotonic()
+            began = uptime()
             found = self._read()
             now = parse(found or b"")
             if found is None:

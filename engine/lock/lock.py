@@ -43,14 +43,24 @@ class FileLock(Lock):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = self._acquire()
+        try:
+            self.taken_over = self._sign()
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def _sign(self) -> str | None:
+        """Gives back who held it before and did not let it go."""
         found = os.pread(self._file, 4096, 0)
         before = parse(found)
         if before and not by_kernel(found) and not before.gone():
-            os.close(self._file)
             raise NoFlock  # a machine that has no flock here may hold it by a lease, which only time can tell
-        self.taken_over = str(before) if before else None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, encode(Holder.me(), KERNEL), 0)
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, encode(Holder.me(), KERNEL), 0)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        return str(before) if before else None
 
     def _acquire(self) -> int:
         """The file may be deleted between opening and locking it; then the lock would guard nothing."""
@@ -74,9 +84,7 @@ class FileLock(Lock):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise SonotuneError(
-                f"cannot write the lock {self.path}: {error.strerror}; give the rights or make room"
-            ) from error
+            raise _unwritable(self.path, error) from error
 
     def release(self) -> None:
         """The file goes first: after the lock has, it may be another driver's."""
@@ -85,6 +93,10 @@ class FileLock(Lock):
         self.path.unlink(missing_ok=True)
         os.close(self._file)
         self._file = -1
+
+
+def _unwritable(path: Path, error: OSError) -> SonotuneError:
+    return SonotuneError(f"cannot write the lock {path}: {error.strerror}; give the rights or make room")
 
 
 def _same_file(file: int, path: Path) -> bool:

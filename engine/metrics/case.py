@@ -6,9 +6,10 @@ distances do not exist unless both masks have a surface: they are NaN then, neve
 
 import numpy as np
 
+from engine.metrics.classification import quotient
 from engine.metrics.lesions import lesion_counts
-from engine.metrics.surface import SURFACE, surface_distances
-from engine.results import PER_MASK
+from engine.metrics.surface import surface_distances
+from engine.results import PER_MASK, SURFACE
 
 Columns = dict[str, np.ndarray]
 BLOCK = 128  # cases scored at a time: numbered lesions take eight times the memory of the masks
@@ -23,22 +24,17 @@ def pixel_counts(truth: np.ndarray, predicted: np.ndarray) -> Columns:
     return {"tp": tp, "fp": fp, "fn": fn, "tn": t.shape[1] * t.shape[2] - tp - fp - fn}
 
 
-def ratio(part: np.ndarray, whole: np.ndarray, empty: float | np.ndarray) -> np.ndarray:
-    """part / whole, and `empty` where there is nothing to divide by."""
-    return np.where(whole > 0, part / np.maximum(whole, 1), empty)
-
-
 def overlaps(counts: Columns) -> Columns:
     """The metrics that follow from the four counts alone."""
     tp, fp, fn, tn = (counts[name].astype(np.float64) for name in ("tp", "fp", "fn", "tn"))
     nothing = ((tp + fp + fn) == 0).astype(np.float64)
     return {
-        "dice": ratio(2 * tp, 2 * tp + fp + fn, 1.0),
-        "iou": ratio(tp, tp + fp + fn, 1.0),
+        "dice": quotient(2 * tp, 2 * tp + fp + fn, 1.0),
+        "iou": quotient(tp, tp + fp + fn, 1.0),
         "pixel_accuracy": (tp + tn) / (tp + fp + fn + tn),
-        "precision": ratio(tp, tp + fp, nothing),
-        "recall": ratio(tp, tp + fn, nothing),
-        "specificity": ratio(tn, tn + fp, 1.0),
+        "precision": quotient(tp, tp + fp, nothing),
+        "recall": quotient(tp, tp + fn, nothing),
+        "specificity": quotient(tn, tn + fp, 1.0),
     }
 
 

@@ -14,9 +14,8 @@ from engine.errors import SonotuneError
 from engine.metrics.classification import class_figures, confusion_of, probability_figures
 from engine.metrics.refine import incoherent, normal_class
 from engine.metrics.segmentation import lesion_figures, mean_figures, pooled_figures
-from engine.results import MASK_METRICS, PER_MASK, case_schema
+from engine.results import MASK_METRICS, PER_MASK, SURFACE, case_schema
 
-SURFACE = ("hausdorff", "hd95", "hd95_directed", "asd", "assd")
 RAW, REFINED = "", "refined_"
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial.distance import cdist
 
-SURFACE = ("hausdorff", "hd95", "hd95_directed", "asd", "assd")
+from engine.results import SURFACE
+
 PAIRS = 250_000  # outlines with fewer pairs of points are compared point by point, which is quicker then
 
 

@@ -11,6 +11,15 @@ from engine.race.stopper import Stopper
 from engine.spec import race as spec
 
 
+def growing(first: int, whole: int, eta: float) -> list[int]:
+    """From the first one on by a factor of `eta`, short of the whole."""
+    rungs, rung = [], float(first)
+    while rung < whole:
+        rungs.append(int(rung))
+        rung *= eta
+    return rungs
+
+
 class Asha(Stopper):
     name = "asha"
 
@@ -25,11 +34,7 @@ class Asha(Stopper):
 
     def milestones(self, row: int) -> list[int]:
         whole = int(self.heat.epochs[row]) * len(self.setting.folds)
-        rungs, rung = [], float(self.settings.min_epochs)
-        while rung < whole:
-            rungs.append(int(rung))
-            rung *= self.settings.eta
-        return rungs
+        return growing(self.settings.min_epochs, whole, self.settings.eta)
 
     def drops(self, row: int, fold: int) -> list[Drop]:
         heat, place = self.heat, self.passed.get(row, 0)

@@ -19,13 +19,20 @@ def bars(heat: Heat, rows: np.ndarray, pick: Pick) -> np.ndarray:
     best = max(heat.complete, key=lambda row: float(heat.means[row, 0]))
     top = float(heat.means[best, 0])
     if pick == "one_se":
-        low = top - standard_error(heat, best)
-        within = [row for row in heat.complete if heat.means[row, 0] >= low]
-        dear = heat.cost[rows] >= heat.cost[within].min()  # False where a cost is not known yet
-        return np.where(dear, top, low)
+        return _within_one_error(heat, rows, top, top - standard_error(heat, best))
     if pick == "lower_bound":
         top = max(float(heat.means[row, 0]) - standard_error(heat, row) for row in heat.complete)
     return np.full(len(rows), top)
+
+
+def _within_one_error(heat: Heat, rows: np.ndarray, top: float, low: float) -> np.ndarray:
+    """Who is cheaper than all that are above `low` only needs to come there too; who costs as little as the
+    cheapest of them must be better than those. Where a cost is not known yet it may be the least."""
+    within = [row for row in heat.complete if heat.means[row, 0] >= low]
+    least = heat.cost[within].min()
+    rivals = [float(heat.means[row, 0]) for row in within if heat.cost[row] <= least]
+    cost = heat.cost[rows]
+    return np.select([cost > least, cost == least], [top, max(rivals, default=low)], low)
 
 
 def beaten(heat: Heat, rows: np.ndarray, reach: np.ndarray, pick: Pick) -> np.ndarray:

@@ -76,7 +76,7 @@ class Beliefs:
         """EM over `curves` [N, K, L] of which `depth` [N, K] levels are known."""
         begun = depth.any(axis=1)
         curves, depth = curves[begun].astype(float), depth[begun]
-        known = np.arange(self.levels) < depth[:, :, None]
+        known = known_levels(depth, self.levels)
         if not self.learned:
             self._begin(curves, known)
         curves = lifted(curves - self.effects, known) + self.effects
@@ -104,9 +104,8 @@ class Beliefs:
         each = np.zeros((len(depth), self.levels + 1), dtype=np.int16)
         for fold in range(self.folds):
             each[np.arange(len(depth)), depth[:, fold]] += 1
-        packed = np.ascontiguousarray(each).view(np.dtype((np.void, each.itemsize * each.shape[1])))
-        _, first, member = np.unique(packed.ravel(), return_index=True, return_inverse=True)
-        return each[first].astype(float), member.ravel()
+        distinct, member = unique_rows(each)
+        return distinct.astype(float), member
 
     def _posterior(self, counts: np.ndarray, depths: Depths) -> np.ndarray:
         """Covariance of `shared` [P, L, L] once so many folds have reached each depth."""
@@ -172,7 +171,7 @@ class Beliefs:
         order = np.argsort(-depth, kind="stable")
         found = self.weights(tuple(depth[order].tolist()))
         residual = (curves - self.effects)[order]
-        known = np.arange(self.levels) < depth[order][:, None]
+        known = known_levels(depth[order], self.levels)
         told = float((residual * found.weights)[known].sum())
         return float(self.effects[:, -1].mean()) + told, found.variance
 
@@ -185,7 +184,7 @@ class Beliefs:
         self.prepare(patterns)
         found = [self._cache[pattern] for pattern in patterns]
         residual = np.take_along_axis(curves - self.effects, order[..., None], 1)
-        residual[np.arange(self.levels) >= ranked[..., None]] = 0
+        residual[~known_levels(ranked, self.levels)] = 0
         told = np.einsum("nkl,nkl->n", residual, np.array([one.weights for one in found])[member])
         variance = np.array([one.variance for one in found])[member]
         return self.effects[:, -1].mean() + told, variance

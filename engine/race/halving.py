@@ -25,13 +25,13 @@ TIE = 1e-12  # of two equal scores the one that was opened first is the better
 
 
 @lru_cache
-def rungs(first: int, whole: int) -> list[int]:
+def rungs(first: int, whole: int) -> tuple[int, ...]:
     """Ages in epochs, over all folds, at which a configuration is judged."""
     ages, age = [], float(first)
     while age < whole:
         ages.append(int(age))
         age = max(age * GROWTH, age + 1)
-    return ages[:LEVELS]
+    return tuple(ages[:LEVELS])
 
 
 def places(count: int, age: float, last: float) -> int:

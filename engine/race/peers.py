@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.race.asha import Asha
+from engine.race.asha import Asha, growing
 from engine.race.heat import State
 from engine.race.none import Choice, Drop, Setting, TrainAll
 from engine.race.stopper import Stopper
@@ -27,11 +27,7 @@ class PooledAsha(TrainAll):
         self.stopped: set[tuple[int, int]] = set()
 
     def levels(self, epochs: int) -> np.ndarray:
-        rungs, rung = [], float(self.settings.min_epochs)
-        while rung < epochs:
-            rungs.append(int(rung))
-            rung *= self.settings.eta
-        return np.minimum(np.array([*rungs, epochs]), epochs)
+        return np.array([*growing(self.settings.min_epochs, epochs, self.settings.eta), epochs])
 
     def drops(self, row: int, fold: int) -> list[Drop]:
         rung = int(self.heat.depth[row, fold]) - 1
@@ -53,11 +49,7 @@ class LockstepAsha(Asha):
     name = "asha-lockstep"
 
     def levels(self, epochs: int) -> np.ndarray:
-        rungs, rung = [], float(self.settings.min_epochs)
-        while rung < epochs:
-            rungs.append(int(rung))
-            rung *= self.settings.eta
-        return np.array([*rungs, epochs])
+        return np.array([*growing(self.settings.min_epochs, epochs, self.settings.eta), epochs])
 
     def drops(self, row: int, fold: int) -> list[Drop]:
         heat = self.heat

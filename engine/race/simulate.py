@@ -159,7 +159,7 @@ class Simulation:
         heat = next(iter(self.race.field.heats.values()))
         done = np.zeros(len(truth), dtype=bool)
         done[heat.complete] = True
-        pick = int(np.argmax(np.where(done, truth, -np.inf))) if done.any() else self._fallback(heat)
+        pick = int(np.argmax(np.where(done, truth, -np.inf))) if done.any() else self._fallback()
         whole = truth.size * table.scores.shape[1] * self.epochs
         best = int(truth.argmax())
         lost = truth[~done].max(initial=-np.inf) - truth[pick]
@@ -179,7 +179,7 @@ class Simulation:
             decisions=tuple(self.decisions),
         )
 
-    def _fallback(self, heat: "object") -> int:
+    def _fallback(self) -> int:
         """Nothing is complete (peers that stop folds alone): the best mean over most finished folds."""
         count = len(self.race.field.configs)
         finals = self.reached[:count] == self.epochs

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from engine.errors import SonotuneError
 from engine.sampler.designs import Grid, Sampled, random_points, sobol_points
@@ -120,16 +120,6 @@ class Sampler:
     @property
     def learns(self) -> bool:
         return isinstance(self._source, Learned)
-
-    def replay(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Goes through records: `warm` (past), `asked` (params), `told` (number, values, state, figures)."""
-        for record in records:
-            if record["event"] == "warm":
-                self.warm(Past(**one) for one in record["past"])
-            elif record["event"] == "asked":
-                self.ask_again(record["params"])
-            elif record["event"] == "told":
-                self.tell(record["number"], record["values"], record["state"], record.get("figures"))
 
     def _hand_out(self, params: Params) -> Asked:
         asked = Asked(self._asked, params)

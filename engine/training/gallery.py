@@ -71,9 +71,7 @@ def _quality(table: pa.Table, classes: Sequence[str]) -> np.ndarray:
 
 def _entry(table: pa.Table, position: int, rank: str) -> dict[str, Any]:
     row = table.slice(position, 1).to_pylist()[0]
-    return {"rank": rank} | {
-        name: row[name] for name in ("case", "label", "predicted", "refined_predicted", "dice")
-    }
+    return {"rank": rank} | {name: row[name] for name in SHOWN}
 
 
 def _pictures(

@@ -52,7 +52,7 @@ def read_masks(storage: Storage, stage: FirstStage, fold: str, pack: Pack) -> np
 
 
 def shown_masks(found: np.ndarray, two: TwoStage, threshold: float, parts: Parts, pack: Pack) -> np.ndarray:
-    """uint8 [N, H, W] of 0/1: what the second stage is shown; the truth at most of training cases."""
+    """uint8 [N, H, W] of 0/1: what the second stage is shown. The truth is shown of training cases only."""
     shown = (found > threshold).astype(np.uint8)
     if two.masks == "truth":
         shown[parts.train] = pack.masks[parts.train]

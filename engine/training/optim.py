@@ -59,6 +59,9 @@ def lr_factor(train: Train, epoch: int) -> float:
     return 1.0
 
 
+REMEMBERED = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")  # of a plateau, in checkpoints
+
+
 class Schedule:
     """Sets the learning rate before each epoch; `plateau` also listens to the validation score."""
 
@@ -82,11 +85,10 @@ class Schedule:
             self.reduced = self.plateau.optimizer.param_groups[0]["lr"]
 
     def state_dict(self) -> dict[str, Any]:
-        kept = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
-        return {"reduced": self.reduced, **{k: getattr(self.plateau, k) for k in kept}}
+        return {"reduced": self.reduced, **{name: getattr(self.plateau, name) for name in REMEMBERED}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.reduced = state["reduced"]
         self.plateau.optimizer.param_groups[0]["lr"] = self.reduced
-        for name in ("best", "num_bad_epochs", "cooldown_counter", "last_epoch"):
+        for name in REMEMBERED:
             setattr(self.plateau, name, state[name])

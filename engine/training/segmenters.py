@@ -47,7 +47,8 @@ def train_segmenters(
 def parts_of(job: Job, stage: FirstStage) -> Iterator[Job]:
     """A job per segmenter, that of the whole training part last; what is held out stands as its test part."""
     for number, held in enumerate(job.inner):
-        rest = tuple(case for case in job.fold.train if case not in set(held))
+        drawn = set(held)
+        rest = tuple(case for case in job.fold.train if case not in drawn)
         name = f"{job.fold.name}/inner-{number}"
         fold = Fold(name, rest, job.fold.validation, held, job.fold.repeat, job.fold.fold, job.fold.outer)
         yield replace(job, task=Task(job.task.key, name), record=stage.trained.record(), fold=fold, inner=())

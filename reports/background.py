@@ -23,7 +23,7 @@ from reports import slices as slicing
 from reports.aggregate import frame
 from reports.choose import metrics_of
 from reports.diagnosis import plain_table
-from reports.measures import higher_is_better, label
+from reports.measures import higher_is_better, searched_for
 from reports.run import Run
 from reports.sections import Code, Facts, Section, Text
 from reports.study import Study
@@ -141,7 +141,7 @@ def origin(study: Study) -> Section:
     used = Counter(r.hardware for c in study.run.configs for r in c.folds.values() if r.hardware)
     rows += [("hardware", f"{name} ({count} folds)") for name, count in used.most_common()]
     rows.append(("cases per fold (train, validation, test)", _sizes(study.run)))
-    rows.append(("objective", _objective(study)))
+    rows.append(("objective", searched_for(study.run.study)))
     rows += [(f"note {n}", str(note)) for n, note in enumerate(study.run.manifest.get("notes") or (), 1)]
     spec = [Code("study", "The study, as it was searched", text.dump(dict(study.run.study)))]
     several = len({config.run for config in study.run.configs}) > 1  # each of them has its own study
@@ -158,7 +158,3 @@ def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:
 def _sizes(run: Run) -> str:
     sizes = [f"{s['train']}, {s['validation']}, {s['test']}" for s in run.sizes().values()]
     return "; ".join(dict.fromkeys(sizes)) or "not known"
-
-
-def _objective(study: Study) -> str:
-    return ", ".join(label(metric) for metric in metrics_of(study.run, study.select))

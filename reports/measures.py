@@ -81,6 +81,17 @@ def objectives(study: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(prefix + name for name in _listed(given))
 
 
+def searched_for(study: Mapping[str, Any]) -> str:
+    """The objective in words, whatever `select.metrics` picks by: a weighted sum, or a front's metrics."""
+    prefix = "refined_" if refines(study) else ""
+    several = [[(weight, label(prefix + name)) for name, weight in one.items()] for one in objective(study)]
+    if len(several) > 1:
+        return " against ".join(name for one in several for _, name in one)
+    (only,) = several
+    told = " + ".join(f"{weight:g} × {name}" for weight, name in only)
+    return only[0][1] if len(only) == 1 else told.replace("+ -", "− ")
+
+
 def _listed(given: Any) -> list[str]:
     names = [given] if isinstance(given, str) and given else given
     return [str(name) for name in names] if isinstance(names, list) else []

@@ -8,7 +8,7 @@ import numpy as np
 
 from reports import own
 from reports.aggregate import Figures, leaderboard, summarise
-from reports.measures import both, higher_is_better, inside, label, leading
+from reports.measures import both, higher_is_better, inside, label, leading, many
 from reports.run import SPLITS, Config, Problem, Run
 from reports.shape import model_of, on_true_masks
 from reports.tables import Column, Table
@@ -169,7 +169,8 @@ def interval_table(known: Figures, config: str, confidence: float, name: str = "
 def problem_table(run: Run, problems: Sequence[Problem]) -> Table:
     rows = [{"where": p.where, "what": p.what} for p in problems]
     rows += [
-        {"where": f"configuration {c.id}", "what": f"{c.status}: {len(c.folds)} of {len(run.folds)} folds"
+        {"where": f"configuration {c.id}",
+         "what": f"{c.status}: {len(c.folds)} of {many(len(run.folds), 'fold')}"
          + (f"; {c.reason.strip().splitlines()[-1]}" if c.reason.strip() else "")}
         for c in run.configs if c.status not in ("complete", "dropped")
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """What the report's metrics are called, which way is better, and which ones lead a table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.spec.search import LESS_IS_BETTER
@@ -49,6 +49,15 @@ def inside(metric: str) -> str:
     """Its label in the middle of a phrase: words lose their capital, names and abbreviations keep it."""
     shown = label(metric)
     return shown[0].lower() + shown[1:] if metric.removeprefix("refined_") in WORDS else shown
+
+
+def many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Names with commas of their own, such as "F1, macro", need more than commas between them."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def leading(known: Iterable[str]) -> list[str]:

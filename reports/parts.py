@@ -16,7 +16,7 @@ from reports import boards, configs, diagnosis, nested, own, pooled, resample, s
 from reports.aggregate import ranking
 from reports.boards import better
 from reports.choose import evidence_of, metrics_of
-from reports.measures import inside, label
+from reports.measures import inside, label, many
 from reports.sections import Code, Facts, Headline, Headlines, Section, Text
 from reports.shape import settings, written
 from reports.study import Study
@@ -37,7 +37,7 @@ def pick(study: Study) -> Section:
     blocks: list[Any] = [
         headlines(study),
         Text(study.pick.reason),
-        Facts(searched(study)),
+        *([Facts(found)] if (found := searched(study)) else []),
         Code("yaml", "The picked configuration", text.dump(dict(written(chosen.config)))),
         *_use(study),
         boards.interval_table(study.known, study.picked, study.select.confidence),
@@ -109,7 +109,7 @@ def _headline(metric: str, values: np.ndarray, row: dict[str, Any] | None) -> He
     digits = 2 if metric.endswith("hd95") else 3
     spread = f"± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
     pooled = f"Pooled {row['selected']:.{digits}f}, bias-corrected {_corrected(row, digits)}" if row else ""
-    note = pooled or f"{len(values)} folds"
+    note = pooled or many(len(values), "fold")
     return Headline(f"Test {inside(metric)}", f"{values.mean():.{digits}f}", spread, note)
 
 

@@ -1,11 +1,15 @@
 """What a report says in words: that its sentences are true of one as of many."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reports.measures import searched_for
+from reports.measures import listed, searched_for
+from reports.write import write
+from tests.runs import Plan, make_run
 
 
 @pytest.mark.parametrize(("objective", "told"), [
@@ -21,3 +25,21 @@ def test_the_objective_is_told_with_its_weights_whatever_is_picked_by(objective:
 
 def test_the_objective_of_refined_predictions_says_so() -> None:
     assert searched_for({"predict": {"refine": True}, "search": {"objective": "dice"}}) == "Dice, refined"
+
+
+def test_one_is_not_told_in_the_plural(tmp_path: Path) -> None:
+    page = write(str(make_run(tmp_path, Plan(configs=1, folds=2))))
+    text = Path(page).read_text(encoding="utf-8")
+    for told in (
+        "1 configuration, 2 folds each; 1 complete",
+        "is the only complete configuration",
+        "0 configurations were",
+    ):
+        assert told in text
+    assert "1 configurations" not in text
+    assert not re.search(r'<dl class="facts">\s*</dl>', text)
+
+
+def test_names_with_commas_are_joined_so_that_they_can_be_told_apart() -> None:
+    assert listed(["Dice"]) == "Dice"
+    assert listed(["Dice", "HD95", "F1, macro"]) == "Dice, HD95 and F1, macro"

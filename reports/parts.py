@@ -206,6 +206,7 @@ def intervals(study: Study) -> Table:
                 for name in (one.name for one in study.statistics) if name in POOLED]  # fmt: skip
     drawn = "clusters (patients or duplicates)" if study.test.grouped else "cases"
     note = f"Test rows; percentile intervals over {study.select.bootstraps:,} resamples of {drawn}."
+    note += boards.DISTANCES if "hd95" in study.known.at else ""
     title = "Pooled over cases, with bootstrap intervals"
     return Table("intervals", title, tuple(columns), list(rows.values()), note, wide=True, filters=True)
 

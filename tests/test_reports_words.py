@@ -12,6 +12,11 @@ from reports.write import write
 from tests.runs import Plan, make_run
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(write(str(make_run(tmp_path_factory.mktemp("few") / "run", Plan(configs=1, folds=2)))))
+
+
 @pytest.mark.parametrize(("objective", "told"), [
     ("dice", "Dice"),
     ({"dice": 0.8, "hd95": -0.01}, "0.8 × Dice − 0.01 × HD95"),
@@ -27,9 +32,8 @@ def test_the_objective_of_refined_predictions_says_so() -> None:
     assert searched_for({"predict": {"refine": True}, "search": {"objective": "dice"}}) == "Dice, refined"
 
 
-def test_one_is_not_told_in_the_plural(tmp_path: Path) -> None:
-    page = write(str(make_run(tmp_path, Plan(configs=1, folds=2))))
-    text = Path(page).read_text(encoding="utf-8")
+def test_one_is_not_told_in_the_plural(few: Path) -> None:
+    text = few.read_text(encoding="utf-8")
     for told in (
         "1 configuration, 2 folds each; 1 complete",
         "is the only complete configuration",
@@ -43,3 +47,9 @@ def test_one_is_not_told_in_the_plural(tmp_path: Path) -> None:
 def test_names_with_commas_are_joined_so_that_they_can_be_told_apart() -> None:
     assert listed(["Dice"]) == "Dice"
     assert listed(["Dice", "HD95", "F1, macro"]) == "Dice, HD95 and F1, macro"
+
+
+def test_a_distance_is_told_to_be_over_few_cases_and_classes_to_be_of_few_configurations(few: Path) -> None:
+    text = few.read_text(encoding="utf-8")
+    assert "HD95: over the cases in which truth and prediction both have a lesion" in text
+    assert "of the pick and the first two it is tested against" in text

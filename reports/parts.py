@@ -101,15 +101,15 @@ def headlines(study: Study) -> Headlines:
             name = own.name(study.known, study.picked, metric, study.refining)
             values = study.known.of("test", name)[at]
             if np.isfinite(values).all():
-                found.append(_headline(name, values, corrected.get(name)))
+                found.append(_headline(study, name, values, corrected.get(name)))
     return Headlines(found)
 
 
-def _headline(metric: str, values: np.ndarray, row: dict[str, Any] | None) -> Headline:
+def _headline(study: Study, metric: str, values: np.ndarray, row: dict[str, Any] | None) -> Headline:
     digits = 2 if metric.endswith("hd95") else 3
     spread = f"± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
     pooled = f"Pooled {row['selected']:.{digits}f}, bias-corrected {_corrected(row, digits)}" if row else ""
-    note = pooled or many(len(values), "fold")
+    note = (pooled or many(len(values), "fold")) + _over_outer(study, metric, digits)
     return Headline(f"Test {inside(metric)}", f"{values.mean():.{digits}f}", spread, note)
 
 
@@ -118,9 +118,19 @@ def _corrected(row: dict[str, Any], digits: int) -> str:
 
 
 def sentences(study: Study) -> list[str]:
-    """For every main metric, of the predictions that count: selected, corrected."""
+    """For every main metric, of the predictions that count: selected, corrected, over outer folds."""
     return [f"{label(row['metric'])}: selected {row['selected']:.3f}, bias-corrected {_corrected(row, 3)}"
+            f"{_over_outer(study, row['metric'])}"
             for row in study.optimism if _counts(study, row["metric"])]  # fmt: skip
+
+
+def _over_outer(study: Study, metric: str, digits: int = 3) -> str:
+    """Of nested folds, what no choice has touched."""
+    row = next((row for row in nested.estimates(study.outer) if row["metric"] == metric), None)
+    if row is None or not math.isfinite(row["mean"]):
+        return ""
+    spread = f" ± {row['std']:.{digits}f}" if math.isfinite(row["std"]) else ""
+    return f", outer folds {row['mean']:.{digits}f}{spread}"
 
 
 def _counts(study: Study, metric: str) -> bool:

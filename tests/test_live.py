@@ -81,6 +81,14 @@ def test_the_headline_stays_in_sight_on_a_low_terminal() -> None:
     assert shown(view).count("\n") <= 9
 
 
+def test_a_first_stage_is_told_as_one() -> None:
+    view, _ = view_of({Task("a", "r0-f0"): 0.5})
+    view.conductor.running[Task("3be8b432e8", "r0-f0")] = None  # type: ignore[assignment]
+    assert "stage 3be8b432e8" in shown(view)
+    view.end(Task("3be8b432e8", "r0-f0"), "complete", 0.3)
+    assert "stage 3be8b432e8/r0-f0 complete 0.3000   0 folds" in view.console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_long_searches_tell_hours() -> None:
     view, _ = view_of({Task("a", "r0-f0"): 0.5})
     view.trained = 1

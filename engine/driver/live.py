@@ -57,9 +57,8 @@ class View:
         self.trained += status == "complete" and task.key in self.conductor.entries
         if self.live is None:
             value = "" if score is None else f" {score:.4f}"
-            self.console.print(
-                f"{task.folder} {status}{value}   {self.headline()}", highlight=False, soft_wrap=True
-            )
+            told = f"{self._named(task.key)}/{task.fold} {status}{value}   {self.headline()}"
+            self.console.print(told, highlight=False, soft_wrap=True)
             self.console.file.flush()
         self._refresh()
 
@@ -107,14 +106,15 @@ class View:
 
     def _fits(self) -> bool:
         """A column per fold, without cutting a figure: an epoch stands before the score of what runs."""
+        first = max([13, *(len(self._named(key)) for key in self._shown())])
         names = sum(2 + max(len(fold), 5) for fold in self.folds)
-        return 13 + names + 3 * min(self.slots(), len(self.folds)) + 8 <= self.console.width
+        return first + names + 3 * min(self.slots(), len(self.folds)) + 8 <= self.console.width
 
     def _by_fold(self) -> Table:
         table = _table(*self.folds)
         for key in self._shown():
             cells = [self._cell(key, *told) for told in zip(self.folds, self.scores(key), strict=True)]
-            table.add_row(key, *cells, self._mean(key))
+            table.add_row(self._named(key), *cells, self._mean(key))
         return table
 
     def _in_short(self) -> Table:
@@ -122,7 +122,8 @@ class View:
         table = _table("folds", "under way")
         for key in self._shown():
             done = sum(score is not None for score in self.scores(key))
-            table.add_row(key, f"{done}/{len(self.folds)}", ", ".join(self._under_way(key)), self._mean(key))
+            told = f"{done}/{len(self.folds)}", ", ".join(self._under_way(key)), self._mean(key)
+            table.add_row(self._named(key), *told)
         return table
 
     def _under_way(self, key: str) -> list[str]:
@@ -131,6 +132,10 @@ class View:
         others = zip(self.folds, self.scores(key), strict=True)
         heard = [fold for fold, score in others if score is None and (key, fold) in self.cells]
         return [f"{fold} {self.cells.get((key, fold), '[dim]·[/]')}" for fold in running or heard[-1:]]
+
+    def _named(self, key: str) -> str:
+        """A first stage is no configuration: its folds are not counted, and its score is of masks alone."""
+        return key if key in self.conductor.entries else f"stage {key}"
 
     def _mean(self, key: str) -> str:
         mean = self.mean(key)

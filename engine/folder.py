@@ -59,7 +59,8 @@ def check_free(storage: Storage, location: str) -> None:
     if begun(storage) or (storage.exists(RunPaths.study) and not ours):
         place = without_secrets(location)
         raise SonotuneError(
-            f"{place} holds a run already; go on with `sonotune resume {place}`, or choose another --run"
+            f"{place} holds a run already; go on with `sonotune resume {shlex.quote(place)}`, or choose "
+            "another --run"
         )
 
 

@@ -155,13 +155,19 @@ def _print_projection(console: Console, study: Study, cost: Projection) -> None:
         highlight=False,
     )
     console.print(
-        f"time: at most {_span(cost.hours, '.2f')} hours on this machine, {cost.slots} side by side",
+        f"time: at most {_lasting(cost.hours)} on this machine, {cost.slots} side by side",
         highlight=False,
     )
     budget = study.fixed.search.budget.model_dump(exclude_none=True)
     if budget:
         told = ", ".join(f"{name} {value:g}" for name, value in budget.items())
         console.print(f"the budget may end it earlier: {told}", highlight=False)
+
+
+def _lasting(hours: tuple[float, float]) -> str:
+    """A smoke test takes no 0.00 hours."""
+    low, high = hours
+    return f"{_span(hours, '.2f')} hours" if high >= 1 else f"{_span((60 * low, 60 * high), '.1f')} minutes"
 
 
 def _span(ends: tuple[float, float], form: str) -> str:

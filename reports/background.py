@@ -23,7 +23,7 @@ from reports import slices as slicing
 from reports.aggregate import frame
 from reports.choose import metrics_of
 from reports.diagnosis import plain_table
-from reports.measures import higher_is_better, label
+from reports.measures import higher_is_better, many, searched_for
 from reports.run import Run
 from reports.sections import Code, Facts, Section, Text
 from reports.study import Study
@@ -139,9 +139,9 @@ def left_out(study: Study) -> Section | None:
 def origin(study: Study) -> Section:
     rows = _facts(study.run.provenance)
     used = Counter(r.hardware for c in study.run.configs for r in c.folds.values() if r.hardware)
-    rows += [("hardware", f"{name} ({count} folds)") for name, count in used.most_common()]
+    rows += [("hardware", f"{name} ({many(count, 'fold')})") for name, count in used.most_common()]
     rows.append(("cases per fold (train, validation, test)", _sizes(study.run)))
-    rows.append(("objective", _objective(study)))
+    rows.append(("objective", searched_for(study.run.study)))
     rows += [(f"note {n}", str(note)) for n, note in enumerate(study.run.manifest.get("notes") or (), 1)]
     spec = [Code("study", "The study, as it was searched", text.dump(dict(study.run.study)))]
     several = len({config.run for config in study.run.configs}) > 1  # each of them has its own study
@@ -158,7 +158,3 @@ def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:
 def _sizes(run: Run) -> str:
     sizes = [f"{s['train']}, {s['validation']}, {s['test']}" for s in run.sizes().values()]
     return "; ".join(dict.fromkeys(sizes)) or "not known"
-
-
-def _objective(study: Study) -> str:
-    return ", ".join(label(metric) for metric in metrics_of(study.run, study.select))

@@ -8,7 +8,7 @@ import numpy as np
 
 from reports import own
 from reports.aggregate import Figures, leaderboard, summarise
-from reports.measures import both, higher_is_better, inside, label, leading
+from reports.measures import both, higher_is_better, inside, label, leading, many
 from reports.run import SPLITS, Config, Problem, Run
 from reports.shape import model_of, on_true_masks
 from reports.tables import Column, Table
@@ -18,6 +18,7 @@ FOLD_METRICS = ("score", "dice", "accuracy", "f1_macro")
 CLASS_SHOWN = ("precision", "sensitivity", "specificity", "f1", "auc", "dice", "hd95")  # the CSV has all
 CLASS_METRICS = ("precision", "sensitivity", "specificity", "f1", "auc", "dice", "iou", "hd95")
 OUTLIER = 3.0
+DISTANCES = " HD95: over the cases in which truth and prediction both have a lesion, few for who draws few."
 
 
 def better(metric: str) -> Literal["high", "low"]:
@@ -35,6 +36,7 @@ def board_table(run: Run, known: Figures) -> Table:
                 Column("status", "Status", "status")]  # fmt: skip
     rows = [row | _named(run.by_id[str(row["config_id"])]) for row in leaderboard(run, known, metrics)]
     note = "Mean ± standard deviation (ddof 1) over folds. A configuration has figures once all folds ended."
+    note += DISTANCES if "hd95" in known.at else ""
     return Table("leaderboard", "All configurations", tuple(columns), rows, note, wide=True, filters=True)
 
 
@@ -122,9 +124,8 @@ def class_table(run: Run, known: Figures, configs: Sequence[str], confidence: fl
     columns += [Column(f"{m}_mean", label(m), spread=f"{m}_std", digits=2 if m == "hd95" else 3)
                 for m in metrics if m in CLASS_SHOWN]  # fmt: skip
     rows = [r for r in rows if any(_there(r.get(f"{m}_mean")) for m in metrics)]
-    return Table(
-        "classes", "Per class", tuple(columns), rows, "Test figures, mean ± std over folds.", wide=True
-    )
+    note = "Test figures, mean ± std over folds, of the pick and the first two it is tested against."
+    return Table("classes", "Per class", tuple(columns), rows, note, wide=True)
 
 
 def _there(value: Any) -> bool:
@@ -169,7 +170,8 @@ def interval_table(known: Figures, config: str, confidence: float, name: str = "
 def problem_table(run: Run, problems: Sequence[Problem]) -> Table:
     rows = [{"where": p.where, "what": p.what} for p in problems]
     rows += [
-        {"where": f"configuration {c.id}", "what": f"{c.status}: {len(c.folds)} of {len(run.folds)} folds"
+        {"where": f"configuration {c.id}",
+         "what": f"{c.status}: {len(c.folds)} of {many(len(run.folds), 'fold')}"
          + (f"; {c.reason.strip().splitlines()[-1]}" if c.reason.strip() else "")}
         for c in run.configs if c.status not in ("complete", "dropped")
     ]  # fmt: skip

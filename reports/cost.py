@@ -68,4 +68,5 @@ def table(found: list[Row]) -> Table:
                Column("parameters", "Parameters", "count"),
                Column("flops", "FLOPs per image", "count"),
                Column("latency_ms", "Latency, ms", digits=2))  # fmt: skip
-    return Table("cost", "By configuration", columns, found, filters=len(found) > 12)
+    note = "Training: the epochs of finished folds. A journal's hours have what workers load first as well."
+    return Table("cost", "By configuration", columns, found, note, filters=len(found) > 12)

@@ -14,7 +14,7 @@ from reports.aggregate import ratios, summarise
 from reports.boards import better
 from reports.diagnosis import plain_table
 from reports.events import config_of, fold_of, kind_of
-from reports.measures import inside, label
+from reports.measures import inside, label, many
 from reports.run import SPLITS, Run
 from reports.sections import Block, Section, Text
 from reports.shape import stages_of
@@ -70,8 +70,9 @@ def _task(record: Mapping[str, Any]) -> tuple[str, str]:
 
 def saved(shared: Row) -> str:
     return (
-        f"{shared['trained']} trainings of first stages served {shared['served']} folds of second stages: "
-        f"{shared['saved']} trainings were saved."
+        f"{many(shared['trained'], 'training')} of first stages served {many(shared['served'], 'fold')} of "
+        f"second stages: {many(shared['saved'], 'training')} {'was' if shared['saved'] == 1 else 'were'} "
+        "saved."
     )
 
 

@@ -1,6 +1,6 @@
 """What the report's metrics are called, which way is better, and which ones lead a table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.spec.search import LESS_IS_BETTER
@@ -51,6 +51,15 @@ def inside(metric: str) -> str:
     return shown[0].lower() + shown[1:] if metric.removeprefix("refined_") in WORDS else shown
 
 
+def many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Names with commas of their own, such as "F1, macro", need more than commas between them."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
 def leading(known: Iterable[str]) -> list[str]:
     have = set(known)
     return [metric for metric in LEADING if metric in have]
@@ -79,6 +88,17 @@ def objectives(study: Mapping[str, Any]) -> tuple[str, ...]:
     search, prefix = study.get("search"), "refined_" if refines(study) else ""
     given = search.get("objective") if isinstance(search, Mapping) else None
     return tuple(prefix + name for name in _listed(given))
+
+
+def searched_for(study: Mapping[str, Any]) -> str:
+    """The objective in words, whatever `select.metrics` picks by: a weighted sum, or a front's metrics."""
+    prefix = "refined_" if refines(study) else ""
+    several = [[(weight, label(prefix + name)) for name, weight in one.items()] for one in objective(study)]
+    if len(several) > 1:
+        return " against ".join(name for one in several for _, name in one)
+    (only,) = several
+    told = " + ".join(f"{weight:g} × {name}" for weight, name in only)
+    return only[0][1] if len(only) == 1 else told.replace("+ -", "− ")
 
 
 def _listed(given: Any) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from engine.picking import front
 from reports.aggregate import Figures
 from reports.draw import SERIES, SOFT, Canvas, Figure, draw
-from reports.measures import label
+from reports.measures import label, many
 
 Row = dict[str, Any]
 
@@ -31,7 +31,8 @@ def summary(rows: Sequence[Row], metrics: Sequence[str], signs: Sequence[int]) -
 
 def sentence(rows: Sequence[Row], held: Row) -> str:
     members = ", ".join([row["config_id"] for row in rows if row["front"]][:12])
-    told = f"{held['on_front']} of {held['configurations']} configurations are on the front: {members}. "
+    among = f"{held['on_front']} of {many(held['configurations'], 'configuration')}"
+    told = f"{among} {'is' if held['on_front'] == 1 else 'are'} on the front: {members}. "
     return told + f"Hypervolume above the worst of each metric: {held['hypervolume']:.4g}."
 
 

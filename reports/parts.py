@@ -16,7 +16,7 @@ from reports import boards, configs, diagnosis, nested, own, pooled, resample, s
 from reports.aggregate import ranking
 from reports.boards import better
 from reports.choose import evidence_of, metrics_of
-from reports.measures import inside, label
+from reports.measures import inside, label, many
 from reports.sections import Code, Facts, Headline, Headlines, Section, Text
 from reports.shape import settings, written
 from reports.study import Study
@@ -37,7 +37,7 @@ def pick(study: Study) -> Section:
     blocks: list[Any] = [
         headlines(study),
         Text(study.pick.reason),
-        Facts(searched(study)),
+        *([Facts(found)] if (found := searched(study)) else []),
         Code("yaml", "The picked configuration", text.dump(dict(written(chosen.config)))),
         *_use(study),
         boards.interval_table(study.known, study.picked, study.select.confidence),
@@ -101,15 +101,15 @@ def headlines(study: Study) -> Headlines:
             name = own.name(study.known, study.picked, metric, study.refining)
             values = study.known.of("test", name)[at]
             if np.isfinite(values).all():
-                found.append(_headline(name, values, corrected.get(name)))
+                found.append(_headline(study, name, values, corrected.get(name)))
     return Headlines(found)
 
 
-def _headline(metric: str, values: np.ndarray, row: dict[str, Any] | None) -> Headline:
+def _headline(study: Study, metric: str, values: np.ndarray, row: dict[str, Any] | None) -> Headline:
     digits = 2 if metric.endswith("hd95") else 3
     spread = f"± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
     pooled = f"Pooled {row['selected']:.{digits}f}, bias-corrected {_corrected(row, digits)}" if row else ""
-    note = pooled or f"{len(values)} folds"
+    note = (pooled or many(len(values), "fold")) + _over_outer(study, metric, digits)
     return Headline(f"Test {inside(metric)}", f"{values.mean():.{digits}f}", spread, note)
 
 
@@ -118,9 +118,19 @@ def _corrected(row: dict[str, Any], digits: int) -> str:
 
 
 def sentences(study: Study) -> list[str]:
-    """For every main metric, of the predictions that count: selected, corrected."""
+    """For every main metric, of the predictions that count: selected, corrected, over outer folds."""
     return [f"{label(row['metric'])}: selected {row['selected']:.3f}, bias-corrected {_corrected(row, 3)}"
+            f"{_over_outer(study, row['metric'])}"
             for row in study.optimism if _counts(study, row["metric"])]  # fmt: skip
+
+
+def _over_outer(study: Study, metric: str, digits: int = 3) -> str:
+    """Of nested folds, what no choice has touched."""
+    row = next((row for row in nested.estimates(study.outer) if row["metric"] == metric), None)
+    if row is None or not math.isfinite(row["mean"]):
+        return ""
+    spread = f" ± {row['std']:.{digits}f}" if math.isfinite(row["std"]) else ""
+    return f", outer folds {row['mean']:.{digits}f}{spread}"
 
 
 def _counts(study: Study, metric: str) -> bool:
@@ -206,6 +216,7 @@ def intervals(study: Study) -> Table:
                 for name in (one.name for one in study.statistics) if name in POOLED]  # fmt: skip
     drawn = "clusters (patients or duplicates)" if study.test.grouped else "cases"
     note = f"Test rows; percentile intervals over {study.select.bootstraps:,} resamples of {drawn}."
+    note += boards.DISTANCES if "hd95" in study.known.at else ""
     title = "Pooled over cases, with bootstrap intervals"
     return Table("intervals", title, tuple(columns), list(rows.values()), note, wide=True, filters=True)
 

@@ -8,6 +8,7 @@ from scipy import stats
 
 from reports.draw import GRID, INK, SERIES, SOFT, Canvas, Figure, draw
 from reports.events import config_of, fold_of, kind_of
+from reports.measures import many
 from reports.run import Run
 from reports.shape import planned
 from reports.tables import Column, Table
@@ -94,10 +95,11 @@ def sentence(row: Row) -> str:
     if not row["epochs_planned"]:
         return "The journal names no planned epochs, so nothing can be said about savings."
     text = (f"{row['epochs_spent']:,} of {row['epochs_planned']:,} fold-epochs were trained "
-            f"({row['saved']:.0%} saved); {row['dropped']} configurations were dropped.")  # fmt: skip
+            f"({row['saved']:.0%} saved); {many(row['dropped'], 'configuration')} "
+            f"{'was' if row['dropped'] == 1 else 'were'} dropped.")  # fmt: skip
     if row["audited"]:
         text += (
-            f" Of {row['audited']} dropped ones that were finished all the same, {row['wrong']} would "
+            f" Of {row['audited']} dropped and finished all the same, {row['wrong']} would "
             f"have been picked (95 % exact interval {row['wrong_low']:.1%} to {row['wrong_high']:.1%})."
         )
     elif row["dropped"]:
@@ -117,7 +119,9 @@ def drop_table(rows: Sequence[Row]) -> Table:
 
 def figure(run: Run, begun: Sequence[Row], pick: str | None) -> Figure:
     shown = _rows_shown(run, pick)
-    who = f"{len(shown)} of {len(run.configs)} configurations" + (", the pick first." if pick else ".")
+    who = f"{len(shown)} of {many(len(run.configs), 'configuration')}" + (
+        ", the pick first." if pick else "."
+    )
 
     def paint(sheet: Canvas) -> None:
         _paint(sheet, run, begun, shown, pick)

@@ -14,16 +14,16 @@ from engine.picking import (
     one_se_floor,
 )
 from engine.spec.select import Select
-from reports.measures import label
+from reports.measures import label, listed, many
 
 
 def _why_best(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
     mean, folds = mean_of(e.scores), e.scores.shape[-1]
-    head = f"{configs[best]} has the highest mean validation score, {_pm(e.scores[best])} over "
-    head += f"{folds} {'fold' if folds == 1 else 'folds'}, of {len(configs)} complete "
-    head += "configuration" if len(configs) == 1 else "configurations"
+    over = f"{_pm(e.scores[best])} over {many(folds, 'fold')}"
     if len(configs) < 2:
-        return head + "."
+        return f"{configs[best]} is the only complete configuration; its mean validation score is {over}."
+    head = f"{configs[best]} has the highest mean validation score, {over}, of {len(configs)} complete "
+    head += "configurations"
     second = int(np.argsort(-mean, kind="stable")[1])
     return head + f"; the next, {configs[second]}, has {_pm(e.scores[second])}."
 
@@ -34,9 +34,10 @@ def _why_one_se(
     top, mean, floor = int(best_mean(e)), mean_of(e.scores), float(one_se_floor(e)[0])
     eligible = int((mean >= floor).sum())
     return (
-        f"{configs[best]} is the cheapest ({_count(e.cost[best])} {select.cost}) of the {eligible} "
-        f"configurations within one standard error of the best mean: its score {mean[best]:.4f} is at least "
-        f"{floor:.4f}; the best, {configs[top]}, has {mean[top]:.4f} with {_count(e.cost[top])}."
+        f"{configs[best]} is the cheapest ({_count(e.cost[best])} {select.cost}) of the "
+        f"{many(eligible, 'configuration')} within one standard error of the best mean: its "
+        f"score {mean[best]:.4f} is at least {floor:.4f}; the best, {configs[top]}, has "
+        f"{mean[top]:.4f} with {_count(e.cost[top])}."
     )
 
 
@@ -54,7 +55,8 @@ def _why_rank(e: Evidence, best: int, configs: Sequence[str], select: Select, me
     medians = median_ranks(e)
     return (
         f"{configs[best]} has the best median rank, {medians[best]:g} of {len(configs)}, over "
-        f"{e.scores.shape[-1]} folds and {_list(metrics)}; its mean score is {mean_of(e.scores)[best]:.4f}."
+        f"{many(e.scores.shape[-1], 'fold')} and {_list(metrics)}; its mean score is "
+        f"{mean_of(e.scores)[best]:.4f}."
     )
 
 
@@ -65,8 +67,9 @@ def _why_pareto(
     size = int(front(points).sum())
     shown = ", ".join(f"{label(m)} {abs(v):.4f}" for m, v in zip(metrics, points[best], strict=True))
     return (
-        f"{configs[best]} is the knee of the front of {_list(metrics)}: {size} of {len(configs)} "
-        f"configurations are not dominated, and it lies nearest to the best of each ({shown})."
+        f"{configs[best]} is the knee of the front of {_list(metrics)}: {size} of "
+        f"{many(len(configs), 'configuration')} {'is' if size == 1 else 'are'} not dominated, and it lies "
+        f"nearest to the best of each ({shown})."
     )
 
 
@@ -86,4 +89,4 @@ def _count(value: float) -> str:
 
 
 def _list(metrics: Sequence[str]) -> str:
-    return ", ".join(label(m) for m in metrics)
+    return listed([label(m) for m in metrics])

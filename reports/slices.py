@@ -60,9 +60,10 @@ def _slice(axis: Any, rows: Sequence[Row], name: str, pick: str | None, log: boo
 
 
 def mark_decades(side: Any, values: Sequence[float]) -> None:
-    """Over less than two decades powers of ten alone would leave one mark or none."""
-    few = max(values) / min(values) < 100
-    side.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    """Over less than two decades powers of ten alone would leave one mark or none, and more would overlap."""
+    reach = max(values) / min(values)
+    subs = (1, 2, 5) if reach < 20 else (1, 3) if reach < 100 else (1,)
+    side.set_major_locator(LogLocator(subs=subs))
     side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     side.set_minor_formatter(NullFormatter())
 

@@ -12,7 +12,7 @@ from engine.cli.app import app
 from engine.errors import SonotuneError
 from engine.models import registry
 from engine.preflight import problems_of
-from engine.probe import counter, extremes, project
+from engine.probe import _lasting, counter, extremes, project
 from engine.spec.load import study_of
 from engine.spec.model import Model
 from engine.spec.study import Study
@@ -135,3 +135,17 @@ def test_the_command_prints_models_and_costs(tmp_path: Path, monkeypatch: pytest
                  "1 side by side", "the budget may end it earlier: epochs 100"):  # fmt: skip
         assert word in done.output
     assert [p.name for p in Path.cwd().iterdir()] == ["tiny.yaml"]
+
+
+def test_the_time_of_a_small_search_is_told_in_minutes() -> None:
+    assert _lasting((0.01, 0.02)) == "0.6 to 1.2 minutes"
+    assert _lasting((0.5, 12.0)) == "0.50 to 12.00 hours"
+
+
+def test_what_a_search_refuses_of_its_sampler_is_not_called_sound(tmp_path: Path) -> None:
+    import yaml
+
+    space = TINY | {"search": {"sampler": "grid"}, "loss": {"lambda": {"uniform": [0.1, 0.9]}}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(space))
+    with pytest.raises(SonotuneError, match="grid needs dimensions that can be listed"):
+        CliRunner().invoke(app, ["check", str(tmp_path / "tiny.yaml")], catch_exceptions=False)

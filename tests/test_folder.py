@@ -91,3 +91,11 @@ def test_a_change_that_was_cut_off_before_the_study_was_written_is_written_later
     (tmp_path / RunPaths.study).write_text(edited)
     with pytest.raises(SonotuneError, match="was edited after the run began"):
         folder.check_document(storage, journal)
+
+
+def test_the_way_out_can_be_copied_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    place = tmp_path / "my run"
+    place.mkdir()
+    (place / "study.yaml").write_text("study: x")
+    with pytest.raises(SonotuneError, match=f"`sonotune resume '{place}'`"):
+        folder.new(str(place))

@@ -20,9 +20,11 @@ from tests.faulty import wait_until
 FOLDS = ("r0-f0", "r0-f1")
 
 
-def view_of(scores: dict[Task, float], configs: int = 3) -> tuple[View, Any]:
+def view_of(
+    scores: dict[Task, float], configs: int = 3, folds: tuple[str, ...] = FOLDS, width: int = 100
+) -> tuple[View, Any]:
     """On a race that already knows these folds, as after a resume or with --reuse."""
-    race = Race(Settings(rule="none"), FOLDS, configs)
+    race = Race(Settings(rule="none"), folds, configs)
     entries = dict.fromkeys(task.key for task in scores)
     for key in entries:
         race.apply(Opened(key, 3, 0.0))
@@ -31,7 +33,7 @@ def view_of(scores: dict[Task, float], configs: int = 3) -> tuple[View, Any]:
         race.apply(Ended(task, "complete", score, (score,)))
     study = SimpleNamespace(fixed=SimpleNamespace(search=SimpleNamespace(configs=configs)))
     conductor: Any = SimpleNamespace(race=race, entries=entries, running={}, study=study)
-    return View(conductor, FOLDS, lambda: 2, Console(file=io.StringIO(), width=100)), race
+    return View(conductor, folds, lambda: 2, Console(file=io.StringIO(), width=width)), race
 
 
 def test_folds_from_before_a_resume_count_as_they_did_then() -> None:
@@ -48,6 +50,49 @@ def test_the_time_left_is_that_of_the_folds_left() -> None:
     race.apply(Ended(Task("b", "r0-f1"), "complete", 0.9, (0.9,)))
     view.end(Task("b", "r0-f1"), "complete", 0.9)
     assert view._left(60.0) == " · at most 2.0 min left"
+
+
+def shown(view: View) -> str:
+    view.console.print(view.render())
+    return view.console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_more_folds_than_a_terminal_has_room_for_are_counted_and_no_figure_is_cut() -> None:
+    folds = tuple(f"r{repeat}-f{fold}" for repeat in range(3) for fold in range(5))
+    scores = dict.fromkeys((Task("66394ccb25", fold) for fold in folds), 0.5)
+    view, _ = view_of(scores | {Task("a98668c74e", folds[0]): 0.6}, folds=folds, width=80)
+    running = [Task("a98668c74e", fold) for fold in folds[1:3]]
+    view.conductor.running.update(dict.fromkeys(running))
+    view.epoch(running[0], {"epoch": 12, "best": 0.7})
+    text = shown(view)
+    for told in ("66394ccb25", "15/15", "0.5000", "a98668c74e", "1/15", "r0-f1 12·0.700, r0-f2 ·"):
+        assert told in text
+    assert "…" not in text
+
+
+def test_what_fits_has_a_column_per_fold() -> None:
+    view, _ = view_of({Task("66394ccb25", fold): 0.5 for fold in FOLDS}, width=60)
+    assert "r0-f0" in shown(view)
+
+
+def test_the_headline_stays_in_sight_on_a_low_terminal() -> None:
+    view, _ = view_of({Task(f"c{number}", "r0-f0"): 0.5 for number in range(12)}, configs=12)
+    view.console.size = (100, 9)  # type: ignore[assignment]
+    assert shown(view).count("\n") <= 9
+
+
+def test_a_first_stage_is_told_as_one() -> None:
+    view, _ = view_of({Task("a", "r0-f0"): 0.5})
+    view.conductor.running[Task("3be8b432e8", "r0-f0")] = None  # type: ignore[assignment]
+    assert "stage 3be8b432e8" in shown(view)
+    view.end(Task("3be8b432e8", "r0-f0"), "complete", 0.3)
+    assert "stage 3be8b432e8/r0-f0 complete 0.3000   0 folds" in view.console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_long_searches_tell_hours() -> None:
+    view, _ = view_of({Task("a", "r0-f0"): 0.5})
+    view.trained = 1
+    assert view._left(36_000.0) == " · at most 50.0 h left"
 
 
 def test_a_log_without_room_fails_neither_when_written_nor_when_closed(

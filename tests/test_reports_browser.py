@@ -174,3 +174,15 @@ def test_a_hostile_study_does_nothing(tab: Page, tmp_path: Path) -> None:
     tab.run("document.body.insertAdjacentHTML('beforeend', '<img src=data:, onerror=\"window.hurt = 3\">')")
     tab.run("new Promise(r => setTimeout(r, 100))")
     assert tab.run("window.hurt === undefined")
+
+
+def test_less_is_better_and_names_sort_upwards_at_first(page: Page) -> None:
+    heads = page.run("[...document.querySelectorAll('#t-leaderboard th')].map(h => h.textContent)")
+    hd95 = next(at for at, name in enumerate(heads) if "HD95" in name)
+    page.run(f"document.querySelectorAll('#t-leaderboard th button')[{hd95}].click()")
+    distances = [float(v) for v in column(page, hd95) if v]
+    assert distances == sorted(distances)
+    page.run("""document.querySelectorAll('#t-leaderboard td.id').forEach((cell, at) => {
+        cell.dataset.v = ['1e3', '0a', '12', '2b', 'ff', '9'][at % 6]; })""")
+    page.run("document.querySelectorAll('#t-leaderboard th button')[1].click()")
+    assert column(page, 1) == sorted(column(page, 1))

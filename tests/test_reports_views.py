@@ -205,6 +205,9 @@ def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> N
     assert {"optimism", "outer_estimate", "outer_folds"} <= set(shown)
     dice = next(row for row in shown["optimism"].rows if row["metric"] == "dice")
     assert dice["outer"] == pytest.approx(np.mean([row["dice"] for row in study.outer]))
+    told = f", outer folds {dice['outer']:.3f} ± {dice['outer_std']:.3f}"
+    assert next(line for line in parts.sentences(study) if line.startswith("Dice:")).endswith(told)
+    assert next(h for h in parts.headlines(study).rows if h.label == "Test Dice").note.endswith(told)
 
 
 def test_a_pick_that_is_not_trained_on_its_outer_fold_yet_has_no_estimate(tmp_path: Path) -> None:

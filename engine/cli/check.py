@@ -10,6 +10,9 @@ def check(space: Space, set_: Set = None, profile: Profile = None) -> None:
     """Validate a space, train one step of its smallest and largest model, project the search's cost."""
     study = load(space, profile, set_ or ())
     refuse_empty(study)
+    from engine.sampler.designs import check_design
+
+    check_design(study.fixed.search.sampler, study.space)
     from engine.probe import probe
 
     probe(study, Console(soft_wrap=True))

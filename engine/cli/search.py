@@ -1,5 +1,6 @@
 """`sonotune search` and `sonotune resume`."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -69,8 +70,10 @@ def _close(location: str, console: Console, outcome: "Outcome") -> None:
     from reports import command
 
     if outcome.interrupted:
-        place = without_secrets(location)
-        console.print(f"stopped; nothing is lost. Go on with: sonotune resume {place}", markup=False)
+        place = shlex.quote(without_secrets(location))
+        console.print(
+            f"stopped; nothing is lost. Go on with: sonotune resume {place}", markup=False, soft_wrap=True
+        )
         raise typer.Exit(STOPPED)
     console.print(f"{outcome.reason}.", markup=False, highlight=False)
     page = command.page([location], None, None, console)

@@ -15,6 +15,7 @@ from engine.race.heat import State
 from engine.task import Task
 
 ROWS = 15
+AROUND = 5  # lines of the table's head and of the headline, which a narrow terminal breaks
 REFRESH_EVERY = 0.25  # seconds; a table of thousands of folds is not drawn for each epoch of each of them
 
 
@@ -33,6 +34,7 @@ class View:
     def __enter__(self) -> "View":
         if self.live:
             self.live.start()
+            self.live.update(self.render(), refresh=True)  # workers need a while to their first epoch
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,9 +57,8 @@ class View:
         self.trained += status == "complete" and task.key in self.conductor.entries
         if self.live is None:
             value = "" if score is None else f" {score:.4f}"
-            self.console.print(
-                f"{task.folder} {status}{value}   {self.headline()}", highlight=False, soft_wrap=True
-            )
+            told = f"{self._named(task.key)}/{task.fold} {status}{value}   {self.headline()}"
+            self.console.print(told, highlight=False, soft_wrap=True)
             self.console.file.flush()
         self._refresh()
 
@@ -87,7 +88,8 @@ class View:
                 f"best {np.nanmax(means):.4f} ({self.conductor.race.field.configs[int(np.nanargmax(means))]})"
             )
         spent = time.monotonic() - self.began
-        return f"{self.trained} fold{'s' * (self.trained != 1)} in {spent:.0f} s · {best}{self._left(spent)}"
+        folds = f"{self.trained} fold{'s' * (self.trained != 1)}"
+        return f"{folds} in {_lasting(spent)} · {best}{self._left(spent)}"
 
     def _left(self, spent: float) -> str:
         total = self.conductor.study.fixed.search.configs * len(self.folds)
@@ -96,18 +98,48 @@ class View:
         )
         if not self.trained or known >= total:
             return ""
-        return f" · at most {(total - known) * spent / self.trained / 60:.1f} min left"
+        return f" · at most {_minutes((total - known) * spent / self.trained)} left"
 
     def render(self) -> Group:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("configuration", *self.folds, "mean"):
-            table.add_column(name, justify="left" if name == "configuration" else "right")
-        for key in self._shown():
-            mean = self.mean(key)
-            cells = [self._cell(key, *told) for told in zip(self.folds, self.scores(key), strict=True)]
-            table.add_row(key, *cells, "" if mean is None else f"[bold]{mean:.4f}[/]")
         foot = f"{self.headline()} · {self.images:.0f} images/s per fold · {self.slots()} side by side"
-        return Group(table, Text(foot, style="dim"))
+        return Group(self._by_fold() if self._fits() else self._in_short(), Text(foot, style="dim"))
+
+    def _fits(self) -> bool:
+        """A column per fold, without cutting a figure: an epoch stands before the score of what runs."""
+        first = max([13, *(len(self._named(key)) for key in self._shown())])
+        names = sum(2 + max(len(fold), 5) for fold in self.folds)
+        return first + names + 3 * min(self.slots(), len(self.folds)) + 8 <= self.console.width
+
+    def _by_fold(self) -> Table:
+        table = _table(*self.folds)
+        for key in self._shown():
+            cells = [self._cell(key, *told) for told in zip(self.folds, self.scores(key), strict=True)]
+            table.add_row(self._named(key), *cells, self._mean(key))
+        return table
+
+    def _in_short(self) -> Table:
+        """How many folds are complete, and what is under way, where there is no room for all of them."""
+        table = _table("folds", "under way")
+        for key in self._shown():
+            done = sum(score is not None for score in self.scores(key))
+            told = f"{done}/{len(self.folds)}", ", ".join(self._under_way(key)), self._mean(key)
+            table.add_row(self._named(key), *told)
+        return table
+
+    def _under_way(self, key: str) -> list[str]:
+        """Folds that run, else what was last heard of one that is not complete."""
+        running = [task.fold for task in self.conductor.running if task.key == key]
+        others = zip(self.folds, self.scores(key), strict=True)
+        heard = [fold for fold, score in others if score is None and (key, fold) in self.cells]
+        return [f"{fold} {self.cells.get((key, fold), '[dim]·[/]')}" for fold in running or heard[-1:]]
+
+    def _named(self, key: str) -> str:
+        """A first stage is no configuration: its folds are not counted, and its score is of masks alone."""
+        return key if key in self.conductor.entries else f"stage {key}"
+
+    def _mean(self, key: str) -> str:
+        mean = self.mean(key)
+        return "" if mean is None else f"[bold]{mean:.4f}[/]"
 
     def _cell(self, key: str, fold: str, score: float | None) -> str:
         unheard = "[dim]·[/]" if score is None else f"[green]{score:.3f}[/]"
@@ -122,4 +154,20 @@ class View:
             for key in map(self.conductor.race.field.configs.__getitem__, best_first)
             if key not in running
         ]
-        return (running + rest)[:ROWS]
+        return (running + rest)[: max(1, min(ROWS, self.console.height - AROUND))]
+
+
+def _table(*between: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("configuration", *between, "mean"):
+        words = name in ("configuration", "under way")
+        table.add_column(name, justify="left" if words else "right", no_wrap=name != "under way")
+    return table
+
+
+def _lasting(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else _minutes(seconds)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -35,12 +35,15 @@
     if (x !== "" && y !== "" && !Number.isNaN(p) && !Number.isNaN(q)) return p - q;
     return x.localeCompare(y, "en", { numeric: true });
   }
+  function letters(a, b) { return (a.dataset.v > b.dataset.v) - (a.dataset.v < b.dataset.v); }
   function sort(header) {
     const table = header.closest("table");
     const column = [...header.parentNode.children].indexOf(header);
     const numeric = !header.matches(".text, .word, .id, .status");
+    const down = numeric && !header.querySelector('[title^="lower"]'); // the best first
+    const by = header.matches(".id") ? letters : order; // of hexadecimal names some would pass for numbers
     const now = header.getAttribute("aria-sort");
-    const next = now === "none" ? (numeric ? "descending" : "ascending")
+    const next = now === "none" ? (down ? "descending" : "ascending")
       : now === "descending" ? "ascending" : "descending";
     for (const other of header.parentNode.children) other.setAttribute("aria-sort", "none");
     header.setAttribute("aria-sort", next);
@@ -50,7 +53,7 @@
     rows.sort((r, s) => {
       const a = r.cells[column], b = s.cells[column];
       const gaps = (a.dataset.v === "") - (b.dataset.v === "");
-      return gaps || sign * order(a, b);
+      return gaps || sign * by(a, b);
     });
     body.append(...rows);
     say(`Sorted by ${header.textContent.trim()}, ${next}`);

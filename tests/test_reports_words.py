@@ -1,0 +1,55 @@
+"""What a report says in words: that its sentences are true of one as of many."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.measures import listed, searched_for
+from reports.write import write
+from tests.runs import Plan, make_run
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(write(str(make_run(tmp_path_factory.mktemp("few") / "run", Plan(configs=1, folds=2)))))
+
+
+@pytest.mark.parametrize(("objective", "told"), [
+    ("dice", "Dice"),
+    ({"dice": 0.8, "hd95": -0.01}, "0.8 × Dice − 0.01 × HD95"),
+    (["dice", "f1_macro"], "Dice against F1, macro"),
+    (None, "0.5 × Dice + 0.5 × F1, macro"),
+])  # fmt: skip
+def test_the_objective_is_told_with_its_weights_whatever_is_picked_by(objective: Any, told: str) -> None:
+    study: Mapping[str, Any] = {"search": {"objective": objective}, "select": {"metrics": ["assd"]}}
+    assert searched_for(study) == told
+
+
+def test_the_objective_of_refined_predictions_says_so() -> None:
+    assert searched_for({"predict": {"refine": True}, "search": {"objective": "dice"}}) == "Dice, refined"
+
+
+def test_one_is_not_told_in_the_plural(few: Path) -> None:
+    text = few.read_text(encoding="utf-8")
+    for told in (
+        "1 configuration, 2 folds each; 1 complete",
+        "is the only complete configuration",
+        "0 configurations were",
+    ):
+        assert told in text
+    assert "1 configurations" not in text
+    assert not re.search(r'<dl class="facts">\s*</dl>', text)
+
+
+def test_names_with_commas_are_joined_so_that_they_can_be_told_apart() -> None:
+    assert listed(["Dice"]) == "Dice"
+    assert listed(["Dice", "HD95", "F1, macro"]) == "Dice, HD95 and F1, macro"
+
+
+def test_a_distance_is_told_to_be_over_few_cases_and_classes_to_be_of_few_configurations(few: Path) -> None:
+    text = few.read_text(encoding="utf-8")
+    assert "HD95: over the cases in which truth and prediction both have a lesion" in text
+    assert "of the pick and the first two it is tested against" in text

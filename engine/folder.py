@@ -1,5 +1,6 @@
 """A run folder as a whole: how it begins, how it is found again, and when the two do not fit."""
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field

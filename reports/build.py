@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.spec.select import Select
-from reports import background, first_stages, parts
+from reports import background, correction, first_stages, parts
 from reports.measures import many
 from reports.run import Run
 from reports.sections import Section
@@ -37,7 +37,7 @@ def select_of(run: Run) -> Select:
 
 
 MAKERS = (
-    parts.pick, parts.optimism, background.board, parts.tests, parts.classes, first_stages.section,
+    parts.pick, correction.section, background.board, parts.tests, parts.classes, first_stages.section,
     background.learned, background.raced, background.space, background.spent, background.seen,
     background.printed, background.left_out, background.origin,
 )  # fmt: skip

@@ -13,7 +13,7 @@ import yaml
 from engine.lock.holder import Holder, encode
 from engine.results import RunPaths
 from engine.spec.select import Select
-from reports import cost, diagnosis, parts, significance
+from reports import correction, cost, diagnosis, significance
 from reports.aggregate import figures, ratios
 from reports.load import load
 from reports.study import study_of
@@ -84,9 +84,9 @@ def test_the_ratio_is_that_of_the_true_training_parts(small: Path) -> None:
 def test_what_cannot_be_chosen_by_again_is_said_to_be_uncorrected(small: Path, select: dict) -> None:
     study = study_of(load(str(small)), Select(**select))
     assert study.optimism == []
-    section = parts.optimism(study)
+    section = correction.section(study)
     assert section is not None
-    assert parts.UNCORRECTED in section.blocks[0].text
+    assert correction.UNCORRECTED in section.blocks[0].text
 
 
 def test_a_segmenter_that_is_picked_has_no_corrected_accuracy(tmp_path: Path) -> None:

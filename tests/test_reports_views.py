@@ -19,6 +19,7 @@ from reports import (
     boards,
     by_model,
     configs,
+    correction,
     diagnosis,
     importance,
     learning,
@@ -199,7 +200,7 @@ def test_of_two_tested_on_an_outer_fold_the_pick_of_its_inner_folds_counts(tmp_p
 def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> None:
     run = load(str(nested_run(tmp_path / "run")))
     study = study_of(run, Select(bootstraps=100))
-    section = parts.optimism(study)
+    section = correction.section(study)
     assert section is not None
     shown = {table.name: table for table in section.shown}
     assert {"optimism", "outer_estimate", "outer_folds"} <= set(shown)

@@ -227,6 +227,15 @@ def test_a_test_of_cases_says_how_many_were_compared(case_rows: stack.Stack) -> 
     assert counts["McNemar, exact"] == len(np.unique(case_rows.case))
 
 
+def test_rows_in_another_order_are_laid_on_those_of_the_same_case() -> None:
+    table = pa.table({"case": ["c", "a", "b"], "dice": [0.3, 0.1, 0.2]})
+    found = stack._aligned(table, pa.chunked_array([["a", "b", "c"]]))
+    assert found["dice"].to_pylist() == [0.1, 0.2, 0.3]
+    for others in (["a", "b", "d"], ["a", "b"]):
+        with pytest.raises(ValueError, match="other cases"):
+            stack._aligned(table, pa.chunked_array([others]))
+
+
 def test_dependent_rows_count_once_per_cluster(case_rows: stack.Stack) -> None:
     values = case_rows.columns["dice"][0]
     ours = significance.by_cluster(case_rows, values)

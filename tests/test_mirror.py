@@ -10,6 +10,7 @@ import pytest
 from engine.sampler.mirror import TIMES, Mirror
 from engine.storage import LocalStorage
 from tests.sampled import BRANCHED, make, run_parallel, score
+from tests.test_journal import files_of_at_most
 
 
 class Objects(LocalStorage):
@@ -112,3 +113,21 @@ def test_a_mirror_that_cannot_be_written_says_so_once_and_stops_nothing(
     (tmp_path / "optuna.log").rmdir()
     mirror.flush()
     assert len(opened_by_optuna(tmp_path).trials) == 24
+
+
+def test_what_is_complete_without_a_value_shows_as_failed(tmp_path: Path, records: list) -> None:
+    mirror = mirrored(tmp_path, records, until=1)
+    mirror.ended(0, "complete", None)
+    mirror.flush()
+    assert opened_by_optuna(tmp_path).trials[0].state.name == "FAIL"
+
+
+def test_an_entry_that_finds_no_room_is_cut_off_again_and_comes_later(tmp_path: Path, records: list) -> None:
+    mirror = mirrored(tmp_path, records, until=1)
+    whole = (tmp_path / "optuna.log").read_bytes()
+    mirror.ended(0, "complete", [0.5])
+    with files_of_at_most(len(whole) + 10):
+        mirror.flush()
+    assert (tmp_path / "optuna.log").read_bytes() == whole
+    mirror.flush()
+    assert opened_by_optuna(tmp_path).trials[0].state.name == "COMPLETE"

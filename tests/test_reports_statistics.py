@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from engine.metrics.classification import probability_figures
 from engine.metrics.fold import fold_metrics
-from reports import pooled, resample, significance, stack
+from reports import diagnosis, measures, pooled, resample, significance, stack
 from reports.aggregate import summarise
 from reports.load import load
 from tests.runs import Plan, make_run
@@ -225,6 +225,37 @@ def test_a_test_of_cases_says_how_many_were_compared(case_rows: stack.Stack) -> 
     counts = {row["test"]: row["n"] for row in found}
     assert counts["Wilcoxon signed rank"] == case_rows.clusters
     assert counts["McNemar, exact"] == len(np.unique(case_rows.case))
+
+
+def test_rows_in_another_order_are_laid_on_those_of_the_same_case() -> None:
+    table = pa.table({"case": ["c", "a", "b"], "dice": [0.3, 0.1, 0.2]})
+    found = stack._aligned(table, pa.chunked_array([["a", "b", "c"]]))
+    assert found["dice"].to_pylist() == [0.1, 0.2, 0.3]
+    for others in (["a", "b", "d"], ["a", "b"]):
+        with pytest.raises(ValueError, match="other cases"):
+            stack._aligned(table, pa.chunked_array([others]))
+
+
+def test_a_class_that_refinement_has_changed_is_certain(case_rows: stack.Stack) -> None:
+    said = np.array(case_rows.columns["predicted"])
+    said[0, 0] = (said[0, 0] + 1) % len(case_rows.classes)
+    refined = replace(case_rows, columns=case_rows.columns | {"refined_predicted": said})
+    changed = said != case_rows.columns["predicted"]
+    found = refined.chances("refined_")
+    assert found[0, 0].tolist() == np.eye(len(case_rows.classes))[said[0, 0]].tolist()
+    np.testing.assert_array_equal(found[~changed], case_rows.probabilities[~changed])
+
+
+@pytest.mark.parametrize("metric", ["hd95", "hd95_benign", "refined_asd_malignant", "incoherent", "fp"])
+def test_less_of_a_distance_or_an_error_is_better_also_of_one_class(metric: str) -> None:
+    assert not measures.higher_is_better(metric)
+    assert measures.higher_is_better("dice_benign")
+
+
+def test_a_roc_curve_starts_at_nothing_said() -> None:
+    """The one negative scores highest: there is no rate between none and all of its kind but by chance."""
+    curve = diagnosis.roc(np.array([0.9, 0.8, 0.1]), np.array([False, True, True]))
+    assert curve == pytest.approx(diagnosis.GRID_POINTS)
 
 
 def test_dependent_rows_count_once_per_cluster(case_rows: stack.Stack) -> None:

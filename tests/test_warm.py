@@ -14,7 +14,7 @@ from engine.journal.journal import Journal, read_journal
 from engine.race.race import Race
 from engine.sampler.mirror import Mirror
 from engine.sampler.sampler import Past, Sampler
-from engine.sampler.warm import earlier
+from engine.sampler.warm import _means, earlier
 from engine.spec.load import study_of
 from engine.spec.study import Study
 from engine.storage import LocalStorage, open_storage
@@ -89,9 +89,14 @@ def test_what_was_trained_for_outer_folds_is_learned_from_as_well(tmp_path: Path
 
 def test_a_configuration_with_a_missing_fold_is_left_out(tmp_path: Path) -> None:
     toy = study()
-    run(tmp_path, toy, most=4)
+    run(tmp_path, toy, most=4).close()
     past, _ = earlier([str(tmp_path)], toy.fixed.search)
-    assert len(past) <= 1
+    assert len(past) == 1
+
+
+def test_what_is_to_be_small_is_learned_as_it_is_measured() -> None:
+    """The race holds it turned, so that higher is better."""
+    assert _means({"a": [0.5, -0.2], "b": [0.7, -0.4]}, [1, -1]) == pytest.approx([0.6, 0.3])
 
 
 def test_a_run_with_another_objective_teaches_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The section of a report about what choosing costs: the pick's figures without the optimism of its choice."""
+"""The section of a report about what choosing costs: the pick's figures less the optimism of its choice."""
 
 from typing import Any
 

@@ -18,16 +18,19 @@ from engine.models.deform import DeformConv
 from engine.objective import objectives
 from engine.results import FoldResult, RunPaths, read_result, read_table
 from engine.spec.load import study_of
+from engine.spec.preprocess import Preprocess
 from engine.spec.train import Train
 from engine.storage import LocalStorage
 from engine.task import Task
 from engine.training import checkpoint
+from engine.training import prepared as prepared_images
 from engine.training.fold import train_fold, warnings_of
 from engine.training.job import Job
 from engine.training.measure import _peak_memory, forget_peak
 from engine.training.network import build_network, fastest_layout
 from engine.training.numerics import Numerics
 from engine.training.optim import Schedule, build_optimizer
+from engine.training.prepared import prepared
 from tests.run_folder import TIMES
 from tests.trained import advance
 
@@ -102,6 +105,25 @@ def test_what_no_training_changes_is_told_beside_the_first_epoch(pack: Pack, tmp
     assert result.flops > 10 * result.parameters > 0
     assert "figures" not in rows[1]
     assert "figures" not in table(job, tmp_path, "epochs").column_names
+
+
+def test_folds_share_prepared_images_unless_these_depend_on_who_trains(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what a worker keeps of them is bounded by its size, down to what it prepared last."""
+    first, second = np.arange(10), np.arange(10, 20)
+    alike, apart = Preprocess(normalise="image"), Preprocess(normalise="dataset")
+    assert prepared(pack, alike, first) is prepared(pack, alike, second)
+    own = prepared(pack, apart, first)
+    assert not np.array_equal(own, prepared(pack, apart, second))
+    assert prepared(pack, apart, first) is own
+    monkeypatch.setattr(prepared_images, "MOST", 2 * own.nbytes)
+    assert prepared(pack, apart, np.arange(20, 30)) is not own
+    assert prepared(pack, apart, first) is own
+    monkeypatch.setattr(prepared_images, "MOST", 1)
+    last = prepared(pack, apart, second)
+    assert prepared(pack, apart, second) is last
+    assert prepared(pack, apart, first) is not own
 
 
 def test_a_damaged_checkpoint_only_costs_the_epochs_it_held(pack: Pack, tmp_path: Path) -> None:

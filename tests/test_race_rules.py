@@ -20,6 +20,7 @@ from engine.race.race import Race
 from engine.race.reserve import Reserve
 from engine.race.rules import RULES
 from engine.race.simulate import Simulation
+from engine.race.stopper import Marks
 from engine.race.table import Table
 from engine.race.thaw import Thaw
 from engine.race.wilcoxon import p_worse
@@ -190,16 +191,30 @@ def rule_of(name: str, folds: int = 1, **more: float) -> TrainAll:
     return RULES[name](settings, Setting(tuple(f"r0-f{k}" for k in range(folds))))
 
 
+def marks(scores: dict[int, float]) -> Marks:
+    found = Marks()
+    for row, score in scores.items():
+        found.add(row, score)
+    return found
+
+
+def test_marks_are_kept_for_as_many_rows_as_come() -> None:
+    heat = rule_of("median").heat
+    rows = [heat.open(1) for _ in range(60)]
+    seen = marks({row: float(row) for row in rows[::2]})
+    heat.rule_out(4)
+    assert seen.of_rivals(2, heat).tolist() == [0.0, *(float(row) for row in range(6, 60, 2))]
+
+
 def test_what_breaks_a_bound_sets_no_bar_for_others_at_a_rung():
     rule = rule_of("asha", eta=2.0)
     assert isinstance(rule, Asha)
     for _ in range(4):
         rule.heat.open(9)
     rule.heat.rule_out(0)
-    rule.rungs[0] = {0: 0.9, 1: 0.2, 2: 0.3}
-    assert rule._judge(3, 0, 0.26) == []
-    rule.rungs[0] = {0: 0.9, 1: 0.2, 2: 0.3}
-    assert rule._judge(3, 0, 0.24) != []
+    for score, judged in ((0.26, False), (0.24, True)):
+        rule.rungs[0] = marks({0: 0.9, 1: 0.2, 2: 0.3})
+        assert bool(rule._judge(3, 0, score)) == judged
 
 
 def test_a_configuration_is_no_rival_of_its_own_other_folds():
@@ -208,7 +223,7 @@ def test_a_configuration_is_no_rival_of_its_own_other_folds():
     for fold in (0, 1):
         rule.heat.finish(rival, fold, (0.5,))
         rule.drops(rival, fold)
-    rule.ages = {(0, 1): {rival: 0.5}}  # type: ignore[attr-defined]
+    rule.ages = {(0, 1): marks({rival: 0.5})}  # type: ignore[attr-defined]
     for fold, score in ((0, 0.9), (1, 0.6)):  # both under way, each its first
         rule.heat.report(row, fold, 1, (score,))
         assert rule.drops(row, fold) == []

@@ -7,7 +7,7 @@ a configuration goes on if it is among the best 1/eta of those that have been th
 import numpy as np
 
 from engine.race.none import Drop, Setting
-from engine.race.stopper import Stopper
+from engine.race.stopper import Marks, Stopper
 from engine.spec import race as spec
 
 
@@ -25,7 +25,7 @@ class Asha(Stopper):
 
     def __init__(self, settings: spec.Race, setting: Setting) -> None:
         super().__init__(settings, setting)
-        self.rungs: dict[int, dict[int, float]] = {}  # scores of the rows that have been there
+        self.rungs: dict[int, Marks] = {}  # of the rows that have been there
         self.passed: dict[int, int] = {}  # row -> rungs it has been judged at
 
     def levels(self, epochs: int) -> np.ndarray:
@@ -48,8 +48,8 @@ class Asha(Stopper):
         return self._judge(row, place, self.running_mean(row, fold))
 
     def _judge(self, row: int, rung: int, score: float) -> list[Drop]:
-        been = self.rungs.setdefault(rung, {})
-        recorded = [value for other, value in been.items() if not self.heat.unfit[other]]
-        cutoff = np.percentile(recorded, 100 * (1 - 1 / self.settings.eta)) if recorded else -np.inf
-        been[row] = score
+        been = self.rungs.setdefault(rung, Marks())
+        rivals = been.of_rivals(row, self.heat)
+        cutoff = np.percentile(rivals, 100 * (1 - 1 / self.settings.eta)) if len(rivals) else -np.inf
+        been.add(row, score)
         return [(row, f"below the best 1/{self.settings.eta:g} at rung {rung}")] if score < cutoff else []

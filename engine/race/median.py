@@ -3,7 +3,7 @@
 import numpy as np
 
 from engine.race.none import Drop, Setting
-from engine.race.stopper import Stopper
+from engine.race.stopper import Marks, Stopper
 from engine.spec import race as spec
 
 
@@ -12,7 +12,7 @@ class Median(Stopper):
 
     def __init__(self, settings: spec.Race, setting: Setting) -> None:
         super().__init__(settings, setting)
-        self.ages: dict[tuple[int, int], dict[int, float]] = {}
+        self.ages: dict[tuple[int, int], Marks] = {}
 
     def levels(self, epochs: int) -> np.ndarray:
         first = min(self.settings.min_epochs, epochs)
@@ -23,9 +23,9 @@ class Median(Stopper):
         others[fold] = False
         age = (int(others.sum()), int(self.heat.depth[row, fold]))
         score = self.running_mean(row, fold)
-        seen = self.ages.setdefault(age, {})
-        rivals = [value for other, value in seen.items() if other != row and not self.heat.unfit[other]]
-        seen[row] = score
+        seen = self.ages.setdefault(age, Marks())
+        rivals = seen.of_rivals(row, self.heat)
+        seen.add(row, score)
         if len(self.heat.complete) < self.settings.warmup or len(rivals) < self.settings.warmup:
             return []
         return [(row, "below the median at its age")] if score < np.median(rivals) else []

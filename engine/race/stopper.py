@@ -2,8 +2,25 @@
 
 import numpy as np
 
-from engine.race.heat import State
+from engine.race.heat import Heat, State
 from engine.race.none import Choice, TrainAll
+
+
+class Marks:
+    """What rows had reached at one place, in a flat array: thousands of rivals are asked at every look."""
+
+    def __init__(self) -> None:
+        self.scores = np.full(16, np.nan)
+
+    def add(self, row: int, score: float) -> None:
+        if row >= len(self.scores):
+            self.scores = np.pad(self.scores, (0, max(row, len(self.scores))), constant_values=np.nan)
+        self.scores[row] = score
+
+    def of_rivals(self, row: int, heat: Heat) -> np.ndarray:
+        """Of all others but those that may not be picked."""
+        there = np.flatnonzero(~np.isnan(self.scores))
+        return self.scores[there[(there != row) & ~heat.unfit[there]]]
 
 
 class Stopper(TrainAll):
@@ -29,8 +46,10 @@ class Stopper(TrainAll):
 
     def incumbent(self, row: int) -> int | None:
         """The best complete configuration but this one."""
-        others = [other for other in self.heat.complete if other != row]
-        return max(others, key=lambda other: float(self.heat.means[other, 0])) if others else None
+        heat, count = self.heat, self.heat.count
+        others = heat.done[:count] & ~heat.unfit[:count]
+        others[row] = False
+        return int(np.where(others, heat.means[:count, 0], -np.inf).argmax()) if others.any() else None
 
     def running_mean(self, row: int, fold: int) -> float:
         """Mean best score over the finished folds and this one."""

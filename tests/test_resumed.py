@@ -1,0 +1,72 @@
+"""What a resume, or what was lost meanwhile, must not change: small studies in which it once did."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.conductor import Conductor
+from engine.journal.journal import Journal
+from engine.race.beliefs import Beliefs
+from engine.race.race import Race
+from engine.sampler.sampler import Sampler
+from engine.spec import race as spec
+from engine.spec.load import study_of
+from engine.spec.study import Study
+from engine.storage import LocalStorage
+from tests.played import journal
+
+FOLDS = ("r0-f0", "r0-f1", "r0-f2")
+NESTED = ("o0-r0-f0", "o0-r0-f1", "o1-r0-f0", "o1-r0-f1")
+RATES = {"lr": {"loguniform": [1e-4, 1e-1]}}
+FEW = {"lr": {"choice": [1e-4, 1e-2]}}
+
+
+def study(sampler: str, rule: str, configs: int, rates: dict[str, Any]) -> Study:
+    return study_of(
+        {
+            "study": "resumed",
+            "train": {"epochs": 4, **rates},
+            "search": {"sampler": sampler, "configs": configs, "startup": 2},
+            "race": {"rule": rule, "warmup": 1, "audit": 0, "price": 0.01},
+        },
+        "test",
+    )
+
+
+def conductor(folder: Path, of: Study, folds: tuple[str, ...] = FOLDS) -> Conductor:
+    sampler = Sampler(of.fixed.search, of.space, 0)
+    race = Race(of.fixed.race, folds, of.fixed.search.configs, learns=sampler.learns)
+    return Conductor(of, sampler, race, Journal(LocalStorage(folder)))
+
+
+def decided(folder: Path) -> list[Any]:
+    """What was asked for and what was dropped, in turn."""
+    found = [r for r in journal(folder) if r["event"] in ("asked", "dropped")]
+    return [r.get("params") or (r["config"], r["outer"], r["reason"]) for r in found]
+
+
+def racing(rule: str, configs: int = 2, folds: tuple[str, ...] = FOLDS) -> Race:
+    return Race(spec.Race.model_validate({"rule": rule, "audit": 0}), folds, configs)
+
+
+# -- what beliefs say ----------------------------------------------------------------------------------
+
+
+def test_what_a_pattern_says_does_not_hang_on_what_is_asked_beside_it() -> None:
+    """A replay is not asked what comes next, so it solves for patterns one by one; a sampler that is told a
+    last digit otherwise proposes otherwise."""
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        folds, levels = rng.integers(1, 7), rng.integers(1, 9)
+        beliefs, depth = Beliefs(folds, levels), rng.integers(0, levels + 1, (20, folds))
+        depth[0] = levels
+        beliefs.learn(rng.random((20, folds, levels)), depth)
+        patterns = sorted({tuple(sorted(row, reverse=True)) for row in depth.tolist()})
+        beliefs.prepare(patterns)
+        together = [beliefs.weights(pattern) for pattern in patterns]
+        for pattern, beside in zip(patterns, together, strict=True):
+            beliefs._cache.clear()
+            alone = beliefs.weights(pattern)
+            assert alone.variance == beside.variance
+            assert np.array_equal(alone.weights, beside.weights)

@@ -4,17 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from engine.conductor import Conductor
 from engine.journal.journal import Journal
 from engine.race.beliefs import Beliefs
 from engine.race.race import Race
+from engine.race.rules import RULES
 from engine.sampler.sampler import Sampler
 from engine.spec import race as spec
 from engine.spec.load import study_of
 from engine.spec.study import Study
 from engine.storage import LocalStorage
-from tests.played import journal
+from tests.played import cut_off, journal, play, resumed
 
 FOLDS = ("r0-f0", "r0-f1", "r0-f2")
 NESTED = ("o0-r0-f0", "o0-r0-f1", "o1-r0-f0", "o1-r0-f1")
@@ -70,3 +72,28 @@ def test_what_a_pattern_says_does_not_hang_on_what_is_asked_beside_it() -> None:
             alone = beliefs.weights(pattern)
             assert alone.variance == beside.variance
             assert np.array_equal(alone.weights, beside.weights)
+
+
+# -- a space that has no more --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_a_sampler_that_has_no_more_is_not_asked_again_under_the_same_limit(
+    tmp_path: Path, rule: str, sampler: str
+) -> None:
+    """Else the race would hold back its decisions, as if more were to come."""
+    of = study(sampler, rule, 9, FEW)
+    list(play(conductor(tmp_path / "whole", of)))
+    for number, folder in enumerate(cut_off(tmp_path / "whole", tmp_path)):
+        if number % 5 == 0:
+            list(play(resumed(conductor(folder, of))))
+            assert decided(folder) == decided(tmp_path / "whole")
+
+
+def test_a_sampler_that_had_no_more_is_asked_again_under_another_limit(tmp_path: Path) -> None:
+    list(play(conductor(tmp_path, study("random", "none", 9, FEW))))
+    for configs, asked in ((9, 0), (10, 1), (10, 0)):
+        before = len(decided(tmp_path))
+        assert not list(play(resumed(conductor(tmp_path, study("random", "none", configs, FEW)))))
+        assert bool(asked) == (len(decided(tmp_path)) > before)

@@ -1,5 +1,6 @@
 """What a resume, or what was lost meanwhile, must not change: small studies in which it once did."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,28 @@ def test_a_sampler_that_had_no_more_is_asked_again_under_another_limit(tmp_path:
         before = len(decided(tmp_path))
         assert not list(play(resumed(conductor(tmp_path, study("random", "none", configs, FEW)))))
         assert bool(asked) == (len(decided(tmp_path)) > before)
+
+
+# -- what has failed -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["halving", "paired", "reserve", "thaw"])
+def test_a_configuration_that_fails_in_its_very_last_epoch_stands_in_nobodys_way(
+    tmp_path: Path, rule: str
+) -> None:
+    one = conductor(tmp_path, study("random", rule, 6, RATES))
+    trained: Counter[str] = Counter()
+    while (task := one.next()) is not None:
+        best = task.key == next(iter(one.entries))
+        found = 0.9 if best else 0.3 + list(one.entries).index(task.key) / 50
+        for epoch in range(one.race.field.heats[None].reached[one.race.field.place(task)[1:]] + 1, 5):
+            told = one.reported(task, epoch, found, [found])
+            if task in told:
+                one.ended(task, "stopped" if hasattr(told[task], "reason") else "frozen")
+                break
+        else:
+            trained[task.key] += 1
+            failed = best and trained[task.key] == len(FOLDS)
+            one.ended(task, "diverged" if failed else "complete", found, [found])
+    assert one.picks()
+    assert not len(one.race.field.heats[None].alive())

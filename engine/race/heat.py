@@ -154,8 +154,10 @@ class Heat:
         return bool(((self.state[row] == State.COMPLETE) | (self.reached[row] >= self.epochs[row])).all())
 
     def alive(self) -> np.ndarray:
-        """Rows that are neither out nor complete."""
-        return np.flatnonzero(~self.out[: self.count] & ~self.done[: self.count])
+        """Rows that are neither out nor complete, and have not failed in their very last epoch, which leaves
+        nothing to drop."""
+        failed = (self.state[: self.count] == State.FAILED).any(axis=1)
+        return np.flatnonzero(~self.out[: self.count] & ~self.done[: self.count] & ~failed)
 
     def _turn(self, start: int) -> tuple[int, ...]:
         """Folds in the order in which a configuration takes them, repeat after repeat."""

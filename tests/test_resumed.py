@@ -10,6 +10,9 @@ import pytest
 from engine.conductor import Conductor
 from engine.journal.journal import Journal
 from engine.race.beliefs import Beliefs
+from engine.race.events import Ended, Lost, Opened, Reported, Resumed, Started, Status
+from engine.race.heat import State
+from engine.race.protocol import Run
 from engine.race.race import Race
 from engine.race.rules import RULES
 from engine.sampler.sampler import Sampler
@@ -17,6 +20,7 @@ from engine.spec import race as spec
 from engine.spec.load import study_of
 from engine.spec.study import Study
 from engine.storage import LocalStorage
+from engine.task import Task
 from tests.played import cut_off, journal, play, resumed
 
 FOLDS = ("r0-f0", "r0-f1", "r0-f2")
@@ -123,3 +127,49 @@ def test_a_configuration_that_fails_in_its_very_last_epoch_stands_in_nobodys_way
             one.ended(task, "diverged" if failed else "complete", found, [found])
     assert one.picks()
     assert not len(one.race.field.heats[None].alive())
+
+
+# -- what was lost -------------------------------------------------------------------------------------
+
+
+def with_lost(rule: str, *events: Any) -> Race:
+    """Two stages on one fold, both complete, and both found damaged: the second one after the first."""
+    race = racing(rule, 1, ("r0-f0",))
+    stage, fold = Task("s", "r0-f0"), Task("a", "r0-f0")
+    race.apply(Opened("a", 1, "s"))
+    for task in (stage, fold):
+        for event in (Started(task), Reported(task, 1, 0.5, (0.5,), "segment"), Ended(task, "complete", 0.5)):
+            race.apply(event)
+    for event in (Lost(stage), Started(stage), *events, Lost(fold)):
+        race.apply(event)
+    return race
+
+
+@pytest.mark.parametrize("rule", ["none", "paired", "reserve"])
+def test_a_fold_that_is_lost_waits_for_its_first_stage_that_is_being_trained_again(rule: str) -> None:
+    race = with_lost(rule)
+    assert not isinstance(race.next(), Run)  # it would hand out the first stage a second time
+    race.apply(Ended(Task("s", "r0-f0"), "complete", 0.5))
+    assert race.next() == Run(Task("a", "r0-f0"))
+    again = with_lost(rule)
+    again.apply(Resumed())
+    assert again.next() == Run(Task("s", "r0-f0"))
+
+
+@pytest.mark.parametrize("status", ["interrupted", "frozen"])
+def test_a_fold_that_is_cut_off_waits_for_its_first_stage_that_is_being_trained_again(status: Status) -> None:
+    race, stage, fold = racing("none", 1, ("r0-f0",)), Task("s", "r0-f0"), Task("a", "r0-f0")
+    race.apply(Opened("a", 2, "s"))
+    for event in (Started(stage), Ended(stage, "complete", 0.5), Started(fold), Lost(stage), Started(stage)):
+        race.apply(event)
+    race.apply(Ended(fold, status))
+    assert not isinstance(race.next(), Run)
+    race.apply(Ended(stage, "complete", 0.5))
+    assert race.next() == Run(fold)
+
+
+@pytest.mark.parametrize("rule", ["none", "paired"])
+def test_a_fold_that_is_lost_after_its_first_stage_has_failed_fails_with_it(rule: str) -> None:
+    race = with_lost(rule, Ended(Task("s", "r0-f0"), "failed"))
+    assert race.field.heats[None].state[0, 0] == State.FAILED
+    assert [drop.reason for drop in race.decisions()] == ["fold r0-f0 failed"] * (rule != "none")

@@ -79,6 +79,18 @@ def test_what_a_pattern_says_does_not_hang_on_what_is_asked_beside_it() -> None:
             assert np.array_equal(alone.weights, beside.weights)
 
 
+# -- whose turn it is ----------------------------------------------------------------------------------
+
+
+def test_the_turns_of_outer_folds_are_the_same_after_a_resume(tmp_path: Path) -> None:
+    of = study("nsga2", "aggressive", 3, RATES)
+    list(play(conductor(tmp_path / "whole", of, NESTED)))
+    for number, folder in enumerate(cut_off(tmp_path / "whole", tmp_path)):
+        if number % 4 == 0:
+            list(play(resumed(conductor(folder, of, NESTED))))
+            assert decided(folder) == decided(tmp_path / "whole")
+
+
 # -- a space that has no more --------------------------------------------------------------------------
 
 

@@ -85,12 +85,16 @@ class Field:
         return failed
 
     def start(self, event: Started) -> None:
+        """What was cut off goes on as if it never had been: whose turn is next does not hang on it."""
+        cut_off = event.task in self.interrupted
         self.interrupted.pop(event.task, None)
         self.running[event.task] = None
         if self.stages.knows(event.task.key):
-            self._stage(event.task, State.RUNNING, State.BLOCKED)
-        else:
-            self._move(self.place(event.task), State.RUNNING)
+            return self._stage(event.task, State.RUNNING, State.BLOCKED)
+        place = self.place(event.task)
+        self._move(place, State.RUNNING)
+        self.heats[place.outer].started += not cut_off
+        return None
 
     def report(self, event: Reported) -> Place | None:
         """The place, when it has reached a level at which it is looked at."""

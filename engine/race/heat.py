@@ -33,7 +33,7 @@ class Heat:
         self.folds = tuple(folds)
         self.column = {fold: k for k, fold in enumerate(self.folds)}
         self.count = 0
-        self.started = 0
+        self.started = 0  # folds handed out, each time anew but for what was cut off
         self.complete: list[int] = []  # in the order in which they became so; none that may not be picked
         self._levels = levels
         self._level_epochs: dict[int, np.ndarray] = {}
@@ -130,7 +130,6 @@ class Heat:
         self.complete = [other for other in self.complete if other != row]
 
     def move(self, row: int, fold: int, state: State) -> None:
-        self.started += state == State.RUNNING
         self.begun[row] |= state == State.RUNNING
         self.state[row, fold] = state
         self._refresh(row)

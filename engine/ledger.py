@@ -130,8 +130,11 @@ class Ledger:
             self.proposals.tell(config)
 
     def _over_with(self, event: Event) -> list[str]:
-        """The configurations that may have come to their end by it; a first stage takes others with it."""
+        """The configurations that may have come to their end by it; a first stage takes others with it, a
+        driver's end the folds that were only to be stopped yet."""
         entries = self.proposals.entries
+        if isinstance(event, Resumed):
+            return list(entries)
         if isinstance(event, Opened):
             return [event.config] if entries[event.config].stage_key else []
         if isinstance(event, Dropped):

@@ -141,6 +141,21 @@ def test_a_configuration_that_fails_in_its_very_last_epoch_stands_in_nobodys_way
     assert not len(one.race.field.heats[None].alive())
 
 
+@pytest.mark.parametrize("rule", ["paired", "reserve"])
+def test_the_sampler_hears_of_what_was_being_stopped_when_the_driver_died(tmp_path: Path, rule: str) -> None:
+    """One fold has failed, so that the other is not wanted any more; its worker died with the driver."""
+    of = study("tpe", rule, 1, RATES)
+    one = conductor(tmp_path, of)
+    first, second = one.next(), one.next()
+    assert first is not None
+    assert second is not None
+    one.ended(first, "failed")
+    one.close()
+    again = resumed(conductor(tmp_path, of))
+    assert again.next() is None
+    assert again.proposals.sampler._open == set()
+
+
 # -- what was lost -------------------------------------------------------------------------------------
 
 

@@ -156,6 +156,23 @@ def test_the_sampler_hears_of_what_was_being_stopped_when_the_driver_died(tmp_pa
     assert again.proposals.sampler._open == set()
 
 
+@pytest.mark.parametrize("rule", ["none", "paired"])
+def test_a_proposal_made_while_its_configuration_is_trained_again_is_told_at_its_end(
+    tmp_path: Path, rule: str
+) -> None:
+    """Its result was damaged after the sampler had been told of the first proposal."""
+    one = conductor(tmp_path, study("tpe", rule, 2, FEW))
+    list(play(one))
+    asked = one.proposals.ask()
+    assert asked is not None
+    key = one.study.configuration(asked.params).config_id
+    one.lost(Lost(Task(key, FOLDS[0])))
+    assert one.ledger.asked(asked.number, asked.params) == (key, False)
+    assert one.proposals.sampler._open == {asked.number}
+    assert list(play(one)) == [Task(key, FOLDS[0])]
+    assert one.proposals.sampler._open == set()
+
+
 # -- what was lost -------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,6 @@ from engine.race.events import (
     Lost,
     Opened,
     Reported,
-    Resumed,
     Started,
     Status,
     Stopped,
@@ -81,8 +80,7 @@ class Conductor:
 
     def resumed(self) -> None:
         """The driver has started again, perhaps with another limit or a larger budget."""
-        self.ledger.record(Resumed())
-        self.ledger.record(Limited(self.study.fixed.search.configs))
+        self.ledger.resumed(self.study.fixed.search.configs)
         self.running.clear()
         self.ledger.commit()
         self._stop_when_spent()

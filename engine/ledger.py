@@ -19,6 +19,7 @@ from engine.race.events import (
     Dropped,
     Ended,
     Event,
+    Limited,
     Lost,
     Opened,
     Reported,
@@ -39,18 +40,21 @@ OF_A_TASK = (Started, Reported, Ended, Lost)
 
 class Ledger:
     """`decided`: since the last commit something was, on which somebody may act. `dropped`: a configuration
-    was, since the running tasks were last looked through. `epochs`: trained in this run, whoever drove it."""
+    was, since the running tasks were last looked through. `epochs`: trained in this run, whoever drove it.
+    `limit`: of configurations, as a driver last set it; the race's is lower once the sampler has no more."""
 
     def __init__(self, journal: Journal, race: Race, finals: Finals, proposals: Proposals) -> None:
         self.journal, self.race, self.finals, self.proposals = journal, race, finals, proposals
         self.decided = self.dropped = False
         self.epochs = 0
+        self.limit = race.limit
+        self._previous: Event | None = None
 
     # -- what an earlier run has written -----------------------------------------------------------
 
     def replay(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Decisions are made anew and compared by the race, under the limit that held when they were made."""
-        self.race.limit = first_limit(records, self.race.limit)
+        self.limit = self.race.limit = first_limit(records, self.race.limit)
         for number, record in enumerate(records, 1):
             try:
                 self._replay(record)
@@ -84,6 +88,15 @@ class Ledger:
         self.journal.append({"event": "asked", "number": number, "params": dict(params)})
         return self.proposals.enter(number, params)
 
+    def resumed(self, configs: int) -> None:
+        """A driver has started again, perhaps with another limit. A sampler that had no more has no more
+        under the same one: asked again, it would let the race decide as if more were to come."""
+        exhausted = self.limit == configs and self.race.limit != self.limit
+        self.record(Resumed())
+        self.record(Limited(configs))
+        if exhausted:
+            self.record(Limited(len(self.proposals.entries)))
+
     def record(self, event: Event, **extra: Any) -> None:
         """`extra` is journaled beside the event and read by no decision of the race."""
         record = to_record(event) | extra
@@ -107,6 +120,9 @@ class Ledger:
             return self.finals.apply(event)
         if isinstance(event, Resumed):
             self.finals.running.clear()
+        if isinstance(event, Limited) and isinstance(self._previous, Resumed):
+            self.limit = event.configs
+        self._previous = event
         self.race.apply(event)
         if isinstance(event, Ended) and event.status == "complete":
             self.proposals.scored(event.task.key)
@@ -114,8 +130,11 @@ class Ledger:
             self.proposals.tell(config)
 
     def _over_with(self, event: Event) -> list[str]:
-        """The configurations that may have come to their end by it; a first stage takes others with it."""
+        """The configurations that may have come to their end by it; a first stage takes others with it, a
+        driver's end the folds that were only to be stopped yet."""
         entries = self.proposals.entries
+        if isinstance(event, Resumed):
+            return list(entries)
         if isinstance(event, Opened):
             return [event.config] if entries[event.config].stage_key else []
         if isinstance(event, Dropped):

@@ -24,13 +24,13 @@ STATES: dict[str, State] = {"complete": "complete", "dropped": "pruned", "failed
 
 @dataclass
 class Entry:
-    """A configuration and every sampler number that proposed it."""
+    """A configuration and every sampler number that proposed it, of which the first `told` are closed."""
 
     configuration: Configuration
     params: Mapping[str, Any]
     numbers: list[int] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
-    told: bool = False
+    told: int = 0
 
     @property
     def stage_key(self) -> str | None:
@@ -69,9 +69,8 @@ class Proposals:
             self.stages[configuration.first_stage.key] = configuration.first_stage
         if self.mirror:
             self.mirror.opened(number, params, config_id)
-        found = outcome(self.race, config_id) if entry.told else None
-        if found is not None:
-            self._tell(found, entry, [number])
+        if entry.told:
+            self.tell(config_id)
         return config_id, fresh
 
     def _impossible(self, number: int, params: Mapping[str, Any], error: SonotuneError) -> tuple[str, bool]:
@@ -98,12 +97,14 @@ class Proposals:
         return all(figures.get(name, 0.0) <= bound for name, bound in bounds.items())
 
     def tell(self, config_id: str) -> None:
-        """The sampler hears of a configuration once: when it is complete, or out, or failed."""
+        """Each proposal hears of its configuration once: when it is complete, or out, or failed. One that
+        comes while a fold of what was over is trained again hears when that has ended."""
         entry = self.entries.get(config_id)
-        found = None if entry is None or entry.told else outcome(self.race, config_id)
+        left = [] if entry is None else entry.numbers[entry.told :]
+        found = outcome(self.race, config_id) if left else None
         if entry is not None and found is not None:
-            entry.told = True
-            self._tell(found, entry, entry.numbers)
+            entry.told = len(entry.numbers)
+            self._tell(found, entry, left)
 
     def scored(self, config_id: str) -> None:
         """Another fold of it is complete: Optuna's dashboard draws the mean so far, of one objective."""

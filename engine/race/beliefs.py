@@ -57,6 +57,13 @@ def depths_of(own: np.ndarray) -> Depths:
     return Depths(precision, gain, own - gain @ own)
 
 
+def weighted(counts: np.ndarray, each: np.ndarray) -> np.ndarray:
+    """`counts` [P, D] times `each` [D, …], row by row: one product of all may round a row otherwise beside
+    others, and a replay, which is not asked what comes next, meets its patterns in other company."""
+    rows = counts[:, None, :] @ each.reshape(len(each), -1)
+    return rows.reshape(len(counts), *each.shape[1:])
+
+
 class Beliefs:
     """The learned model of one channel of one heat. `learn` again when much has been added."""
 
@@ -109,7 +116,7 @@ class Beliefs:
 
     def _posterior(self, counts: np.ndarray, depths: Depths) -> np.ndarray:
         """Covariance of `shared` [P, L, L] once so many folds have reached each depth."""
-        told = np.tensordot(counts, depths.precision, 1)
+        told = weighted(counts, depths.precision)
         return np.asarray(np.linalg.solve(np.eye(self.levels) + self.shared @ told, self.shared))
 
     def _round(
@@ -155,9 +162,10 @@ class Beliefs:
         depth, here = np.array(new, dtype=int), self._depths
         counts = np.array([np.bincount(row, minlength=self.levels + 1) for row in depth], dtype=float)
         final = here.gain[:, -1]  # [L+1, L]
-        toward = np.eye(self.levels)[-1] - counts @ final / self.folds  # of the final mean in `shared`
+        # of the final mean in `shared`
+        toward = np.eye(self.levels)[-1] - weighted(counts, final) / self.folds
         through = (self._posterior(counts, here) @ toward[..., None])[..., 0]
-        left = (toward * through).sum(1) + counts @ here.rest[:, -1, -1] / self.folds**2
+        left = (toward * through).sum(1) + weighted(counts, here.rest[:, -1, -1]) / self.folds**2
         told = (here.precision[depth] @ through[:, None, :, None])[..., 0] + final[depth] / self.folds
         for pattern, weights, variance in zip(new, told, left.tolist(), strict=True):
             self._cache[pattern] = Weights(weights, max(variance, 0.0))

@@ -85,12 +85,16 @@ class Field:
         return failed
 
     def start(self, event: Started) -> None:
+        """What was cut off goes on as if it never had been: whose turn is next does not hang on it."""
+        cut_off = event.task in self.interrupted
         self.interrupted.pop(event.task, None)
         self.running[event.task] = None
         if self.stages.knows(event.task.key):
-            self._stage(event.task, State.RUNNING, State.BLOCKED)
-        else:
-            self._move(self.place(event.task), State.RUNNING)
+            return self._stage(event.task, State.RUNNING, State.BLOCKED)
+        place = self.place(event.task)
+        self._move(place, State.RUNNING)
+        self.heats[place.outer].started += not cut_off
+        return None
 
     def report(self, event: Reported) -> Place | None:
         """The place, when it has reached a level at which it is looked at."""
@@ -115,8 +119,13 @@ class Field:
             known = heat.best[row, fold] if event.score is None else self._scores(event.score, event.values)
             heat.finish(row, fold, known)
             return []
-        heat.move(row, fold, ENDINGS[event.status])
+        heat.move(row, fold, self._left(place, event))
         return [place] if ENDINGS[event.status] == State.FAILED else []
+
+    def _left(self, place: Place, event: Ended) -> State:
+        """What goes on later waits for a first stage that was lost meanwhile and is being trained again."""
+        state, follows = ENDINGS[event.status], self.stages.following(place.row, event.task.fold)
+        return follows if state == State.FROZEN and follows == State.BLOCKED else state
 
     def _measured(self, row: int, event: Reported | Ended) -> None:
         for heat in self.heats.values():
@@ -125,13 +134,18 @@ class Field:
             if not event.fits:
                 heat.rule_out(row)
 
-    def lose(self, event: Lost) -> None:
+    def lose(self, event: Lost) -> list[Place]:
+        """A fold whose first stage was lost before it waits, or fails, with that one."""
         self.interrupted.pop(event.task, None)
         if self.stages.knows(event.task.key):
             self.interrupted[event.task] = None  # trained again even where whoever built on it is done
-            return self._stage(event.task, State.WAITING, State.WAITING)
+            self._stage(event.task, State.WAITING, State.WAITING)
+            return []
         place = self.place(event.task)
-        return self.heats[place.outer].forget(place.row, place.fold)
+        self.heats[place.outer].forget(place.row, place.fold)
+        state = self.stages.following(place.row, event.task.fold)
+        self._move(place, state)
+        return [place] if state == State.FAILED else []
 
     def _stage_ended(self, event: Ended) -> list[Place]:
         state = ENDINGS[event.status]

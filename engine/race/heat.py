@@ -33,7 +33,7 @@ class Heat:
         self.folds = tuple(folds)
         self.column = {fold: k for k, fold in enumerate(self.folds)}
         self.count = 0
-        self.started = 0
+        self.started = 0  # folds handed out, each time anew but for what was cut off
         self.complete: list[int] = []  # in the order in which they became so; none that may not be picked
         self._levels = levels
         self._level_epochs: dict[int, np.ndarray] = {}
@@ -130,7 +130,6 @@ class Heat:
         self.complete = [other for other in self.complete if other != row]
 
     def move(self, row: int, fold: int, state: State) -> None:
-        self.started += state == State.RUNNING
         self.begun[row] |= state == State.RUNNING
         self.state[row, fold] = state
         self._refresh(row)
@@ -154,8 +153,10 @@ class Heat:
         return bool(((self.state[row] == State.COMPLETE) | (self.reached[row] >= self.epochs[row])).all())
 
     def alive(self) -> np.ndarray:
-        """Rows that are neither out nor complete."""
-        return np.flatnonzero(~self.out[: self.count] & ~self.done[: self.count])
+        """Rows that are neither out nor complete, and have not failed in their very last epoch, which leaves
+        nothing to drop."""
+        failed = (self.state[: self.count] == State.FAILED).any(axis=1)
+        return np.flatnonzero(~self.out[: self.count] & ~self.done[: self.count] & ~failed)
 
     def _turn(self, start: int) -> tuple[int, ...]:
         """Folds in the order in which a configuration takes them, repeat after repeat."""

@@ -77,7 +77,7 @@ class Race:
         if isinstance(event, Opened):
             return self._failed(self.field.open(event))
         if isinstance(event, Lost):
-            return self.field.lose(event)
+            return self._failed(self.field.lose(event))
         return self._ruled(event)
 
     def _ruled(self, event: Stopped | Limited | Resumed) -> None:

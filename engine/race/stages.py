@@ -3,6 +3,8 @@
 from engine.race.heat import State
 from engine.task import Task
 
+FOLLOW = {State.RUNNING: State.BLOCKED, State.FAILED: State.FAILED}  # first stage: whatever needs it
+
 
 class Stages:
     """Keys of first stages, their state per fold, and the rows of the configurations that need them."""
@@ -19,9 +21,13 @@ class Stages:
         """A configuration enters that needs `key`; how its folds stand, where that stage was begun."""
         self.users.setdefault(key, []).append(row)
         self._needs[row] = key
-        follow = {State.RUNNING: State.BLOCKED, State.FAILED: State.FAILED}
         begun = self._states.get(key, {}).items()
-        return [(fold, follow[state]) for fold, state in begun if state in follow]
+        return [(fold, FOLLOW[state]) for fold, state in begun if state in FOLLOW]
+
+    def following(self, row: int, fold: str) -> State:
+        """How a fold stands that is to be trained from its start, as its first stage has it."""
+        stage = self._states.get(self._needs.get(row, ""), {}).get(fold, State.WAITING)
+        return FOLLOW.get(stage, State.WAITING)
 
     def move(self, stage: Task, state: State) -> None:
         self._states.setdefault(stage.key, {})[stage.fold] = state

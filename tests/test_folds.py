@@ -1,9 +1,7 @@
 """Folds never leak, cover every case, and are the same wherever they are made."""
 
 import dataclasses
-import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,36 +13,9 @@ from engine.data.cases import Pack
 from engine.errors import SonotuneError
 from engine.folds import make
 from engine.folds.dealing import deal, every_so_often, levelled, spare, strata_of, table_of
-from engine.folds.make import Fold, Manifest, derive, make_folds
+from engine.folds.make import derive, make_folds
 from engine.spec.folds import Folds
-
-CLASSES = ("benign", "malignant", "normal")
-Names = tuple[str | None, ...]
-
-
-def pack_of(
-    labels: list[int],
-    patients: Names | None = None,
-    groups: Names | None = None,
-    official: tuple[int | None, ...] | None = None,
-    classes: tuple[str, ...] = CLASSES,
-) -> Pack:
-    count = len(labels)
-    areas = np.random.default_rng(count).integers(1, 60, count)
-    none = (None,) * count
-    return Pack(
-        images=np.zeros((count, 8, 8), np.uint8),
-        masks=(np.arange(64)[None] < areas[:, None]).astype(np.uint8).reshape(count, 8, 8),
-        labels=np.array(labels, np.int64),
-        cases=tuple(f"case {number:03d}" for number in range(count)),
-        classes=classes,
-        patients=patients or none,
-        groups=groups or none,
-        sizes=np.full((count, 2), 8, np.int32),
-        spacing=np.full(count, np.nan),
-        official=official or none,
-        fingerprint="test",
-    )
+from tests.packs import CLASSES, NINE, labels_of, pack_of
 
 
 def shuffled(pack: Pack, seed: int) -> Pack:
@@ -56,10 +27,6 @@ def shuffled(pack: Pack, seed: int) -> Pack:
             tuple_or_array = isinstance(value, np.ndarray)
             mixed[field.name] = value[order] if tuple_or_array else tuple(value[row] for row in order)
     return dataclasses.replace(pack, **mixed)
-
-
-def labels_of(*counts: int) -> list[int]:
-    return [label for label, count in enumerate(counts) for _ in range(count)]
 
 
 counts_per_class = st.tuples(*[st.integers(6, 40)] * 3)
@@ -227,7 +194,6 @@ def test_a_validation_share_is_kept_where_groups_allow_it():
 
 TORN = pack_of(labels_of(8, 8, 8), tuple(f"p{number % 12}" for number in range(24)))
 TWINS = pack_of(labels_of(8, 8, 8), groups=tuple(f"g{number % 12}" for number in range(24)))
-NINE = labels_of(9, 9, 9)
 REFUSED = {
     "a class smaller than k": (pack_of(labels_of(9, 9, 4)), Folds(k=5), "normal has 4"),
     "no third case for validation": (pack_of(labels_of(9, 9, 2)), Folds(k=2), "at least 3 cases"),
@@ -308,116 +274,3 @@ def test_few_patients_of_many_cases_are_dealt_or_refused_in_one_sentence():
     two = pack_of(labels, patients=tuple(str(n // 30) for n in range(60)), classes=CLASSES[:2])
     with pytest.raises(SonotuneError, match="groups that stay together"):
         make_folds(two, Folds(k=3, group_by="patient"))
-
-
-def test_official_folds_are_honoured():
-    official = tuple(number % 5 + 1 for number in range(60))
-    manifest = make_folds(pack_of(labels_of(20, 20, 20), official=official), Folds(from_="official"))
-    assert manifest.names == tuple(f"r0-f{number}" for number in range(5))
-    assert manifest.fold("r0-f2").test == tuple(f"case {number:03d}" for number in range(2, 60, 5))
-
-
-def test_the_folds_of_one_study_serve_another(tmp_path: Path):
-    pack = pack_of(labels_of(12, 12, 12))
-    manifest = make_folds(pack, Folds(k=3, outer=3, seed=5))
-    path = tmp_path / "folds.json"
-    path.write_text(manifest.to_json())
-    assert Manifest.from_json(path.read_text()) == manifest
-    assert make_folds(pack, Folds.model_validate({"from": str(path)})).digest == manifest.digest
-
-
-def test_a_table_of_test_folds_can_be_given(tmp_path: Path):
-    pack = pack_of(labels_of(12, 12, 12))
-    rows = [f"{case},{number % 4}" for number, case in enumerate((*pack.cases, "of another class"))]
-    path = tmp_path / "mine.csv"
-    path.write_text("\n".join(["case,fold", *rows]))
-    assert make_folds(pack, Folds(from_=str(path))).fold("r0-f1").test == pack.cases[1::4]
-
-
-DAMAGED = {
-    "not JSON": ("folds.json", "{", "is not a fold manifest"),
-    "a list": ("folds.json", "[]", "is not a fold manifest"),
-    "another schema": ("folds.json", '{"schema": 9, "digest": ""}', "schema 9"),
-    "no columns": ("folds.csv", "a,b\n1,2", "columns case and fold"),
-    "a row twice": ("folds.csv", "case,fold\na,1\na,2", "line 3: case a appears twice"),
-    "a fold in words": ("folds.csv", "case,fold\na,one", "whole number from 0, got 'one'"),
-    "a short row": ("folds.csv", "case,fold\na", "whole number from 0, got ''"),
-    "too few cases": ("folds.csv", "case,fold\na,1", "says nothing of case 000"),
-}
-
-
-@pytest.mark.parametrize("why", DAMAGED)
-def test_a_broken_file_of_folds_is_named(why, tmp_path: Path):
-    name, text, message = DAMAGED[why]
-    (tmp_path / name).write_text(text)
-    with pytest.raises(SonotuneError, match=message):
-        make_folds(pack_of(NINE), Folds(from_=str(tmp_path / name)))
-
-
-def test_a_manifest_of_other_classes_is_refused(tmp_path: Path):
-    path = tmp_path / "folds.json"
-    path.write_text(make_folds(pack_of(NINE), Folds(k=3)).to_json())
-    with pytest.raises(SonotuneError, match="splits the classes benign, malignant, normal"):
-        make_folds(pack_of(labels_of(9, 9), classes=("a", "b")), Folds(from_=str(path)))
-
-
-@pytest.mark.parametrize("level", ["folds", "finals"])
-def test_a_manifest_edited_by_hand_is_refused(level: str):
-    record = json.loads(make_folds(pack_of(labels_of(18, 18, 18)), Folds(k=3, outer=2)).to_json())
-    record[level][0]["train"].append(record[level][0]["test"][0])
-    with pytest.raises(SonotuneError, match="does not match its own digest"):
-        Manifest.from_json(json.dumps(record))
-
-
-CASES = tuple(f"case {number:03d}" for number in range(9))
-ROUND = [
-    Fold(f"r0-f{n}", CASES[(n + 1) % 3 :: 3], CASES[(n + 2) % 3 :: 3], CASES[n::3], repeat=0, fold=n)
-    for n in range(3)
-]
-UNSOUND = {
-    "overlap": ({"train": (*ROUND[0].train, ROUND[0].test[0])}, "more than once in its parts: case 000"),
-    "a stranger": ({"train": (*ROUND[0].train, "who")}, "no such cases in the data set: who"),
-    "a case left out": ({"train": ROUND[0].train[1:]}, "in no part: case 001"),
-    "never tested": ({"test": ROUND[0].test[1:]}, "never tested: case 000"),
-    "tested twice": ({"test": (*ROUND[0].test, "case 001"), "train": ROUND[0].train[1:]}, "once: case 001"),
-    "no malignant ones": ({"test": ("case 000",)}, "test part without any case of malignant"),
-}
-
-
-@pytest.mark.parametrize("why", UNSOUND)
-def test_an_imported_split_passes_the_same_checks(why, tmp_path: Path):
-    change, message = UNSOUND[why]
-    pack = pack_of([0, 0, 0, 1, 1, 1, 0, 1, 1], classes=("benign", "malignant"))
-    folds = (dataclasses.replace(ROUND[0], **change), *ROUND[1:])
-    path = tmp_path / "folds.json"
-    path.write_text(Manifest(folds, pack.classes, 0).to_json())
-    with pytest.raises(SonotuneError, match=message):
-        make_folds(pack, Folds(from_=str(path)))
-
-
-def test_an_imported_nested_split_that_shows_an_outer_test_case_inside_is_refused(tmp_path: Path):
-    pack = pack_of(labels_of(18, 18), classes=("benign", "malignant"))
-    made = make_folds(pack, Folds(k=3, outer=2))
-    seen = made.fold("o0").test[0]
-    unseen = next(case for case in made.fold("o1").test if label_in(pack, case) == label_in(pack, seen))
-
-    def with_it(fold: Fold) -> Fold:
-        parts = {
-            part: tuple(seen if case == unseen else case for case in cases)
-            for part, cases in fold.parts.items()
-        }
-        return dataclasses.replace(fold, **parts) if fold.outer == 0 else fold
-
-    path = tmp_path / "folds.json"
-    path.write_text(dataclasses.replace(made, folds=tuple(map(with_it, made.folds))).to_json())
-    with pytest.raises(SonotuneError, match=f"o0-r0-f0: holds cases of its outer test part: {seen}"):
-        make_folds(pack, Folds(from_=str(path)))
-
-
-def label_in(pack: Pack, case: str) -> int:
-    return int(pack.labels[pack.cases.index(case)])
-
-
-def test_an_unknown_fold_is_answered_with_the_known_ones():
-    with pytest.raises(SonotuneError, match="there is no fold r9-f9; the folds are r0-f0, r0-f1"):
-        make_folds(pack_of(NINE), Folds(k=3)).fold("r9-f9")

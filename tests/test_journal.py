@@ -1,3 +1,5 @@
+"""The journal keeps what was committed, whatever happens to its file, and says what is wrong with it."""
+
 import errno
 import os
 import resource
@@ -15,57 +17,14 @@ from engine.errors import SonotuneError
 from engine.journal.held import Stretch, stretches
 from engine.journal.journal import Journal, read_journal
 from engine.journal.records import encode, parse, seal
-from engine.journal.segments import Segments, segment_name
+from engine.journal.segments import segment_name
 from engine.storage import LocalStorage, Storage
-
-RECORDS: list[dict[str, Any]] = [
-    {"event": "asked", "params": {"loss.lambda": 0.1 + 0.2, "model": "α"}},
-    {"event": "told", "values": [0.5]},
-    {"event": "score", "epoch": 3, "score": 1e-17},
-    {"event": "ended"},
-]
-
-
-class Objects(Storage):
-    """An object store in memory: whole objects only, no folder on a disk."""
-
-    def __init__(self) -> None:
-        self.location = "objects://run"
-        self.objects: dict[str, bytes] = {}
-
-    def read(self, path: str) -> bytes:
-        if path not in self.objects:
-            raise FileNotFoundError(path)
-        return self.objects[path]
-
-    def write(self, path: str, data: bytes) -> None:
-        self.objects[path] = data
-
-    def list(self, folder: str) -> list[str]:
-        return sorted(
-            path.removeprefix(folder + "/") for path in self.objects if path.startswith(folder + "/")
-        )
-
-    def delete(self, path: str) -> None:
-        self.objects.pop(path, None)
+from tests.objects import RECORDS, Objects, fill, whole
 
 
 @pytest.fixture(params=["disk", "objects"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return LocalStorage(tmp_path) if request.param == "disk" else Objects()
-
-
-def fill(storage: Storage, records: list[dict], together: int = 2) -> None:
-    with Journal(storage) as journal:
-        for number, record in enumerate(records, start=1):
-            journal.append(record)
-            if number % together == 0:
-                journal.commit()
-
-
-def whole() -> bytes:
-    """One commit for each record."""
-    return b"".join(seal([encode(number, record)]) for number, record in enumerate(RECORDS, start=1))
 
 
 def test_what_is_committed_is_read_again(storage: Storage) -> None:
@@ -258,65 +217,6 @@ def test_fifty_thousand_records_are_read_within_two_seconds(tmp_path: Path) -> N
     assert time.process_time() - start < 2
 
 
-def test_each_commit_on_an_object_store_is_one_new_object() -> None:
-    storage = Objects()
-    fill(storage, RECORDS)
-    assert sorted(storage.objects) == [f"journal/{segment_name(1, 2)}", f"journal/{segment_name(3, 4)}"]
-
-
-def test_a_missing_segment_is_an_error() -> None:
-    storage = Objects()
-    fill(storage, RECORDS, together=1)
-    del storage.objects[f"journal/{segment_name(2, 2)}"]
-    with pytest.raises(SonotuneError, match="lacks records 2 to 2"):
-        Journal(storage)
-
-
-def test_a_damaged_segment_is_an_error_that_names_it() -> None:
-    storage = Objects()
-    fill(storage, RECORDS)
-    name = f"journal/{segment_name(1, 2)}"
-    storage.objects[name] = storage.objects[name].replace(b"asked", b"akeds")
-    with pytest.raises(SonotuneError, match=f"{segment_name(1, 2)}, line 1"):
-        Journal(storage)
-
-
-def test_a_torn_last_segment_is_dropped() -> None:
-    storage = Objects()
-    fill(storage, RECORDS)
-    name = f"journal/{segment_name(3, 4)}"
-    storage.objects[name] = storage.objects[name][:-5]
-    journal = Journal(storage)
-    assert journal.records == RECORDS[:2]
-    assert "cut short" in journal.warnings[0]
-    journal.append({"event": "after"})
-    journal.close()
-    assert read_journal(storage) == ([*RECORDS[:2], {"event": "after"}], [])
-
-
-def test_a_torn_segment_before_others_is_an_error() -> None:
-    storage = Objects()
-    fill(storage, RECORDS)
-    name = f"journal/{segment_name(1, 2)}"
-    storage.objects[name] = storage.objects[name][:-5]
-    with pytest.raises(SonotuneError, match="cut short"):
-        Journal(storage)
-
-
-def test_a_segment_that_ends_before_the_last_record_of_its_name_is_cut_short() -> None:
-    storage = Objects()
-    lines = whole().splitlines(keepends=True)
-    storage.write(f"journal/{segment_name(1, 2)}", b"".join(lines[:2]))
-    storage.write(f"journal/{segment_name(3, 4)}", lines[2])
-    journal = Journal(storage)
-    assert journal.records == RECORDS[:2]
-    assert "cut short" in journal.warnings[0]
-    storage.write(f"journal/{segment_name(1, 2)}", lines[0])
-    storage.write(f"journal/{segment_name(3, 4)}", b"".join(lines[2:]))
-    with pytest.raises(SonotuneError, match=r"cut short although later ones exist"):
-        Journal(storage)
-
-
 def test_records_that_nothing_follows_from_are_written_together_after_a_second(storage: Storage) -> None:
     now = [0.0]
     journal = Journal(storage, now=lambda: now[0])
@@ -339,60 +239,6 @@ def test_a_fold_that_is_taken_up_again_holds_a_worker_for_another_stretch() -> N
         {"event": "opened", "config": "b"},
     ]
     assert stretches(held) == [Stretch("a", 5.0, 0.5), Stretch("a", 2.0, None)]
-
-
-def test_many_segments_are_merged_by_a_resume_and_a_half_done_merge_does_no_harm() -> None:
-    storage = Objects()
-    records = [{"event": "score", "epoch": i} for i in range(300)]
-    fill(storage, records, together=1)
-    before = dict(storage.objects)
-    assert Journal(storage).records == records
-    assert list(storage.objects) == [f"journal/{segment_name(1, 300)}"]
-    storage.objects |= before
-    assert Journal(storage).records == records
-    assert list(storage.objects) == [f"journal/{segment_name(1, 300)}"]
-
-
-def test_a_run_that_was_copied_to_a_bucket_and_back_goes_on_with_its_journal(tmp_path: Path) -> None:
-    disk, bucket = LocalStorage(tmp_path), Objects()
-    fill(disk, RECORDS)
-    bucket.write("journal.jsonl", disk.read("journal.jsonl"))
-    assert read_journal(bucket) == (RECORDS, [])
-    fill(bucket, RECORDS)  # which goes on
-    assert read_journal(bucket) == (RECORDS * 2, [])
-    assert list(bucket.objects) == [f"journal/{segment_name(a, b)}" for a, b in ((1, 4), (5, 6), (7, 8))]
-    back = LocalStorage(tmp_path / "back")
-    for path, data in bucket.objects.items():
-        back.write(path, data)
-    assert read_journal(back) == (RECORDS * 2, [])
-    fill(back, RECORDS)
-    assert read_journal(back) == (RECORDS * 3, [])
-    assert back.list("") == ["journal.jsonl"]
-
-
-def test_a_torn_journal_that_was_copied_to_a_bucket_loses_its_torn_commit_only() -> None:
-    bucket = Objects()
-    bucket.write("journal.jsonl", whole()[:-4])
-    records, warnings = read_journal(bucket)
-    assert (records, len(warnings)) == (RECORDS[:3], 1)
-    journal = Journal(bucket)
-    assert (journal.records, len(journal.warnings)) == (RECORDS[:3], 1)
-    assert read_journal(bucket) == (RECORDS[:3], [])
-
-
-def test_whoever_reads_while_a_resume_merges_segments_finds_them_merged() -> None:
-    class Merging(Objects):
-        def list(self, folder: str) -> list[str]:
-            found = super().list(folder)
-            if len(found) > 200 and folder == "journal":
-                resumed, resumed.objects = Objects(), self.objects
-                Journal(resumed)  # between this look and the reads that follow
-            return found
-
-    storage, records = Merging(), [{"event": "score", "epoch": i} for i in range(300)]
-    writer, writer.objects = Objects(), storage.objects
-    fill(writer, records, together=1)
-    assert Segments(storage).peek() == (records, [])
 
 
 def test_reading_changes_nothing(tmp_path: Path) -> None:

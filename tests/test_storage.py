@@ -123,12 +123,14 @@ def test_a_journal_on_s3_goes_on_where_it_stopped(server: Server, objects: Stora
     assert len(objects.list("journal")) == 5
 
 
-def test_a_run_on_s3_is_held_by_one_driver(objects: Storage) -> None:
-    with Lease(objects, beat=0.1, silent=5, settle=0.05) as held:
+@pytest.mark.parametrize("kind", ["objects", "in_google"])
+def test_a_run_in_a_bucket_is_held_by_one_driver(kind: str, request: pytest.FixtureRequest) -> None:
+    bucket: Storage = request.getfixturevalue(kind)
+    with Lease(bucket, beat=0.1, silent=5, settle=0.05) as held:
         with pytest.raises(SonotuneError, match="only one driver"):
-            Lease(objects, beat=0.1, silent=5, settle=0.05)
+            Lease(bucket, beat=0.1, silent=5, settle=0.05)
         held.check()
-    assert not objects.exists("lock")
+    assert not bucket.exists("lock")
 
 
 def test_a_storage_that_fails_one_call_in_five_loses_nothing(

@@ -5,10 +5,9 @@ import time
 import pytest
 
 from engine import storage as storage_module
-from engine.errors import SonotuneError, StorageError
+from engine.errors import StorageError
 from engine.file_systems import _tuned
 from engine.journal.journal import Journal, read_journal
-from engine.lock.lease import Lease
 from engine.storage import Storage
 from tests.gcs_server import Server
 
@@ -49,14 +48,6 @@ def test_a_journal_goes_on_where_it_stopped_and_merges(
         again.append({"event": "more"})
     assert [record.get("epoch") for record in read_journal(in_google)[0]] == [*range(12), None]
     assert in_google.list("journal") == ["0000000001-0000000012.jsonl", "0000000013-0000000013.jsonl"]
-
-
-def test_a_run_is_held_by_one_driver(in_google: Storage) -> None:
-    with Lease(in_google, beat=0.1, silent=5, settle=0.05) as held:
-        with pytest.raises(SonotuneError, match="only one driver"):
-            Lease(in_google, beat=0.1, silent=5, settle=0.05)
-        held.check()
-    assert not in_google.exists("lock")
 
 
 @pytest.mark.parametrize(

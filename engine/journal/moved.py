@@ -20,8 +20,11 @@ def brought_along(storage: Storage) -> bytes:
 
 def read(data: bytes) -> tuple[list[Record], list[str]]:
     records, sound = parse(data, 1, RunPaths.journal)
-    torn = len(data) - sound
-    return records, [dropped(RunPaths.journal, torn)] if torn else []
+    return records, _lost(data, sound)
+
+
+def _lost(data: bytes, sound: int) -> list[str]:
+    return [dropped(RunPaths.journal, len(data) - sound)] if len(data) > sound else []
 
 
 def settle(storage: Storage) -> list[str]:
@@ -30,12 +33,11 @@ def settle(storage: Storage) -> list[str]:
     data = brought_along(storage)
     if not data:
         return []
-    records, warnings = read(data)
-    sound = data[: parse(data, 1, RunPaths.journal)[1]]
+    records, sound = parse(data, 1, RunPaths.journal)
     if storage.local() is not None:
-        storage.write(RunPaths.journal, sound)
+        storage.write(RunPaths.journal, data[:sound])
         storage.delete(RunPaths.segments)
     elif records:
-        storage.write(segment_path(1, len(records)), sound)
+        storage.write(segment_path(1, len(records)), data[:sound])
         storage.delete(RunPaths.journal)
-    return warnings
+    return _lost(data, sound)

@@ -1,0 +1,96 @@
+"""What single rules of the race decide, looked at one by one."""
+
+import numpy as np
+import pytest
+
+from engine.race.asha import Asha
+from engine.race.heat import State
+from engine.race.none import Setting, TrainAll
+from engine.race.reserve import Reserve
+from engine.race.rules import RULES
+from engine.race.stopper import Marks
+from engine.race.thaw import Thaw
+from engine.spec import race as spec
+
+
+def rule_of(name: str, folds: int = 1, **more: float) -> TrainAll:
+    settings = spec.Race.model_validate({"rule": name, **more})
+    return RULES[name](settings, Setting(tuple(f"r0-f{k}" for k in range(folds))))
+
+
+def marks(scores: dict[int, float]) -> Marks:
+    found = Marks()
+    for row, score in scores.items():
+        found.add(row, score)
+    return found
+
+
+def test_marks_are_kept_for_as_many_rows_as_come() -> None:
+    heat = rule_of("median").heat
+    rows = [heat.open(1) for _ in range(60)]
+    seen = marks({row: float(row) for row in rows[::2]})
+    heat.rule_out(4)
+    assert seen.of_rivals(2, heat).tolist() == [0.0, *(float(row) for row in range(6, 60, 2))]
+
+
+def test_what_breaks_a_bound_sets_no_bar_for_others_at_a_rung():
+    rule = rule_of("asha", eta=2.0)
+    assert isinstance(rule, Asha)
+    for _ in range(4):
+        rule.heat.open(9)
+    rule.heat.rule_out(0)
+    for score, judged in ((0.26, False), (0.24, True)):
+        rule.rungs[0] = marks({0: 0.9, 1: 0.2, 2: 0.3})
+        assert bool(rule._judge(3, 0, score)) == judged
+
+
+def test_a_configuration_is_no_rival_of_its_own_other_folds():
+    rule = rule_of("median", folds=2, warmup=1)
+    rival, row = rule.heat.open(1), rule.heat.open(1)
+    for fold in (0, 1):
+        rule.heat.finish(rival, fold, (0.5,))
+        rule.drops(rival, fold)
+    rule.ages = {(0, 1): marks({rival: 0.5})}  # type: ignore[attr-defined]
+    for fold, score in ((0, 0.9), (1, 0.6)):  # both under way, each its first
+        rule.heat.report(row, fold, 1, (score,))
+        assert rule.drops(row, fold) == []
+
+
+@pytest.mark.parametrize(("rule", "out"), [("aggressive", True), ("forgiving", False)])
+def test_a_forgiving_rule_measures_by_the_worst_fold_of_the_best(rule, out):
+    made = rule_of(rule, folds=2)
+    best, row = made.heat.open(1), made.heat.open(1)
+    made.heat.finish(best, 0, (0.5,))
+    made.heat.finish(best, 1, (0.9,))
+    made.heat.finish(row, 0, (0.6,))
+    assert bool(made.drops(row, 0)) == out
+
+
+def test_what_is_only_frozen_may_come_back_so_it_takes_more_to_tell_a_sampler_that_it_is_out(monkeypatch):
+    rule = rule_of("thaw", delta=0.1)
+    assert isinstance(rule, Thaw)
+    monkeypatch.setattr(rule, "chance", lambda rows: np.array([0.005, 0.02]))
+    assert rule.hopeless(np.array([0, 1])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("audited", [False, True])
+def test_an_audited_fold_keeps_its_worker_whatever_is_worth_more(audited, monkeypatch):
+    rule = rule_of("reserve")
+    row = rule.heat.open(9)
+    rule.heat.move(row, 0, State.RUNNING)
+    rule.heat.drop(row, audited)
+    rule.forecast.fits = 1  # learned
+    monkeypatch.setattr(rule, "choose", lambda may_open: "open")
+    assert rule.freezes(row, 0) == (not audited)
+
+
+def test_what_is_all_but_in_hand_is_the_least_that_a_worker_takes_up():
+    rule = rule_of("reserve")
+    assert isinstance(rule, Reserve)
+    rows = [rule.heat.open(9) for _ in range(2)]
+    rule.forecast.mean = np.array([0.8, 0.6])
+    assert rule.floor() == pytest.approx(0.8)
+    rule.heat.finish(rows[1], 0, (0.7,))
+    assert rule.floor() == pytest.approx(0.8 - 0.7)
+    rule.forecast.mean = np.array([0.6, 0.7])
+    assert rule.floor() == 0.0

@@ -1,3 +1,5 @@
+"""One driver at a time holds a run: by the kernel's lock on a disk, and what is left of a dead one."""
+
 import os
 import signal
 import subprocess

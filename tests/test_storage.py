@@ -1,3 +1,5 @@
+"""A storage keeps what was written, whole or not at all, on a disk, on S3 and on Google's; and how it fails."""
+
 import errno
 import logging
 import os

@@ -1,4 +1,4 @@
-"""A storage keeps what was written, whole or not at all, on a disk, on S3 and on Google's; and how it fails."""
+"""A storage keeps what was written, whole or not at all: a disk, S3 and Google's; and how each fails."""
 
 import errno
 import logging

@@ -119,7 +119,7 @@ class Simulation:
         score = float(self.table.scores[self.order[job.row], job.fold, job.epoch - 1])
         self.race.apply(Reported(job.task, job.epoch, score))
         self._settle(but=job.task)
-        if job.epoch == self.epochs:
+        if job.epoch == self.epochs and self.race.field.needed(job.task):  # else stopped, as a driver does
             return self._end(job, "complete", score)
         verdict = self.race.verdict(job.task)
         if isinstance(verdict, Continue):

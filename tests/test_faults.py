@@ -71,6 +71,25 @@ def test_killed_workers_cost_an_epoch_each_and_change_nothing(undisturbed: Path,
     check_like(tmp_path / "run", undisturbed)
 
 
+def test_what_a_worker_had_stored_when_it_was_lost_is_heard_from_the_next_one(tmp_path: Path) -> None:
+    """Also its first epoch, with which it says how large its network is: that one cannot be picked."""
+
+    class Silenced(FoldTrainable):
+        def epoch(self) -> dict[str, Any]:
+            told = super().epoch()
+            if not (flag := tmp_path / self.task.fold).exists():
+                flag.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return told
+
+    small = {"constraints": {"parameters": 10}}
+    search(tmp_path / "run", Silenced, search=ONE_CONFIG | small, race={"rule": "median", "audit": 0},
+           resources={"workers": 1, "device": "cpu"})  # fmt: skip
+    assert tasks(tmp_path / "run", "ended", status="interrupted")
+    assert [r["epoch"] for r in records(tmp_path / "run", "reported")] == [1]
+    assert "breaks a bound" in records(tmp_path / "run", "dropped")[0]["reason"]
+
+
 def test_a_worker_told_to_go_stores_its_epoch_and_is_heard(undisturbed: Path, tmp_path: Path) -> None:
     """No epoch is reported twice: what was in hand when the notice came is finished, stored and told."""
     folder = tmp_path / "run"

@@ -107,6 +107,21 @@ def test_what_no_training_changes_is_told_beside_the_first_epoch(pack: Pack, tmp
     assert "figures" not in table(job, tmp_path, "epochs").column_names
 
 
+@pytest.mark.parametrize("heard", [0, 1, 2])
+def test_epochs_that_were_stored_and_never_heard_of_are_told_before_any_other(
+    pack: Pack, tmp_path: Path, heard: int
+) -> None:
+    """A driver that was killed, or is being stopped, does not hear the last of what its workers store; the
+    race would not know the best epoch if that was among them, nor sizes if it was the first."""
+    job, folder = job_of(pack), LocalStorage(tmp_path)
+    cut = train_fold(job, pack, folder)
+    before = [next(cut), next(cut)]
+    told = list(train_fold(job, pack, folder, heard))
+    assert json.dumps(told[: 2 - heard]) == json.dumps(before[heard:])  # of which some are not a number
+    assert [row["epoch"] for row in told] == list(range(heard + 1, 5))
+    assert [row["epoch"] for row in table(job, tmp_path, "epochs").to_pylist()] == [1, 2, 3, 4]
+
+
 def test_folds_share_prepared_images_unless_these_depend_on_who_trains(
     pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

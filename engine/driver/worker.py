@@ -69,7 +69,8 @@ class Shared:
 
 
 class FoldTrainable(tune.Trainable):
-    """Tune's config is {"key", "fold", "record", "parts", "alone"}; a step is an epoch, the last one its end.
+    """Tune's config is {"key", "fold", "record", "heard", "parts", "alone"}; a step is an epoch, the last one
+    its end. `heard`: how many of its epochs the journal has.
     The record is one text: Tune copies and flattens each leaf of a config again and again, in its driver."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
@@ -82,7 +83,7 @@ class FoldTrainable(tune.Trainable):
         """Whatever goes wrong here is told like an error of training: a worker that died of it would be taken
         for one that was lost, and its fold tried again and again."""
         self.task = Task(config["key"], config["fold"])
-        self.parts, self.alone = config["parts"], config["alone"]
+        self.parts, self.alone, self.heard = config["parts"], config["alone"], config["heard"]
         self.epochs: Generator[dict[str, Any], None, Any] | None = None
         self.unfit: dict[str, Any] | None = None
         try:
@@ -130,7 +131,7 @@ class FoldTrainable(tune.Trainable):
 
         hold_to(1.0 if self.alone else self.shared.gpu)
         job = self.shared.job(self.task, self.spec, self.parts)
-        return train_task(job, self.shared.pack, self.storage)
+        return train_task(job, self.shared.pack, self.storage, self.heard)
 
     def cleanup(self) -> None:
         if self.epochs is not None:

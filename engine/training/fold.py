@@ -25,18 +25,29 @@ from engine.training.measure import Costs, costs_of, counts_of, hardware
 from engine.training.network import Network
 
 
-def train_fold(job: Job, pack: Pack, storage: Storage) -> Generator[EpochRow, None, FoldResult]:
-    """Yields the row of each epoch trained now; returns the result, which has been written by then."""
+def train_fold(
+    job: Job, pack: Pack, storage: Storage, heard: int | None = None
+) -> Generator[EpochRow, None, FoldResult]:
+    """Yields the row of each epoch trained now; returns the result, which has been written by then.
+
+    Whoever pulled it before may have gone between an epoch's checkpoint and its row. With `heard` epochs
+    known, the rows of all further ones come first: the best of them decides, and the first tells sizes.
+    """
     run = FoldRun(job, pack, storage)
     if run.blind:
         return end(run, "failed", error=run.blind)
     try:
+        for row in run.rows[run.epoch if heard is None else heard :]:
+            yield told(run, row)
         while run.epoch < run.train.epochs:
-            row = run.next_epoch()
-            yield row if run.epoch > 1 else row | {"figures": counts(run)}
+            yield told(run, run.next_epoch())
         return finish(run)
     except Diverged as error:
         return end(run, "diverged", error=str(error))
+
+
+def told(run: FoldRun, row: EpochRow) -> EpochRow:
+    return row if row["epoch"] > 1 else row | {"figures": counts(run)}
 
 
 def counts(run: FoldRun) -> dict[str, float]:

@@ -16,21 +16,26 @@ from engine.training.segmenters import train_segmenters
 log = logging.getLogger("sonotune")
 
 
-def train_task(job: Job, pack: Pack, storage: Storage) -> Generator[dict[str, Any], None, FoldResult]:
-    """Yields the row of each epoch trained now; returns the result, which has been written by then.
+def train_task(
+    job: Job, pack: Pack, storage: Storage, heard: int | None = None
+) -> Generator[dict[str, Any], None, FoldResult]:
+    """Yields the row of each epoch trained now, and before them those of earlier ones of which only `heard`
+    were ever heard of; returns the result, which has been written by then.
 
     A fold that has lost its best epoch's network is trained again from its start: scored with another one,
     its figures would not be those of the epoch that they name.
     """
     try:
-        return (yield from _train(job, pack, storage))
+        return (yield from _train(job, pack, storage, heard))
     except BestLost as lost:
         log.warning("%s; its fold starts afresh", lost)
         storage.delete(RunPaths.checkpoint(job.task))
-    return (yield from _train(job, pack, storage))
+    return (yield from _train(job, pack, storage, heard))
 
 
-def _train(job: Job, pack: Pack, storage: Storage) -> Generator[dict[str, Any], None, FoldResult]:
+def _train(
+    job: Job, pack: Pack, storage: Storage, heard: int | None
+) -> Generator[dict[str, Any], None, FoldResult]:
     if isinstance(job.spec, FirstStage):
         return (yield from train_segmenters(job, job.spec, pack, storage))
-    return (yield from train_fold(job, pack, storage))
+    return (yield from train_fold(job, pack, storage, heard))

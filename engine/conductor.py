@@ -169,15 +169,18 @@ class Conductor:
         return True
 
     def _from_past(self, task: Task) -> bool:
+        """What was begun in this run was trained in it too: only nobody has heard how it went on."""
         found = self.past(task, self.configuration_of(task))
         if found is None:
             return False
-        self.ledger.record(Started(task), reused=True)
-        for epoch, (score, values) in enumerate(found.epochs, 1):
-            self.ledger.record(Reported(task, epoch, score, values, self._stage_of(task)), reused=True)
+        heard = self.ledger.heard.get(task, 0)
+        mark = {} if task in self.ledger.heard else {"reused": True}
+        self.ledger.record(Started(task), **mark)
+        for epoch, (score, values) in enumerate(found.epochs[heard:], heard + 1):
+            self.ledger.record(Reported(task, epoch, score, values, self._stage_of(task)), **mark)
         cost, fits = self._measured(task, found.figures)
         end = Ended(task, found.status, found.score, found.values, cost, fits)
-        self.ledger.record(end, reused=True, figures=dict(found.figures))
+        self.ledger.record(end, **mark, figures=dict(found.figures))
         return True
 
     def configuration_of(self, task: Task) -> Trained:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.errors import SonotuneError
-from engine.finals import FAILED, Finals
+from engine.finals import FAILED, OVER, Finals
 from engine.journal.journal import Journal
 from engine.proposals import Proposals
 from engine.race.events import (
@@ -41,13 +41,15 @@ OF_A_TASK = (Started, Reported, Ended, Lost)
 class Ledger:
     """`decided`: since the last commit something was, on which somebody may act. `dropped`: a configuration
     was, since the running tasks were last looked through. `epochs`: trained in this run, whoever drove it.
-    `limit`: of configurations, as a driver last set it; the race's is lower once the sampler has no more."""
+    `limit`: of configurations, as a driver last set it; the race's is lower once the sampler has no more.
+    `heard`: epochs of each task that was begun and is not over; its worker may have stored more."""
 
     def __init__(self, journal: Journal, race: Race, finals: Finals, proposals: Proposals) -> None:
         self.journal, self.race, self.finals, self.proposals = journal, race, finals, proposals
         self.decided = self.dropped = False
         self.epochs = 0
         self.limit = race.limit
+        self.heard: dict[Task, int] = {}
         self._previous: Event | None = None
 
     # -- what an earlier run has written -----------------------------------------------------------
@@ -115,7 +117,16 @@ class Ledger:
         if not self.finals.knows(Task(**record["task"])):
             self.proposals.measured(record["task"]["key"], record["figures"])
 
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.heard.setdefault(event.task, 0)
+        elif isinstance(event, Reported):
+            self.heard[event.task] = max(event.epoch, self.heard.get(event.task, 0))
+        elif isinstance(event, Lost) or (isinstance(event, Ended) and event.status in OVER):
+            self.heard.pop(event.task, None)
+
     def _take(self, event: Event) -> None:
+        self._hear(event)
         if isinstance(event, OF_A_TASK) and self.finals.knows(event.task):
             return self.finals.apply(event)
         if isinstance(event, Resumed):

@@ -197,20 +197,6 @@ def test_epochs_told_again_after_a_restart_change_nothing():
     assert race.mean("a") == pytest.approx(0.5)
 
 
-def test_what_the_race_has_heard_of_a_fold_is_known_until_the_fold_is_lost():
-    """Whoever takes it up again is asked for what was stored beyond that."""
-    race = race_of(configs=1, folds=("r0-f0",))
-    open_one(race, "a")
-    task = start(race)
-    assert race.field.heard(task) == 0
-    race.apply(Reported(task, 2, 0.5))
-    race.apply(Resumed())
-    assert race.field.heard(task) == 2
-    race.apply(Lost(task))
-    assert race.field.heard(task) == 0
-    assert race.field.heard(Task("a", "o1")) is None  # of a nested design, where nobody races
-
-
 def test_a_damaged_result_is_trained_again():
     race = race_of(configs=1)
     open_one(race, "a")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.conductor import Conductor
+from engine.conductor import Conductor, Past
 from engine.journal.journal import Journal
 from engine.race.beliefs import Beliefs
 from engine.race.events import Ended, Lost, Opened, Reported, Resumed, Started, Status
@@ -171,6 +171,42 @@ def test_a_proposal_made_while_its_configuration_is_trained_again_is_told_at_its
     assert one.proposals.sampler._open == {asked.number}
     assert list(play(one)) == [Task(key, FOLDS[0])]
     assert one.proposals.sampler._open == set()
+
+
+# -- what nobody heard of ------------------------------------------------------------------------------
+
+
+def test_a_fold_that_ended_when_its_driver_was_dead_was_trained_in_this_run(tmp_path: Path) -> None:
+    """Its result is found, and so are the epochs that it has taken of the budget."""
+    one = conductor(tmp_path, study("random", "none", 1, RATES))
+    task = one.next()
+    assert task is not None
+    one.reported(task, 1, 0.1, [0.1])
+    one.close()
+    epochs = [(score, (score,)) for score in (0.1, 0.2, 0.3, 0.4)]
+    again = conductor(tmp_path, study("random", "none", 1, RATES))
+    again.past = lambda asked, _: Past(epochs, "complete", 0.4, (0.4,)) if asked == task else None
+    assert resumed(again).next() != task
+    assert again.race.score(task) == 0.4
+    assert again.ledger.epochs == 4
+    assert [r["epoch"] for r in journal(tmp_path) if r["event"] == "reported"] == [1, 2, 3, 4]
+    assert not any("reused" in r for r in journal(tmp_path))
+
+
+def test_what_was_heard_of_a_task_is_known_until_it_is_over_or_lost(tmp_path: Path) -> None:
+    """Whoever takes it up again is asked for what was stored beyond that."""
+    one = conductor(tmp_path, study("random", "none", 1, RATES))
+    task = one.next()
+    assert task is not None
+    assert one.ledger.heard == {task: 0}
+    one.reported(task, 1, 0.1, [0.1])
+    one.ended(task, "interrupted")
+    assert one.ledger.heard == {task: 1}
+    assert one.next() == task
+    one.ended(task, "complete", 0.1, [0.1])
+    assert one.ledger.heard == {}
+    one.lost(Lost(task))
+    assert one.ledger.heard == {}
 
 
 # -- what was lost -------------------------------------------------------------------------------------

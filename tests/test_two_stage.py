@@ -257,6 +257,17 @@ def test_a_first_stage_cut_off_ends_as_if_it_had_not_been(
     assert LocalStorage(tmp_path).read(masks) == LocalStorage(folder).read(masks)
 
 
+@pytest.mark.parametrize("heard", [0, 1, 3, 6])
+def test_epochs_of_a_first_stage_that_nobody_heard_of_are_told_by_whoever_goes_on(
+    pack: Pack, trained: tuple[Path, Job, Job], tmp_path: Path, heard: int
+) -> None:
+    """A budget of epochs counts them; here three networks take two each, all of which are stored."""
+    first = trained[1]
+    run(first, pack, tmp_path, epochs=6)
+    told = list(train_task(first, pack, LocalStorage(tmp_path), heard))
+    assert [row["epoch"] for row in told] == list(range(heard + 1, 7))
+
+
 def test_a_fold_cut_off_in_the_second_stage_goes_on_in_the_second(
     pack: Pack, trained: tuple[Path, Job, Job], tmp_path: Path
 ) -> None:

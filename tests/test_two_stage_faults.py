@@ -138,8 +138,8 @@ def half_way(folder: Path) -> list[Task]:
 
 
 def trained_twice(folder: Path, task: Task) -> set[int]:
-    """Epochs. What a worker stored and no driver heard of any more is told by the next one as reused."""
-    told = [r for r in records(folder, "reported") if Task(**r["task"]) == task and not r.get("reused")]
+    """Epochs. What a worker stored and no driver heard of any more is told to the next one, and only that."""
+    told = [r for r in records(folder, "reported") if Task(**r["task"]) == task]
     return {epoch for epoch, times in Counter(r["epoch"] for r in told).items() if times > 1}
 
 

@@ -66,7 +66,7 @@ class TaskSearcher(Searcher):
         if task is not None:
             self.tasks[trial_id] = task
             record, diet = json.dumps(self.conductor.configuration_of(task).record()), self.diet(task)
-            heard = self.conductor.race.field.heard(task)
+            heard = self.conductor.ledger.heard.get(task, 0)
             return {"key": task.key, "fold": task.fold, "record": record, "heard": heard, **asdict(diet)}
         return Searcher.FINISHED if self.conductor.done is not None and not self.tasks else None
 

@@ -194,13 +194,6 @@ class Field:
             return task
         return self.stages.first(task.key, self.rows[task.key], task.fold)
 
-    def heard(self, task: Task) -> int | None:
-        """Epochs of a task that the race was told of; None where it races nobody by them."""
-        if self.stages.knows(task.key) or task.fold not in self.outer:
-            return None
-        place = self.place(task)
-        return int(self.heats[place.outer].reached[place.row, place.fold])
-
     def needed(self, task: Task) -> bool:
         """Whether anybody still wants this task's result."""
         heat = self.heats[self.outer[task.fold]]

@@ -37,5 +37,5 @@ def _train(
     job: Job, pack: Pack, storage: Storage, heard: int | None
 ) -> Generator[dict[str, Any], None, FoldResult]:
     if isinstance(job.spec, FirstStage):
-        return (yield from train_segmenters(job, job.spec, pack, storage))
+        return (yield from train_segmenters(job, job.spec, pack, storage, heard))
     return (yield from train_fold(job, pack, storage, heard))

@@ -26,7 +26,7 @@ from engine.training.masks import FILE, mask_bytes, quantised, restored
 
 
 def train_segmenters(
-    job: Job, stage: FirstStage, pack: Pack, storage: Storage
+    job: Job, stage: FirstStage, pack: Pack, storage: Storage, heard: int | None = None
 ) -> Generator[EpochRow, None, FoldResult]:
     """Each is an ordinary fold run with checkpoints of its own, so whatever cuts this off costs an epoch."""
     drawn = np.zeros(pack.masks.shape, np.uint8)
@@ -34,7 +34,7 @@ def train_segmenters(
     for network, part in enumerate(parts_of(job, stage)):
         run = FoldRun(part, pack, storage)
         try:
-            yield from _epochs(run, rows, network)
+            yield from _epochs(run, rows, network, heard)
         except Diverged as error:
             return _end(job, run, rows, result_of(run, "diverged", {}, str(error)), {})
         run.go_to_best()
@@ -55,14 +55,16 @@ def parts_of(job: Job, stage: FirstStage) -> Iterator[Job]:
     yield replace(job, record=stage.trained.record(), inner=())
 
 
-def _epochs(run: FoldRun, rows: list[EpochRow], network: int) -> Iterator[EpochRow]:
-    """Rows trained before a resume are kept and not told again; epochs count through all segmenters."""
+def _epochs(run: FoldRun, rows: list[EpochRow], network: int, heard: int | None) -> Iterator[EpochRow]:
+    """Rows trained before a resume are kept, and told where nobody `heard` of them; epochs count through all
+    segmenters."""
     before = len(rows)
 
     def told(row: Mapping[str, Any]) -> EpochRow:
         return dict(row) | {"stage": "segment", "network": network, "epoch": before + row["epoch"]}
 
     rows += map(told, run.rows)
+    yield from rows[len(rows) if heard is None else max(before, heard) :]
     while run.epoch < run.train.epochs:
         rows.append(told(run.next_epoch()))
         yield rows[-1]

@@ -80,10 +80,19 @@ class Conductor:
 
     def resumed(self) -> None:
         """The driver has started again, perhaps with another limit or a larger budget."""
+        self._freeze_what_was_to_be()
         self.ledger.resumed(self.study.fixed.search.configs)
         self.running.clear()
         self.ledger.commit()
         self._stop_when_spent()
+
+    def _freeze_what_was_to_be(self) -> None:
+        """The driver before may have died between a report and the freeze that it led to."""
+        last = self.ledger.last
+        if not isinstance(last, Reported) or last.epoch >= self.configuration_of(last.task).epochs:
+            return
+        if isinstance(self._verdict(last.task), Freeze):
+            self.ledger.record(Ended(last.task, "frozen"))
 
     def _stop_when_spent(self) -> None:
         budget = self.study.fixed.search.budget.epochs

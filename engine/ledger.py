@@ -42,7 +42,8 @@ class Ledger:
     """`decided`: since the last commit something was, on which somebody may act. `dropped`: a configuration
     was, since the running tasks were last looked through. `epochs`: trained in this run, whoever drove it.
     `limit`: of configurations, as a driver last set it; the race's is lower once the sampler has no more.
-    `heard`: epochs of each task that was begun and is not over; its worker may have stored more."""
+    `heard`: epochs of each task that was begun and is not over; its worker may have stored more. `last`: what
+    has happened to the race last, whatever it has decided upon that."""
 
     def __init__(self, journal: Journal, race: Race, finals: Finals, proposals: Proposals) -> None:
         self.journal, self.race, self.finals, self.proposals = journal, race, finals, proposals
@@ -50,7 +51,7 @@ class Ledger:
         self.epochs = 0
         self.limit = race.limit
         self.heard: dict[Task, int] = {}
-        self._previous: Event | None = None
+        self.last: Event | None = None
 
     # -- what an earlier run has written -----------------------------------------------------------
 
@@ -131,9 +132,9 @@ class Ledger:
             return self.finals.apply(event)
         if isinstance(event, Resumed):
             self.finals.running.clear()
-        if isinstance(event, Limited) and isinstance(self._previous, Resumed):
+        if isinstance(event, Limited) and isinstance(self.last, Resumed):
             self.limit = event.configs
-        self._previous = event
+        self.last = self.last if isinstance(event, Dropped) else event
         self.race.apply(event)
         if isinstance(event, Ended) and event.status == "complete":
             self.proposals.scored(event.task.key)

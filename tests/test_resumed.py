@@ -91,6 +91,22 @@ def test_the_turns_of_outer_folds_are_the_same_after_a_resume(tmp_path: Path) ->
             assert decided(folder) == decided(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("rule", ["halving", "reserve", "thaw"])
+def test_a_fold_that_was_to_be_frozen_when_its_driver_died_does_not_go_on(tmp_path: Path, rule: str) -> None:
+    """Between a report and the freeze that it leads to: else the next slice would go to another fold than the
+    race had wanted."""
+    of, whole = study("random", rule, 6, RATES), tmp_path / "whole"
+    list(play(conductor(whole, of)))
+    records, met = journal(whole), 0
+    for folder in cut_off(whole, tmp_path):
+        done = len(journal(folder))
+        if done < len(records) and records[done].get("status") == "frozen":
+            begun = (Task(**r["task"]) for r in records[done:] if r["event"] == "started")
+            assert resumed(conductor(folder, of)).next() == next(begun)
+            met += 1
+    assert met
+
+
 # -- a space that has no more --------------------------------------------------------------------------
 
 

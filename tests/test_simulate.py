@@ -103,6 +103,38 @@ def test_a_table_without_the_columns_names_them():
         load_table(SMALL, ["val_iou"])
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("seconds", 0.0, "seconds must be above 0"),
+        ("seconds", None, "seconds must be above 0"),
+        ("seconds", float("inf"), "seconds must be above 0"),
+        ("config", None, "['config'] must have a value"),
+        ("fold", None, "['fold'] must have a value"),
+        ("val_x", "0.5", "['val_x'] must be numbers"),
+        ("test_x", "0.5", "['test_x'] must be numbers"),
+    ],
+)
+def test_a_table_that_cannot_be_replayed_says_what_is_wrong_with_it(tmp_path, column, value, said):
+    rows = [{"config": "a", "fold": 0, "epoch": 1, "val_x": 0.5, "test_x": 0.5, "seconds": 1.0}] * 2
+    table = pa.Table.from_pylist([rows[0] | {column: value}] + ([] if isinstance(value, str) else rows[1:]))
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(SonotuneError, match=re.escape(said)):
+        load_table(str(tmp_path / "t.parquet"), ["val_x"])
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan")])
+def test_what_has_no_finite_score_somewhere_is_left_out(tmp_path, bad):
+    rows = [
+        {"config": config, "fold": 0, "epoch": epoch, "val_x": bad if config == epoch == 1 else 0.5}
+        for config in (0, 1)
+        for epoch in (1, 2)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    table = load_table(str(tmp_path / "t.parquet"), ["val_x"])
+    assert (len(table.scores), table.left_out) == (1, 1)
+
+
 def run_command(*arguments: str) -> str:
     app = typer.Typer()
     app.command()(command)

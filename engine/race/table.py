@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.types as pt
 
 from engine.errors import SonotuneError
 from engine.results import FoldResult, RunPaths, read_result, read_table
@@ -56,11 +57,27 @@ def load_table(path: str, scores: Sequence[str] = SCORES) -> Table:
     missing = sorted({"config", "fold", "epoch", *scores} - set(data.column_names))
     if missing:
         raise SonotuneError(f"{path} must have the columns {missing}; it has {data.column_names}")
+    _check(path, data, [*scores, *(name for name in (*tests, "seconds") if name in data.column_names)])
     values = _mean(data, scores)
     test = _mean(data, tests) if set(tests) <= set(data.column_names) else np.full(len(values), np.nan)
     seconds = data["seconds"].to_numpy() if "seconds" in data.column_names else np.ones(len(values))
     keys = [data[name].to_numpy(zero_copy_only=False) for name in ("config", "fold", "epoch")]
     return _arrange(path, keys, values, test, seconds)
+
+
+def _check(path: str, data: pa.Table, numbers: Sequence[str]) -> None:
+    """What cannot be replayed is told by its column; simulated time goes forward only."""
+    words = [n for n in numbers if not (pt.is_integer(t := data[n].type) or pt.is_floating(t))]
+    if words:
+        raise SonotuneError(f"{path}: the columns {words} must be numbers")
+    empty = [name for name in ("config", "fold", "epoch") if data[name].null_count]
+    if empty:
+        raise SonotuneError(f"{path}: the columns {empty} must have a value in every row")
+    if "seconds" not in numbers:
+        return
+    seconds = data["seconds"].to_numpy().astype(float)
+    if not (np.isfinite(seconds) & (seconds > 0)).all():
+        raise SonotuneError(f"{path}: seconds must be above 0 in every row")
 
 
 def _mean(data: pa.Table, names: Sequence[str]) -> np.ndarray:
@@ -75,8 +92,8 @@ def _arrange(
     seconds: np.ndarray,
     held: bool = False,
 ) -> Table:
-    """Rows into [config, fold, epoch]; what has a hole is left out and counted. `held`: a fold that
-    ended early keeps its last score."""
+    """Rows into [config, fold, epoch]; what has a hole, or a score not finite, is left out and counted.
+    `held`: a fold that ended early keeps its last score."""
     labels, places = zip(*(np.unique(key, return_inverse=True) for key in keys), strict=True)
     shape = tuple(len(label) for label in labels)
     raw, tests, pace = np.full(shape, np.nan), np.full(shape, np.nan), np.ones(shape[0])
@@ -84,7 +101,7 @@ def _arrange(
     if held:
         raw, tests = _held(raw), _held(tests)
     pace[places[0]] = seconds / shape[2]
-    whole = ~np.isnan(raw).any(axis=(1, 2))
+    whole = np.isfinite(raw).all(axis=(1, 2))
     if not whole.any():
         raise SonotuneError(f"{name} holds no configuration with all of its folds and epochs")
     raw, tests = raw[whole], tests[whole]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from typer.testing import CliRunner
 
 from engine.cli.simulate import simulate as command
 from engine.errors import SonotuneError
+from engine.journal.journal import read_journal
 from engine.race.race import Race
 from engine.race.simulate import Simulation, simulate
 from engine.race.table import Table, _held, load_run, load_table
 from engine.results import digest
 from engine.spec import race as spec
+from engine.storage import LocalStorage
 from tests.runs import Plan, make_run, rewrite
 
 SMALL = str(Path(__file__).parents[1] / "benchmarks" / "tables" / "small.parquet")
@@ -194,6 +197,13 @@ def test_of_a_run_folder_only_complete_configurations_are_replayed_and_the_other
     assert (np.diff(table.scores, axis=2) >= 0).all()
     outcome = Simulation(table, race_of("reserve", table), [2, 0, 1], 1).run().outcome()
     assert 0 < outcome.spent <= 1
+
+
+def test_what_was_dropped_before_its_first_fold_had_ended_is_counted_as_left_out(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=5, folds=3, epochs=4, dropped=2, cases=30))
+    dropped = next(r["config"] for r in read_journal(LocalStorage(folder))[0] if r["event"] == "dropped")
+    shutil.rmtree(folder / "results" / dropped)
+    assert load_run(str(folder)).left_out == 2
 
 
 def test_a_run_has_its_own_score(tmp_path):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from engine.errors import SonotuneError
+from engine.journal.journal import read_journal
 from engine.results import FoldResult, RunPaths, read_result, read_table
 from engine.storage import Storage, open_storage
 from engine.task import Task
@@ -132,7 +133,13 @@ def load_run(location: str) -> Table:
     keys, numbers = zip(*((row[:3], row[3:]) for row in rows), strict=True)
     values, test, seconds = (np.array(column, dtype=float) for column in zip(*numbers, strict=True))
     columns = [np.array(c) for c in zip(*keys, strict=True)]
-    return _arrange(location, columns, values, test, seconds, held=True)
+    table = _arrange(location, columns, values, test, seconds, held=True)
+    return replace(table, left_out=max(table.left_out, _opened(storage) - len(table.scores)))
+
+
+def _opened(storage: Storage) -> int:
+    """Most of what a race drops has no finished fold, and so no result to be counted by."""
+    return sum(record["event"] == "opened" for record in read_journal(storage)[0])
 
 
 def _fold_rows(

@@ -16,6 +16,7 @@ from engine.data.cases import Pack
 from engine.data.load import default_cache, load
 from engine.driver import resources as shares
 from engine.driver import tracking
+from engine.driver.ask import answer
 from engine.driver.cluster import check_address, connected
 from engine.driver.growth import await_room, nodes
 from engine.driver.packing import ALONE, Packed, packed_in
@@ -24,7 +25,6 @@ from engine.driver.reuse import check_reuse, note_reuse, reuse_in
 from engine.driver.session import Outcome, Session
 from engine.driver.store import check_room
 from engine.driver.worker import FoldTrainable
-from engine.errors import SonotuneError
 from engine.folds.make import make_folds
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal
@@ -154,11 +154,7 @@ def _numerics(resources: Resources, share: shares.Share, address: str | None) ->
     is, and a process that imports torch for the question alone would keep the first folds waiting."""
     if address is None and not share.gpu and resources.device != "cuda":
         return on_cpu(resources)  # folds will see no GPU
-    ask = ray.remote(resolve).options(num_cpus=0, num_gpus=min(share.gpu, 0.01), resources=dict(share.custom))
-    try:
-        return ray.get(ask.remote(resources))  # type: ignore[no-any-return]
-    except ray.exceptions.RayTaskError as error:
-        raise SonotuneError(str(error.cause)) from error
+    return answer(resolve, resources, min(share.gpu, 0.01), share.custom)
 
 
 @contextmanager

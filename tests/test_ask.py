@@ -5,10 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from engine.driver import launch
 from engine.driver.ask import answer
 from engine.driver.cluster import connected
+from engine.driver.resources import Share
 from engine.errors import SonotuneError
 from engine.lock.holder import start_time
+from engine.spec.resources import Resources
 from tests.faulty import wait_until
 
 
@@ -34,3 +37,16 @@ def test_an_answer_that_fails_is_one_sentence(gpu: None) -> None:
         answer(fails, "no room", 1, {})
     with pytest.raises(SonotuneError, match="the worker that was asked before the first fold is lost"):
         answer(lambda code: os._exit(code), 1, 1, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpu_of_one", "question"),
+    [({"gpu": 0}, 0, "on_cpu"), ({}, 0, "on_cpu"), ({}, 0.5, "resolve"), ({"device": "cuda"}, 0, "resolve")],
+)
+def test_folds_without_a_gpu_train_on_the_cpu_also_where_there_is_one(
+    settings: dict[str, object], gpu_of_one: float, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray hides no GPU from a worker that asks for none, so that torch would see them all."""
+    monkeypatch.setattr(launch, "answer", lambda asked, *rest: asked.__name__)
+    share = Share(1, gpu_of_one, {})
+    assert launch._numerics(Resources(**settings), share, "auto") == question

@@ -152,9 +152,10 @@ class RunLog(logging.FileHandler):
 def _numerics(resources: Resources, share: shares.Share, address: str | None) -> Numerics:
     """Asked where folds will run, which need not be where the driver runs. On this machine without a GPU it
     is, and a process that imports torch for the question alone would keep the first folds waiting."""
-    if address is None and not share.gpu and resources.device != "cuda":
-        return on_cpu(resources)  # folds will see no GPU
-    return answer(resolve, resources, min(share.gpu, 0.01), share.custom)
+    question = resolve if share.gpu or resources.device == "cuda" else on_cpu
+    if address is None and question is on_cpu:
+        return on_cpu(resources)
+    return answer(question, resources, min(share.gpu, 0.01), share.custom)
 
 
 @contextmanager

@@ -136,7 +136,7 @@ class _Appended:
     def add(self, data: bytes) -> None:
         if self._size is None:
             data = self._left_to_write(data)
-        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             before = os.fstat(file).st_size
             if os.write(file, data) < len(data):

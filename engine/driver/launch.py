@@ -140,6 +140,11 @@ def _uncollected() -> Iterator[None]:
 class RunLog(logging.FileHandler):
     """A disk without room for the log fills no screen with tracebacks: what counts is in the journal."""
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Python opens the file at the first word, and lets that fail whoever said it."""
+        with suppress(OSError):
+            super().emit(record)
+
     def handleError(self, record: logging.LogRecord) -> None:
         pass
 

@@ -100,11 +100,9 @@ class _File:
 
     def peek(self) -> tuple[list[Record], list[str]]:
         try:
-            data = self.path.read_bytes()
+            data = persist(self.path.read_bytes, f"read the journal {self.path}")
         except FileNotFoundError:
             return [], []
-        except OSError as error:
-            raise SonotuneError(f"cannot read {self.path}: {error.strerror}; check its rights") from error
         records, self._size = parse(data, 1, str(self.path))
         torn = len(data) - self._size
         return records, [dropped(self.path.name, torn)] if torn else []

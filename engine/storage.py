@@ -44,10 +44,13 @@ SAID_NO_ROOM = re.compile(
 )
 
 
+SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+(?=://)")  # of a URI, in whatever case
+
+
 def open_storage(location: str | os.PathLike[str]) -> "Storage":
     """A local path, or any URI that pyarrow or fsspec understands (`s3://bucket/run`, `gs://…`)."""
-    text = os.fspath(location)
-    if re.match(r"^[a-z][a-z0-9+.-]+://", text) and not text.startswith("file://"):
+    text = SCHEME.sub(lambda scheme: scheme[0].lower(), os.fspath(location))
+    if SCHEME.match(text) and not text.startswith("file://"):
         return ObjectStorage(text)
     return LocalStorage(Path(text.removeprefix("file://")).absolute())
 

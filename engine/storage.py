@@ -237,6 +237,19 @@ def _replace(target: Path, data: bytes) -> None:
         file.write(data)
 
 
+def opened_in_place(path: str | os.PathLike[str], flags: int) -> int:
+    """A file that is written to where it is. Never through a link: in a run folder that somebody has sent it
+    may lead to any file of whoever goes on with that run."""
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise StorageError(
+            f"{os.fspath(path)} is a link, and may lead out of its folder; put the file itself there"
+        ) from error
+
+
 @contextmanager
 def written_aside(target: Path) -> Iterator[BinaryIO]:
     """A file to write to, which takes the target's place once it is whole and synced."""

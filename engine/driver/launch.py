@@ -25,6 +25,7 @@ from engine.driver.reuse import check_reuse, note_reuse, reuse_in
 from engine.driver.session import Outcome, Session
 from engine.driver.store import check_room
 from engine.driver.worker import FoldTrainable
+from engine.errors import StorageError
 from engine.folds.make import make_folds
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal
@@ -36,7 +37,7 @@ from engine.sampler.designs import check_design
 from engine.sampler.warm import earlier
 from engine.spec.resources import Resources
 from engine.spec.study import Study, short_hash
-from engine.storage import Storage
+from engine.storage import Storage, opened_in_place
 from engine.training import weight_files
 from engine.training.alone import Bench
 from engine.training.numerics import Numerics, on_cpu, resolve
@@ -140,9 +141,12 @@ def _uncollected() -> Iterator[None]:
 class RunLog(logging.FileHandler):
     """A disk without room for the log fills no screen with tracebacks: what counts is in the journal."""
 
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, opener=opened_in_place)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Python opens the file at the first word, and lets that fail whoever said it."""
-        with suppress(OSError):
+        with suppress(OSError, StorageError):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:

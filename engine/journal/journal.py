@@ -15,7 +15,7 @@ from engine.journal import moved
 from engine.journal.records import Record, dropped, encode, parse, seal
 from engine.journal.segments import Segments
 from engine.results import RunPaths
-from engine.storage import PASSING, Storage, persist
+from engine.storage import PASSING, Storage, opened_in_place, persist
 
 GROUPED = 1.0  # seconds for which a record that nothing follows from may wait for others
 
@@ -116,7 +116,7 @@ class _File:
         self.close()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._file = opened_in_place(self.path, os.O_RDWR)
             self._cut_back()
             _sync_folder(self.path.parent)
         except OSError as error:

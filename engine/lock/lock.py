@@ -12,7 +12,7 @@ from engine.errors import SonotuneError
 from engine.lock.holder import KERNEL, Holder, by_kernel, encode, parse, refused
 from engine.lock.lease import Lease, Lock
 from engine.results import RunPaths
-from engine.storage import Storage, persist
+from engine.storage import Storage, opened_in_place, persist
 
 
 def hold(storage: Storage) -> "Lock":
@@ -82,7 +82,7 @@ class FileLock(Lock):
     def _open(self) -> int:
         def opened() -> int:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            return opened_in_place(self.path, os.O_RDWR)
 
         try:
             return persist(opened, f"write the lock {self.path}")

@@ -14,19 +14,23 @@ from engine.models import registry
 from engine.spec.model import Model
 from engine.spec.study import Configuration
 from engine.training.alone import Bench
+from engine.training.evaluate import EVALUATION_BATCH
 
 PER_WEIGHT = 16  # bytes: the weight, its gradient, two of Adam's
+VALIDATED = EVALUATION_BATCH // 2  # images: a validation keeps less of each than a step, about half
 
 
 def appetite(bench: Bench) -> Callable[[Configuration], tuple[int, int]]:
-    """Bytes of a step, then images in it; each different model is looked at once."""
+    """Bytes of a step, or of a validation after small ones, then images in a step; each different model is
+    looked at once."""
     classes, size = len(bench.pack.classes), bench.pack.images.shape[1]
     each = cache(lambda model, channels: wants(model, channels, classes, size))
 
     def bytes_of(configuration: Configuration) -> tuple[int, int]:
         trained, channels = configuration.trained, configuration.preprocess.channels
         weights, image = each(registry.resolve(trained.model), channels)
-        return PER_WEIGHT * weights + trained.train.batch * image, trained.train.batch
+        batch = trained.train.batch
+        return PER_WEIGHT * weights + max(batch, VALIDATED) * image, batch
 
     return bytes_of
 

@@ -11,6 +11,7 @@ def file_system(uri: str) -> tuple[Any, str]:
     """pyarrow's own file systems, otherwise fsspec's behind pyarrow's interface."""
     from pyarrow.fs import FileSystem
 
+    _check_name(uri)
     problems: list[str] = []
     for attempt in (
         lambda: FileSystem.from_uri(_tuned(uri)),
@@ -38,6 +39,18 @@ def _tuned(uri: str) -> str:
     if setting is None or setting.partition("=")[0] in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}{setting}"
+
+
+def _check_name(uri: str) -> None:
+    """What is no name of an object: pyarrow forgets all behind a `#`, and servers take `..` for a way up, so
+    that two runs would lie in one place."""
+    scheme, _, rest = uri.partition("://")
+    path = rest.partition("?")[0].rpartition("@")[2]
+    if scheme in TUNED and ("#" in path or {"", ".", ".."} & set(path.rstrip("/").split("/"))):
+        raise SonotuneError(
+            f"cannot open the storage {shown(uri)!r}: what lies in a bucket has no '#' in its name, and no "
+            "part of it is empty, '.' or '..'; choose another name"
+        )
 
 
 def _fsspec(uri: str) -> tuple[Any, str]:

@@ -56,8 +56,8 @@ def _measured(bench: Bench, configuration: Configuration, fold: str) -> Measured
 
 
 def memory_of_largest(bench: Bench) -> tuple[float, float]:
-    """Bytes of this process's GPU in use after two steps, and all of them; of two stages after both. The
-    largest here is what seems to take the most, which need not have the most weights."""
+    """Bytes of this process's GPU in use after two steps and a validation, and all of them; of two stages
+    after both. The largest here is what seems to take the most, which need not have the most weights."""
     _, largest = extremes(bench.study, appetite(bench))
     for part in (largest.first_stage, largest):
         if part is not None:

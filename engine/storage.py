@@ -44,10 +44,13 @@ SAID_NO_ROOM = re.compile(
 )
 
 
+SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+(?=://)")  # of a URI, in whatever case
+
+
 def open_storage(location: str | os.PathLike[str]) -> "Storage":
     """A local path, or any URI that pyarrow or fsspec understands (`s3://bucket/run`, `gs://…`)."""
-    text = os.fspath(location)
-    if re.match(r"^[a-z][a-z0-9+.-]+://", text) and not text.startswith("file://"):
+    text = SCHEME.sub(lambda scheme: scheme[0].lower(), os.fspath(location))
+    if SCHEME.match(text) and not text.startswith("file://"):
         return ObjectStorage(text)
     return LocalStorage(Path(text.removeprefix("file://")).absolute())
 
@@ -232,6 +235,19 @@ def _is_local(error: Exception) -> bool:
 def _replace(target: Path, data: bytes) -> None:
     with written_aside(target) as file:
         file.write(data)
+
+
+def opened_in_place(path: str | os.PathLike[str], flags: int) -> int:
+    """A file that is written to where it is. Never through a link: in a run folder that somebody has sent it
+    may lead to any file of whoever goes on with that run."""
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise StorageError(
+            f"{os.fspath(path)} is a link, and may lead out of its folder; put the file itself there"
+        ) from error
 
 
 @contextmanager

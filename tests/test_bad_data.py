@@ -279,6 +279,18 @@ def test_a_data_set_that_cannot_be_read_is_refused_in_one_message(name: str, tmp
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_relative_root_is_told_with_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on from another folder than it began in."""
+    data = write("busi", tmp_path / "data").model_copy(update={"root": "data"})
+    monkeypatch.chdir(tmp_path)
+    load(data, tmp_path / "cache")
+    monkeypatch.chdir("/")
+    with pytest.raises(SonotuneError, match="'data' does not exist in /, from where it was looked for"):
+        load(data, tmp_path / "cache")
+
+
 def test_all_broken_cases_are_told_at_once(tmp_path: Path) -> None:
     data = write("busi", tmp_path / "data")
     for number in (1, 2, 3):

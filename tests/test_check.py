@@ -17,8 +17,10 @@ from engine.spec.load import study_of
 from engine.spec.model import Model
 from engine.spec.study import Study
 from engine.training.alone import Bench
+from engine.training.evaluate import EVALUATION_BATCH
 from engine.training.measure import Costs
-from engine.training.trial_step import Measured
+from engine.training.network import Network
+from engine.training.trial_step import Measured, measure
 
 TINY: dict[str, Any] = {
     "study": "tiny",
@@ -149,3 +151,32 @@ def test_what_a_search_refuses_of_its_sampler_is_not_called_sound(tmp_path: Path
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(space))
     with pytest.raises(SonotuneError, match="grid needs dimensions that can be listed"):
         CliRunner().invoke(app, ["check", str(tmp_path / "tiny.yaml")], catch_exceptions=False)
+
+
+def test_what_is_measured_has_validated_as_many_images_as_an_epoch_may_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step of a small batch takes less memory than its validation does."""
+    seen, usual = [], Network.predict
+
+    def predict(network: Network, images: torch.Tensor) -> Any:
+        seen.append(len(images))
+        return usual(network, images)
+
+    monkeypatch.setattr(Network, "predict", predict)
+    many = {"count": 2 * EVALUATION_BATCH, "size": 16}
+    bench = Bench.of(study_of(TINY | {"data": many, "train": {"batch": 2}}, "tiny"))
+    measure(
+        bench.job(bench.study.configuration(bench.study.space.base({})), bench.manifest.names[0]), bench.pack
+    )
+    assert max(seen) == EVALUATION_BATCH
+
+
+def test_of_small_batches_the_network_decides_which_takes_the_most_memory() -> None:
+    document = TINY | {"model": {"name": "unet_mtl", "width": {"choice": [4, 8]}, "depth": 2}}
+    document |= {"train": {"batch": {"int": [2, 8]}}}
+    bench = Bench.of(study_of(document, "tiny"))
+    bytes_of = appetite(bench)
+    wide = bench.study.configuration({"model.width": 8, "train.batch": 2})
+    narrow = bench.study.configuration({"model.width": 4, "train.batch": 8})
+    assert bytes_of(wide) > bytes_of(narrow)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.data.load import load
-from engine.driver.faults import FIRST_PAUSE, Diet, Faults, Verdict, kind_of
+from engine.driver.faults import FIRST_PAUSE, Diet, Faults, Verdict, kind_of, shared
 from engine.driver.growth import LOOK_EVERY, Slots
 from engine.driver.mend import inspection
 from engine.driver.pauses import Pauses
@@ -84,6 +84,16 @@ def test_memory_is_saved_by_halves_then_by_being_alone() -> None:
 )
 def test_errors_are_told_apart(error: Exception, kind: str) -> None:
     assert kind_of(error) == kind
+
+
+@pytest.mark.parametrize(
+    ("slots", "gpu", "expected"),
+    [(1, 0, False), (1, 1, False), (2, 1, True), (1, 0.5, True), (0, 0.25, True)],
+)
+def test_also_the_only_fold_would_have_more_of_a_gpu_than_its_part(
+    slots: int, gpu: float, expected: bool
+) -> None:
+    assert shared(slots, gpu) is expected
 
 
 def test_a_pause_ends_by_its_clock_and_a_lone_fold_waits_for_the_others() -> None:

@@ -18,6 +18,7 @@ from engine.journal.held import Stretch, stretches
 from engine.journal.journal import Journal, read_journal
 from engine.journal.records import encode, parse, seal
 from engine.journal.segments import segment_name
+from engine.lock.lock import FileLock
 from engine.storage import LocalStorage, Storage
 from tests.objects import RECORDS, Objects, fill, whole
 
@@ -264,3 +265,26 @@ def test_a_disk_that_fails_once_is_asked_again_when_the_journal_is_opened(
         journal.append({"event": "study"})
     assert left == []
     assert [record["event"] for record in Journal(LocalStorage(tmp_path)).records] == ["study"]
+
+
+@pytest.mark.parametrize("passing", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_fails_once_is_asked_again_for_journal_and_lock(
+    passing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(whole())
+    failing = [(Path, "read_bytes"), (os, "open")]
+
+    def once(owner: Any, name: str) -> None:
+        real, left = getattr(owner, name), [OSError(passing, os.strerror(passing))]
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if left:
+                raise left.pop()
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    for owner, name in failing:
+        once(owner, name)
+    with FileLock(tmp_path / "lock"):
+        assert read_journal(LocalStorage(tmp_path))[0] == RECORDS

@@ -1,5 +1,6 @@
 """A lease under bad conditions: slow writes, holders that were cut off, machines with and without flock."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -40,6 +41,26 @@ def test_a_lease_whose_write_was_long_on_its_way_is_believed_when_nobody_else_do
 
     late = Lease(Overtaken(tmp_path), **terms)
     assert [believes(lease) for lease in (*quick, late)] == [False, True]
+
+
+def test_a_sign_that_lands_on_the_lease_of_a_successor_wins_nothing_back(tmp_path: Path) -> None:
+    """A driver that was stopped between looking and writing knows nothing of what the other has journaled."""
+    way, terms = threading.Event(), {"beat": 0.1, "silent": 4.0, "settle": 0.05}
+
+    class Detour(LocalStorage):
+        def write(self, path: str, data: bytes) -> None:
+            if b'"beats": 0' not in data:
+                way.wait()
+            super().write(path, data)
+
+    late = Lease(Detour(tmp_path), **terms)
+    time.sleep(2 * terms["beat"])
+    successor = Lease(LocalStorage(tmp_path), **terms)
+    way.set()
+    assert not believes(late)
+    late.release()
+    time.sleep(3 * terms["beat"])
+    assert not believes(successor)
 
 
 def test_a_holder_whose_machine_slept_looks_before_it_writes(

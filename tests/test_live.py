@@ -105,6 +105,13 @@ def test_a_log_without_room_fails_neither_when_written_nor_when_closed(
     assert capsys.readouterr().err == ""
 
 
+def test_a_log_that_cannot_be_opened_stops_no_study(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, delay=True)
+    log.handle(logging.makeLogRecord({"msg": "a fold was lost"}))
+    log.close()
+    assert log.stream is None
+
+
 @pytest.mark.faults
 def test_what_ray_tells_of_its_nodes_goes_to_the_log_and_not_to_the_screen(
     capfd: pytest.CaptureFixture[str], tmp_path: Path

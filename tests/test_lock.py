@@ -17,12 +17,14 @@ from engine.lock import holder, lock
 from engine.lock.holder import Holder, encode, parse, start_time
 from engine.lock.lease import Lease
 from engine.lock.lock import FileLock, hold
+from engine.sampler.mirror import _Appended
 from engine.storage import LocalStorage
 from tests.test_journal import files_of_at_most
 
 DRIVER = """
 import sys, time
 from engine.lock.lock import hold
+from engine.sampler.mirror import _Appended
 from engine.storage import LocalStorage
 held = hold(LocalStorage(__import__("pathlib").Path(sys.argv[1])))
 print("held", flush=True)
@@ -222,3 +224,16 @@ def test_of_two_leases_begun_together_at_most_one_is_held(tmp_path: Path) -> Non
     [thread.join() for thread in threads]
     assert len(held) == 1
     held[0].release()
+
+
+def test_a_group_that_may_write_into_a_run_folder_may_go_on_with_each_others_runs(tmp_path: Path) -> None:
+    """What files may be done with is for the user's umask to say, as of those that Python itself opens."""
+    usual = os.umask(0o002)
+    try:
+        with FileLock(tmp_path / "lock"), Journal(LocalStorage(tmp_path)) as journal:
+            journal.append({"event": "study"})
+            _Appended(str(tmp_path / "optuna.log")).add(b"{}")
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(usual)
+    assert modes == {"lock": 0o664, "journal.jsonl": 0o664, "optuna.log": 0o664}

@@ -91,6 +91,9 @@ def test_a_ray_of_our_own_declares_what_the_folds_asked_for_take(settings: Any, 
         ({}, 1 * GIB, 8),  # a core each
         ({}, 79 * GIB, 1),
         ({"workers": 6}, 1 * GIB, 3),  # 6 on 2 GPUs
+        ({"cpu": 4}, 1 * GIB, 2),  # of 8 cores
+        ({"cpu": 0.25}, 1 * GIB, 8),
+        ({"cpu": 32}, 1 * GIB, 1),
     ],
 )
 def test_as_many_folds_share_a_gpu_as_its_memory_and_cores_hold(
@@ -100,6 +103,12 @@ def test_as_many_folds_share_a_gpu_as_its_memory_and_cores_hold(
     assert found.folds == folds
     assert packed_in([{"event": "study"}, found.record()]) == found
     assert Share(1, shares.part_of_gpu(folds), {}).slots([{"CPU": 99.0, "GPU": 1.0}]) == folds
+
+
+def test_gpus_on_which_no_fold_may_run_are_not_shared_out() -> None:
+    others: Node = {"CPU": 64.0, "GPU": 6.0, "accelerator_type:T4": 1.0}
+    settings = Resources(workers=8, custom={"accelerator_type:A100": 0.001})
+    assert packed(settings, [others, GPUS], 1 * GIB, 80 * GIB).folds == 4
 
 
 def test_a_run_that_measured_nothing_shares_no_gpu() -> None:

@@ -4,10 +4,12 @@ and what is ours to keep stays ours."""
 import ast
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,16 @@ import torch
 
 from engine import results
 from engine.data import tables
-from engine.errors import SonotuneError
+from engine.driver.launch import RunLog
+from engine.errors import SonotuneError, StorageError
 from engine.folds.manifest import Manifest
+from engine.journal.journal import Journal
+from engine.lock.lock import FileLock
 from engine.models.weights import load_weights
 from engine.past import adopt
 from engine.provenance import command_line
 from engine.results import FoldResult, RunPaths, digest, read_result, write_result
+from engine.sampler.mirror import _Appended
 from engine.spec import text
 from engine.storage import LocalStorage, ObjectStorage, open_storage
 from engine.task import Task
@@ -135,6 +141,25 @@ def test_a_reused_result_cannot_write_outside_the_run(tmp_path: Path) -> None:
     with pytest.raises(SonotuneError, match="leads out of its folder"):
         adopt(mine, [theirs], task, "address")
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("name", ["lock", "journal.jsonl", "optuna.log", "optuna.log.new", "run.log"])
+def test_a_link_in_a_run_folder_of_others_leads_to_none_of_our_files(name: str, tmp_path: Path) -> None:
+    """Whoever goes on with a run writes these where they are; an archive keeps links."""
+    ours, run = tmp_path / "ours", tmp_path / "run"
+    run.mkdir()
+    ours.write_text("one line")
+    (run / name).symlink_to("../ours")
+    log = RunLog(run / "run.log", delay=True)
+    log.handle(logging.makeLogRecord({"msg": "resumed"}))
+    log.close()
+    with suppress(StorageError), FileLock(run / "lock"), Journal(LocalStorage(run)) as journal:
+        journal.append({"event": "study"})
+    with suppress(StorageError):
+        if name == "optuna.log.new":
+            (run / "optuna.log").write_bytes(b"of somebody else\n")
+        _Appended(str(run / "optuna.log")).add(b"{}\n")
+    assert ours.read_text() == "one line"
 
 
 def test_a_result_of_another_task_is_refused(tmp_path: Path) -> None:

@@ -101,3 +101,24 @@ def test_the_doctor_asks_every_node(three: Nodes, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for what in ("packages", "memory", "/dev/shm", "storage", "clock", "a fold"):
         assert len(re.findall(rf"(green|yellow) +{what} ", done.stdout)) == 3, done.stdout
+
+
+HOLD = """
+import sys, time, ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+holder = ray.remote(num_cpus=0, num_gpus=1)(type("Holder", (), {"ready": lambda self: True})).remote()
+print(ray.get(holder.ready.remote()), flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_doctor_waits_for_no_gpu_that_others_use(tmp_path: Path) -> None:
+    with nodes({"num_cpus": 1, "num_gpus": 1}) as cluster:
+        words = [sys.executable, "-W", "ignore", "-c", HOLD, cluster.address]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, env=dict(cluster.environment)) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"True\n"
+            done = cluster.run("doctor", "--address", cluster.address, "--run", str(tmp_path / "runs"))
+            holder.kill()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"green +a fold ", done.stdout)

@@ -224,6 +224,19 @@ def test_an_unknown_kind_of_storage_is_an_error() -> None:
         open_storage("nonsense://x")
 
 
+def test_the_scheme_of_a_uri_may_be_written_in_capitals(server: Server, tmp_path: Path) -> None:
+    open_storage(server.uri("capitals").replace("s3://", "S3://")).write("a", b"x")
+    assert open_storage(server.uri("capitals")).read("a") == b"x"
+    assert open_storage(f"FILE://{tmp_path}").local() == tmp_path
+
+
+@pytest.mark.parametrize("name", ["runs/a#1", "runs/a#1?region=x", "runs//a", "runs/a/../b", "runs/./a", ""])
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_two_names_in_a_bucket_never_mean_one_place(scheme: str, name: str) -> None:
+    with pytest.raises(SonotuneError, match=r"cannot open the storage.*choose another name"):
+        open_storage(f"{scheme}://{name}")
+
+
 def test_the_endpoint_may_come_from_the_environment(server: Server, tmp_path: Path) -> None:
     script = (
         "import sys; from engine.storage import open_storage; open_storage('s3://runs/env').write('a', b'x')"

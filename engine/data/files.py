@@ -54,10 +54,15 @@ def writing(place: Path) -> Iterator[None]:
 def folder_at(root: str | Path | None, layout: str) -> Path:
     path = Path(root or "").expanduser()
     if not path.exists():
-        raise SonotuneError(f"data.root {str(root)!r} does not exist; expected {layout}")
+        raise SonotuneError(f"data.root {str(root)!r} does not exist{_seen_from(path)}; expected {layout}")
     if not path.is_dir():
         raise SonotuneError(f"data.root {str(root)!r} is not a folder; expected {layout}")
     return path
+
+
+def _seen_from(path: Path) -> str:
+    """A resume from elsewhere looks elsewhere."""
+    return "" if path.is_absolute() else f" in {Path.cwd()}, from where it was looked for"
 
 
 def subfolder(root: Path, name: str, layout: str) -> Path:

@@ -43,9 +43,9 @@ def _name(node: dict[str, Any]) -> str:
 
 
 def _on(node: dict[str, Any], function: Any) -> Any:
+    """Without a part of its GPUs, as all may be in use: Ray hides none from a worker that asks for none."""
     here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    gpu = 0.01 if node["Resources"].get("GPU") else 0
-    return ray.remote(function).options(num_cpus=0, num_gpus=gpu, scheduling_strategy=here)
+    return ray.remote(function).options(num_cpus=0, scheduling_strategy=here)
 
 
 def _clock_of(node: dict[str, Any]) -> Finding:

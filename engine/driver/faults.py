@@ -44,6 +44,12 @@ class Diet:
     alone: bool = False  # while no other fold runs
 
 
+def shared(slots: int, gpu: float) -> bool:
+    """Whether a fold would have more memory alone: also the only one of a study is held to its part of a
+    GPU."""
+    return slots > 1 or 0 < gpu < 1
+
+
 DIED_STARTING = "raised in its creation task"  # Ray's words for a worker whose own code would not start
 
 
@@ -94,7 +100,7 @@ class Faults:
                 folds.discard(task.fold)
 
     def memory(self, task: Task, shared: bool) -> Verdict:
-        """`shared`: other folds may have been running beside it."""
+        """`shared`: alone it would have more."""
         diet = self.diet(task)
         if diet.parts == 1:
             self.diets[task] = replace(diet, parts=2)

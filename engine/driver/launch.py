@@ -16,6 +16,7 @@ from engine.data.cases import Pack
 from engine.data.load import default_cache, load
 from engine.driver import resources as shares
 from engine.driver import tracking
+from engine.driver.ask import answer
 from engine.driver.cluster import check_address, connected
 from engine.driver.growth import await_room, nodes
 from engine.driver.packing import ALONE, Packed, packed_in
@@ -24,7 +25,7 @@ from engine.driver.reuse import check_reuse, note_reuse, reuse_in
 from engine.driver.session import Outcome, Session
 from engine.driver.store import check_room
 from engine.driver.worker import FoldTrainable
-from engine.errors import SonotuneError
+from engine.errors import StorageError
 from engine.folds.make import make_folds
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal
@@ -36,7 +37,7 @@ from engine.sampler.designs import check_design
 from engine.sampler.warm import earlier
 from engine.spec.resources import Resources
 from engine.spec.study import Study, short_hash
-from engine.storage import Storage
+from engine.storage import Storage, opened_in_place
 from engine.training import weight_files
 from engine.training.alone import Bench
 from engine.training.numerics import Numerics, on_cpu, resolve
@@ -140,6 +141,14 @@ def _uncollected() -> Iterator[None]:
 class RunLog(logging.FileHandler):
     """A disk without room for the log fills no screen with tracebacks: what counts is in the journal."""
 
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, opener=opened_in_place)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Python opens the file at the first word, and lets that fail whoever said it."""
+        with suppress(OSError, StorageError):
+            super().emit(record)
+
     def handleError(self, record: logging.LogRecord) -> None:
         pass
 
@@ -152,13 +161,10 @@ class RunLog(logging.FileHandler):
 def _numerics(resources: Resources, share: shares.Share, address: str | None) -> Numerics:
     """Asked where folds will run, which need not be where the driver runs. On this machine without a GPU it
     is, and a process that imports torch for the question alone would keep the first folds waiting."""
-    if address is None and not share.gpu and resources.device != "cuda":
-        return on_cpu(resources)  # folds will see no GPU
-    ask = ray.remote(resolve).options(num_cpus=0, num_gpus=min(share.gpu, 0.01), resources=dict(share.custom))
-    try:
-        return ray.get(ask.remote(resources))  # type: ignore[no-any-return]
-    except ray.exceptions.RayTaskError as error:
-        raise SonotuneError(str(error.cause)) from error
+    question = resolve if share.gpu or resources.device == "cuda" else on_cpu
+    if address is None and question is on_cpu:
+        return on_cpu(resources)
+    return answer(question, resources, min(share.gpu, 0.01), share.custom)
 
 
 @contextmanager

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import ray
-
 from engine.driver import resources as shares
+from engine.driver.ask import answer
 from engine.driver.resources import Node, Share
 from engine.errors import SonotuneError
 from engine.spec.resources import Resources
@@ -57,12 +56,11 @@ def packed(resources: Resources, nodes: Sequence[Node], used: float, total: floa
 
 
 def _measure(bench: Bench, share: Share) -> tuple[float, float]:
-    ask = ray.remote(_on_worker).options(num_cpus=0, num_gpus=1, resources=dict(share.custom))
     try:
-        return ray.get(ask.remote(bench))  # type: ignore[no-any-return]
-    except ray.exceptions.RayTaskError as error:
+        return answer(_on_worker, bench, 1, share.custom)
+    except SonotuneError as error:
         raise SonotuneError(
-            f"a step of the largest configuration failed on a GPU ({error.cause}); make the space "
+            f"a step of the largest configuration failed on a GPU ({error}); make the space "
             "smaller, or give resources.gpu to train without this measurement"
         ) from error
 

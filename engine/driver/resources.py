@@ -98,8 +98,12 @@ def cores(resources: Resources) -> int | None:
 
 def cores_per_gpu(resources: Resources, nodes: Sequence[Node]) -> float:
     """Of the node with the fewest, among those on which folds may run."""
-    suited = [n for n in nodes if n.get("GPU", 0.0) > 0 and all(n.get(name) for name in resources.custom)]
-    return min((node.get("CPU", 0.0) / node["GPU"] for node in suited), default=1.0)
+    return min((node.get("CPU", 0.0) / node["GPU"] for node in _suited(resources, nodes)), default=1.0)
+
+
+def _suited(resources: Resources, nodes: Sequence[Node]) -> list[Node]:
+    """Those with a GPU, of the kind that was asked for."""
+    return [n for n in nodes if n.get("GPU", 0.0) > 0 and all(n.get(name) for name in resources.custom)]
 
 
 def folds_on_gpu(used: float, total: float, cores: float, most: float = math.inf) -> int:
@@ -108,9 +112,12 @@ def folds_on_gpu(used: float, total: float, cores: float, most: float = math.inf
 
 
 def most_per_gpu(resources: Resources, nodes: Sequence[Node]) -> float:
-    """No more than were asked for, so that few folds share a GPU's memory among few."""
-    gpus = sum(node.get("GPU", 0.0) for node in nodes)
-    return math.inf if resources.workers == "auto" or not gpus else math.ceil(resources.workers / gpus)
+    """No more than were asked for, and than their cores allow where these were said, so that few folds share
+    a GPU's memory among few."""
+    gpus = sum(node["GPU"] for node in _suited(resources, nodes))
+    asked = math.inf if resources.workers == "auto" or not gpus else math.ceil(resources.workers / gpus)
+    each = 1.0 if resources.cpu == "auto" else resources.cpu
+    return min(asked, cores_per_gpu(resources, nodes) // each)
 
 
 def slots(resources: Resources, wanted: Share, nodes: Sequence[Node]) -> int:

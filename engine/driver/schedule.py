@@ -13,7 +13,7 @@ from engine.conductor import Conductor
 from engine.driver import tune_gaps
 from engine.driver.budget import Spent
 from engine.driver.disk import Keeper
-from engine.driver.faults import DIED_STARTING, Faults, Verdict, kind_of
+from engine.driver.faults import DIED_STARTING, Faults, Verdict, kind_of, shared
 from engine.driver.pauses import Pauses
 from engine.driver.search import TaskSearcher
 from engine.driver.tracking import Listener
@@ -135,10 +135,13 @@ class TaskScheduler(TrialScheduler):
             self._tell_end(task, "interrupted")
             self._close(StorageError(end["message"]))
         elif end["kind"] == "memory":
-            self._act(task, self.faults.memory(task, self.searcher.slots() > 1), end["error"])
+            self._act(task, self.faults.memory(task, self._shares()), end["error"])
         else:
             verdict = self.faults.error(task, end["signature"], self._retries(task), end["error"])
             self._act(task, verdict, end["error"])
+
+    def _shares(self) -> bool:
+        return shared(self.searcher.slots(), self.spent.gpus)
 
     def _retries(self, task: Task) -> int:
         return self.conductor.configuration_of(task).trained.train.retries
@@ -182,7 +185,7 @@ class TaskScheduler(TrialScheduler):
         error = f"the worker was lost: {trial.error_file and _text(trial.error_file)}"
         log.warning("%s: %s", task.folder, error)
         if kind_of(RuntimeError(error)) == "memory":
-            verdict = self.faults.memory(task, self.searcher.slots() > 1)
+            verdict = self.faults.memory(task, self._shares())
         elif DIED_STARTING in error:
             verdict = self.faults.error(task, error.strip().splitlines()[-1], self._retries(task), error)
         else:

@@ -15,7 +15,7 @@ from engine.journal import moved
 from engine.journal.records import Record, dropped, encode, parse, seal
 from engine.journal.segments import Segments
 from engine.results import RunPaths
-from engine.storage import PASSING, Storage, persist
+from engine.storage import PASSING, Storage, opened_in_place, persist
 
 GROUPED = 1.0  # seconds for which a record that nothing follows from may wait for others
 
@@ -100,11 +100,9 @@ class _File:
 
     def peek(self) -> tuple[list[Record], list[str]]:
         try:
-            data = self.path.read_bytes()
+            data = persist(self.path.read_bytes, f"read the journal {self.path}")
         except FileNotFoundError:
             return [], []
-        except OSError as error:
-            raise SonotuneError(f"cannot read {self.path}: {error.strerror}; check its rights") from error
         records, self._size = parse(data, 1, str(self.path))
         torn = len(data) - self._size
         return records, [dropped(self.path.name, torn)] if torn else []
@@ -118,7 +116,7 @@ class _File:
         self.close()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = opened_in_place(self.path, os.O_RDWR)
             self._cut_back()
             _sync_folder(self.path.parent)
         except OSError as error:

@@ -54,7 +54,7 @@ class Lease(Lock):
         self._lost: str | None = None
         self._over = threading.Event()
         self._turn, self._beats = threading.Lock(), 0
-        self._fresh = FRESH * beat
+        self._fresh, self._patience, self._settle = FRESH * beat, beat * silent, settle
         self._wait_until_free(beat * silent)
         self._take(beat, settle)
         self._beating = threading.Thread(target=self._beat, args=(beat,), name="lease", daemon=True)
@@ -162,4 +162,12 @@ class Lease(Lock):
             elif not self._over.is_set():
                 self._beats += 1
                 self._write(self._beats)
+                if self._may_have_met(began):
+                    self._lost = "its sign of life was so long on its way that another may have begun"
                 self._sure = began
+
+    def _may_have_met(self, began: float) -> bool:
+        """A sign that was read as ours and lands when another driver's lease is confirmed already: that one
+        must have found this silent for long, and looks once more when its own has settled."""
+        now = uptime()
+        return now - began > self._settle and now - self._sure > self._patience

@@ -12,7 +12,7 @@ from engine.errors import SonotuneError
 from engine.lock.holder import KERNEL, Holder, by_kernel, encode, parse, refused
 from engine.lock.lease import Lease, Lock
 from engine.results import RunPaths
-from engine.storage import Storage
+from engine.storage import Storage, opened_in_place, persist
 
 
 def hold(storage: Storage) -> "Lock":
@@ -80,9 +80,12 @@ class FileLock(Lock):
             os.close(file)
 
     def _open(self) -> int:
-        try:
+        def opened() -> int:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            return opened_in_place(self.path, os.O_RDWR)
+
+        try:
+            return persist(opened, f"write the lock {self.path}")
         except OSError as error:
             raise _unwritable(self.path, error) from error
 

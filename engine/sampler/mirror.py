@@ -20,7 +20,7 @@ from engine.sampler.sampler import State
 from engine.spec.distribution import Scalar
 from engine.spec.search import Direction
 from engine.spec.space import Space
-from engine.storage import Storage
+from engine.storage import Storage, opened_in_place
 
 if TYPE_CHECKING:
     from optuna.storages.journal._storage import JournalOperation
@@ -136,7 +136,7 @@ class _Appended:
     def add(self, data: bytes) -> None:
         if self._size is None:
             data = self._left_to_write(data)
-        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        file = opened_in_place(self.path, os.O_WRONLY | os.O_APPEND)
         try:
             before = os.fstat(file).st_size
             if os.write(file, data) < len(data):
@@ -152,7 +152,7 @@ class _Appended:
         if whole.startswith(there):
             return whole[len(there) :]
         aside = f"{self.path}.new"
-        with open(aside, "wb") as file:
+        with open(aside, "wb", opener=opened_in_place) as file:
             file.write(whole)
         os.replace(aside, self.path)
         return b""

@@ -11,6 +11,7 @@ from engine.data.cases import Pack
 from engine.spec.study import Configuration
 from engine.storage import LocalStorage
 from engine.training.epochs import FoldRun
+from engine.training.evaluate import EVALUATION_BATCH
 from engine.training.job import Job
 from engine.training.measure import Costs, costs_of
 
@@ -32,7 +33,8 @@ class Measured:
 
 
 def measure(job: Job, pack: Pack) -> Measured:
-    """The first step warms up and is not timed; memory is that of this process at its highest."""
+    """The first step warms up and is not timed; memory is that of this process at its highest, which may be
+    that of a validation: it takes more images at a time than a small batch has."""
     with tempfile.TemporaryDirectory() as scratch:
         masks = None if job.two_stage is None else pack.masks.astype(np.float32)
         run = FoldRun(job, pack, LocalStorage(Path(scratch)), masks)
@@ -43,5 +45,6 @@ def measure(job: Job, pack: Pack) -> Measured:
         terms = run.network.step(batch, 1)
         float(terms["total"])  # waits for the device
         seconds = time.perf_counter() - began
+    run.outputs(np.arange(len(run.images))[:EVALUATION_BATCH], pack)
     costs = costs_of(run.network, run.images)
     return Measured(job.configuration, costs, seconds, len(run.batches), len(run.parts.validation))

@@ -153,6 +153,12 @@ def test_bus_uclm_takes_patients_from_names_and_lesions_from_colours(tmp_path: P
     assert (pack.masks == plain.masks).all()
 
 
+def test_a_missing_mask_of_a_class_that_is_left_out_does_not_matter(tmp_path: Path) -> None:
+    root = layouts.write_bus_uclm(tmp_path / "d", some_pictures())
+    (root / "masks" / "P005_001.png").unlink()
+    assert len(packed(tmp_path, "bus_uclm", root, classes=TWO)) == 8
+
+
 def test_a_transparent_bus_uclm_image_is_read_as_it_looks(tmp_path: Path) -> None:
     root = layouts.write_bus_uclm(tmp_path / "d", some_pictures())
     plain = packed(tmp_path, "bus_uclm", root)

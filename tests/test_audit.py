@@ -227,6 +227,18 @@ def test_a_curated_table_is_a_manifest_inside_the_data_set(tmp_path: Path) -> No
         assert [row["reason"] for row in csv.DictReader(file)] == ["duplicate of benign (2)"]
 
 
+def test_a_curated_table_is_the_same_wherever_the_data_set_is_named_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = sound(tmp_path / "d")
+    run(root, tmp_path / "whole", "--curate", "keep-one")
+    monkeypatch.chdir(tmp_path)
+    run(Path("d"), tmp_path / "near", "--curate", "keep-one")
+    near, whole = ((tmp_path / place / "curated.csv").read_text() for place in ("near", "whole"))
+    assert near == whole
+    assert "benign/benign (1).png,benign/benign (1)_mask.png" in near.splitlines()[1]
+
+
 def test_the_page_shows_pairs_and_escapes_names(tmp_path: Path) -> None:
     root, out = tmp_path / "data", tmp_path / "out"
     table = layouts.write_manifest(root, layouts.some_pictures(), lambda n: {"case": f"<b>{n}&"})

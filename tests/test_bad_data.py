@@ -140,6 +140,18 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "official fold is a word": (
         "bus_bra", lambda r: swap(r / "5-fold-cv.csv", "benign,2", "benign,two", 1), "fold", "'two'",
     ),
+    "BUS-BRA rows of two labels": (
+        "bus_bra",
+        lambda r: lines(r / "bus_data.csv", lambda t: [*t, t[1].replace("benign", "malignant")]),
+        "two-labels", "benign of patient 1 and malignant of patient 1",
+    ),
+    "BUS-BRA rows of two patients": (
+        "bus_bra", lambda r: lines(r / "bus_data.csv", lambda t: [*t, t[1].replace(",1,", ",9,")]), "two-labels",
+        "patient 9",
+    ),
+    "BUS-BRA rows of two folds": (
+        "bus_bra", lambda r: lines(r / "5-fold-cv.csv", lambda t: [*t, t[1].replace(",2,", ",3,")]), "fold", "2 and 3",
+    ),
     "no row in bus_data.csv": ("bus_bra", lambda r: drop_row(r / "bus_data.csv", 1), "no-label", "bus_0001-l"),
     "image of a row missing": ("bus_bra", lambda r: (r / "Images/bus_0001-l.png").unlink(), "no-image", "bus_0001-l"),
     "BUS-BRA mask missing": ("bus_bra", lambda r: (r / "Masks/mask_0001-l.png").unlink(), "no-mask", "bus_0001-l"),

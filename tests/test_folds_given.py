@@ -20,6 +20,16 @@ def test_official_folds_are_honoured():
     assert manifest.fold("r0-f2").test == tuple(f"case {number:03d}" for number in range(2, 60, 5))
 
 
+def test_the_way_out_of_a_leak_is_one_that_leads_out():
+    """Grouping moves no case of folds that were given."""
+    official = tuple(number % 5 for number in range(60))
+    pack = pack_of(labels_of(20, 20, 20), groups=("g", "g") + (None,) * 58, official=official)
+    with pytest.raises(SonotuneError, match=r"leak \(leave out folds\.from, or folds\.allow_leak"):
+        make_folds(pack, Folds(from_="official"))
+    with pytest.raises(SonotuneError, match=r"leak \(set folds\.group_by: both, or"):
+        make_folds(pack, Folds(group_by="none", seed=1))
+
+
 def test_the_folds_of_one_study_serve_another(tmp_path: Path):
     pack = pack_of(labels_of(12, 12, 12))
     manifest = make_folds(pack, Folds(k=3, outer=3, seed=5))

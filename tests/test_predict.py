@@ -189,6 +189,21 @@ def test_images_of_one_name_do_not_overwrite_each_other(
     assert [Path(str(f.mask)).name for f in found] == ["first.png", "first-2.png"]
 
 
+def test_masks_of_a_data_set_are_not_overwritten_but_those_of_a_prediction_are(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    truth = tmp_path / "masks" / "second.png"
+    truth.parent.mkdir()
+    truth.write_bytes(b"drawn by a person")
+    picked = load_picked(str(run), "cpu")
+    with pytest.raises(SonotuneError, match=r"second\.png is there already"):
+        predict(picked, pictures, tmp_path)
+    assert truth.read_bytes() == b"drawn by a person"
+    assert not (tmp_path / "masks" / "first.png").exists()
+    for _ in range(2):
+        predict(picked, pictures, tmp_path / "out")
+
+
 def test_the_command_prints_findings_for_programs(run: Path, pictures: list[Path], tmp_path: Path) -> None:
     words = ["predict", str(run), *map(str, pictures), "--out", str(tmp_path / "out"), "--json"]
     result = CliRunner().invoke(app, words)

@@ -39,6 +39,19 @@ def test_busi_is_read_in_natural_order_with_its_labels(tmp_path: Path) -> None:
     assert pack.patients == (None,) * 33
 
 
+def test_names_that_differ_in_leading_zeros_only_have_one_order(tmp_path: Path) -> None:
+    pictures = some_pictures()
+    names = [f"c{'0' * (index % 3)}{index // 3}" for index in range(len(pictures))]
+    packs = []
+    for place, order in (("a", range(12)), ("b", range(11, -1, -1))):
+        table = layouts.write_manifest(tmp_path / place, pictures, lambda index: {"case": names[index]})
+        header, *rows = table.read_text().splitlines()
+        table.write_text("\n".join([header, *(rows[index] for index in order)]))
+        packs.append(packed(tmp_path, "manifest", table))
+    assert packs[0].cases == packs[1].cases
+    assert packs[0].fingerprint == packs[1].fingerprint
+
+
 def test_several_masks_of_one_busi_image_are_united(tmp_path: Path) -> None:
     root = layouts.write_busi(tmp_path / "d", some_pictures())
     first, second = np.zeros((HEIGHT, WIDTH), np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -138,6 +151,12 @@ def test_bus_uclm_takes_patients_from_names_and_lesions_from_colours(tmp_path: P
     assert labels_of(pack) == [picture.label for picture in pictures]
     plain = packed(tmp_path, "busi", layouts.write_busi(tmp_path / "b", pictures))
     assert (pack.masks == plain.masks).all()
+
+
+def test_a_missing_mask_of_a_class_that_is_left_out_does_not_matter(tmp_path: Path) -> None:
+    root = layouts.write_bus_uclm(tmp_path / "d", some_pictures())
+    (root / "masks" / "P005_001.png").unlink()
+    assert len(packed(tmp_path, "bus_uclm", root, classes=TWO)) == 8
 
 
 def test_a_transparent_bus_uclm_image_is_read_as_it_looks(tmp_path: Path) -> None:

@@ -232,6 +232,23 @@ def test_a_loss_that_is_not_finite_ends_the_fold_and_names_the_step(pack: Pack, 
     assert stored.error == result.error
 
 
+def test_answers_that_are_no_numbers_end_the_fold_unscored(pack: Pack, tmp_path: Path) -> None:
+    """Running means that are lost leave training untouched, and every answer is NaN."""
+    job, storage = job_of(pack), LocalStorage(tmp_path)
+    run(job, pack, tmp_path, epochs=1)
+    path = f"{RunPaths.checkpoint(job.task)}/last.pt"
+    state = checkpoint.load(storage, path, "cpu")
+    assert state is not None
+    for name, value in state["network"]["model"].items():
+        value.fill_(float("nan")) if name.endswith("running_mean") else None
+    checkpoint.save(storage, path, state)
+    result = run(job, pack, tmp_path)
+    assert result is not None
+    assert (result.status, result.epochs, result.best_epoch) == ("diverged", 1, 1)
+    assert f"not numbers for {len(job.fold.validation)} of" in result.error
+    assert not result.test
+
+
 @pytest.mark.parametrize(
     ("keep", "left"), [("none", []), ("best", ["best.pt"]), ("all", ["best.pt", "last.pt"])]
 )

@@ -52,8 +52,9 @@ class _Notes:
 
 
 def shown(path: Path, root: Path) -> str:
-    """A file as a user knows it: relative to the data set where it lies inside."""
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    """As a user knows it: relative to the data set where it lies inside, wherever that was named from."""
+    whole = path.absolute()
+    return str(whole.relative_to(root)) if whole.is_relative_to(root) else str(path)
 
 
 def _image(case: Case, notes: _Notes) -> np.ndarray | None:

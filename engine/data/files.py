@@ -11,10 +11,11 @@ from engine.errors import SonotuneError
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sorts `benign (2)` before `benign (10)`."""
+def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sorts `benign (2)` before `benign (10)`; of 1 and 01, which are one number, always the same first."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts]
+    read = [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts]
+    return read, name
 
 
 def pictures(folder: Path) -> Iterator[Path]:

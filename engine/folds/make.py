@@ -47,7 +47,8 @@ def checked(pack: Pack, spec: Folds, manifest: Manifest) -> Manifest:
         raise many("the folds are unsound", problems)
     leaking = [p for fold in (*manifest.folds, *manifest.finals) for p in leaks.of_units(fold, pack)]
     if leaking and not spec.allow_leak:
-        way_out = "set folds.group_by: both, or folds.allow_leak: true to train all the same"
+        grouped = "leave out folds.from" if spec.from_ else "set folds.group_by: both"  # given folds stay
+        way_out = f"{grouped}, or folds.allow_leak: true to train all the same"
         raise many(f"the folds leak ({way_out})", leaking)
     warnings = (*leaks.allowed(leaking), *leaks.unprovable(pack), *leaks.uneven(manifest.folds))
     grouping = f"grouped by {spec.group_by}, stratified by {spec.stratify}"

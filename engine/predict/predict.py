@@ -12,13 +12,14 @@ from engine.data.decode import Broken, check_place, read_image
 from engine.data.files import writing
 from engine.data.pack import pad, resize_image
 from engine.data.preprocess import prepare
-from engine.errors import many
+from engine.errors import SonotuneError, many
 from engine.explain import grad_cam
 from engine.predict.ensemble import Picked
 from engine.predict.finding import Finding, finding, judge, table
 from engine.predict.overlay import overlay
 from engine.spec.data import Data
 
+TABLE, FOLDERS = "predictions.csv", ("masks", "overlays")
 NOBODY = np.zeros(0, np.int64)  # no training cases: nothing here is normalised by them
 
 
@@ -35,12 +36,13 @@ class Seen:
 def predict(picked: Picked, paths: Sequence[Path], out: Path) -> list[Finding]:
     """Every image is looked at before the first is predicted: a broken one among many costs nothing."""
     _check(paths)
+    names = list(_names(paths))
     with writing(out):
+        _spare(names, out)
         out.mkdir(parents=True, exist_ok=True)
-        findings = [
-            _write(look(picked, path), name, out) for name, path in zip(_names(paths), paths, strict=True)
-        ]
-        (out / "predictions.csv").write_bytes(table(findings, picked.data.classes))
+        (out / TABLE).touch()  # what is written beside it is ours, also when this is cut off
+        findings = [_write(look(picked, path), name, out) for name, path in zip(names, paths, strict=True)]
+        (out / TABLE).write_bytes(table(findings, picked.data.classes))
     return findings
 
 
@@ -100,9 +102,10 @@ def _heat(picked: Picked, images: torch.Tensor, raw: int | None, shape: tuple[in
 
 
 def _write(seen: Seen, name: str, out: Path) -> Finding:
-    mask = None if seen.mask is None else _picture(seen.mask * 255, out / "masks" / f"{name}.png")
+    masks, overlays = (out / folder / f"{name}.png" for folder in FOLDERS)
+    mask = None if seen.mask is None else _picture(seen.mask * 255, masks)
     shown = overlay(seen.grey, seen.mask, seen.heat)
-    return replace(seen.finding, mask=mask, overlay=_picture(shown, out / "overlays" / f"{name}.png"))
+    return replace(seen.finding, mask=mask, overlay=_picture(shown, overlays))
 
 
 def _picture(pixels: np.ndarray, path: Path) -> str:
@@ -122,6 +125,17 @@ def _check(paths: Sequence[Path]) -> None:
             problems.append(f"{path}: {error.text} [{error.rule}]")
     if problems:
         raise many("images that cannot be predicted", problems)
+
+
+def _spare(names: Sequence[str], out: Path) -> None:
+    """What was predicted before is written anew; a data set's own `masks`, which may lie there, never."""
+    places = [out / folder / f"{name}.png" for folder in FOLDERS for name in names]
+    taken = [] if (out / TABLE).exists() else [place for place in places if place.exists()]
+    if taken:
+        raise SonotuneError(
+            f"--out {out}: {taken[0]} is there already, and no {TABLE} says that it was predicted; "
+            "choose another folder"
+        )
 
 
 def _names(paths: Sequence[Path]) -> Iterator[str]:

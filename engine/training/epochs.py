@@ -31,7 +31,7 @@ EpochRow = dict[str, Any]
 
 
 class Diverged(Exception):
-    """A loss was not finite; the fold ends here and the study goes on."""
+    """A loss was not finite, or an answer no number; the fold ends here and the study goes on."""
 
 
 class BestLost(Exception):
@@ -148,6 +148,8 @@ class FoldRun:
     def outputs(self, rows: np.ndarray, pack: Pack | None = None) -> Outputs:
         """A second stage has no masks of its own: those of the first one go with what it says."""
         found = outputs(self.network, self.images, rows, pack, max(1, EVALUATION_BATCH // self.job.parts))
+        if lost := found.lost:
+            raise Diverged(f"the network's probabilities were not numbers for {lost} of {len(rows)} cases")
         return found if self.masks is None else replace(found, masks=self.masks[rows])
 
     def _values(self, row: dict[str, float]) -> list[float]:

@@ -27,6 +27,12 @@ class Outputs:
     classes: np.ndarray | None
     losses: dict[str, float]
 
+    @property
+    def lost(self) -> int:
+        """Cases whose answer is NaN: scored, they would pass for empty masks and for the first class."""
+        answers = [a.reshape(len(self.rows), -1) for a in (self.masks, self.classes) if a is not None]
+        return int(np.any([np.isnan(answer).any(1) for answer in answers], axis=0).sum())
+
 
 def outputs(
     network: Network,

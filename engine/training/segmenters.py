@@ -35,12 +35,12 @@ def train_segmenters(
         run = FoldRun(part, pack, storage)
         try:
             yield from _epochs(run, rows, network, heard)
+            run.go_to_best()
+            whole = part.task == job.task
+            for cases in (run.parts.validation, run.parts.test) if whole else (run.parts.test,):
+                drawn[cases] = quantised(_masks(run.outputs(cases)))
         except Diverged as error:
             return _end(job, run, rows, result_of(run, "diverged", {}, str(error)), {})
-        run.go_to_best()
-        whole = part.task == job.task
-        for cases in (run.parts.validation, run.parts.test) if whole else (run.parts.test,):
-            drawn[cases] = quantised(_masks(run.outputs(cases)))
     return _finish(job, run, rows, drawn)
 
 

@@ -16,12 +16,25 @@ def find(data: Data) -> Found:
     root = folder_at(data.root, LAYOUT)
     images = by_stem(subfolder(root, "Images", LAYOUT))
     masks = by_stem(subfolder(root, "Masks", LAYOUT))
-    rows = {row["ID"]: row for row in read_table(root / "bus_data.csv", ("ID", "Case", "Pathology"))}
+    listed = read_table(root / "bus_data.csv", ("ID", "Case", "Pathology"))
+    rows = {row["ID"]: row for row in listed}
     folds, lost = _folds(root / f"{data.official_folds}-fold-cv.csv")
     cases = [_case(rows[name], path, masks, folds) for name, path in images.items() if name in rows]
     cases, gaps = without_gaps(cases)
     strays = unlisted({name: path.name for name, path in images.items()}, rows, "Images", "bus_data.csv")
-    return Found(tuple(cases), (*strays, *lost, *gaps), _notes(data, folds))
+    return Found(tuple(cases), (*strays, *_twice(listed), *lost, *gaps), _notes(data, folds))
+
+
+def _twice(rows: list[Row]) -> list[Problem]:
+    """Rows of one image that do not agree: taking the last would be a guess of ours."""
+    seen: dict[str, str] = {}
+    problems = []
+    for row in rows:
+        told = f"{row['Pathology'].lower()} of patient {row['Case']}"
+        if seen.setdefault(row["ID"], told) != told:
+            text = f"says of {row['ID']!r} both {seen[row['ID']]} and {told}"
+            problems.append(Problem(row["ID"], "bus_data.csv", "two-labels", text))
+    return problems
 
 
 def _case(row: Row, image: Path, masks: dict[str, Path], folds: dict[str, int]) -> Case:
@@ -42,8 +55,9 @@ def _folds(table: Path) -> tuple[dict[str, int], list[Problem]]:
         if fold is None:
             text = f"gives {row['ID']!r} the fold {row['kFold']!r}; a whole number is needed"
             problems.append(Problem(row["ID"], table.name, "fold", text))
-        else:
-            folds[row["ID"]] = fold
+        elif folds.setdefault(row["ID"], fold) != fold:
+            text = f"gives {row['ID']!r} the folds {folds[row['ID']]} and {fold}; each case is tested once"
+            problems.append(Problem(row["ID"], table.name, "fold", text))
     return folds, problems
 
 

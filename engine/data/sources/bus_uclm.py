@@ -1,6 +1,6 @@
 """BUS-UCLM: `images/` and `masks/` of the same names, lesions painted by class, labels in `INFO.csv`."""
 
-from engine.data.cases import Case, Colours, Found, Problem
+from engine.data.cases import NORMAL, Case, Colours, Found, Problem
 from engine.data.files import by_stem, folder_at, subfolder
 from engine.data.sources.listed import unlisted
 from engine.data.tables import read_table
@@ -24,7 +24,7 @@ def find(data: Data) -> Found:
         if name in labels
     ]
     strays = unlisted({name: name for name in images}, labels, "images", "INFO.csv")
-    return Found(tuple(cases), (*strays, *_maskless(cases), *_twice(rows)))
+    return Found(tuple(cases), (*strays, *_maskless(cases, data), *_twice(rows)))
 
 
 def _stem(name: str) -> str:
@@ -36,12 +36,12 @@ def _patient(name: str) -> str:
     return name.split("_", 1)[0]
 
 
-def _maskless(cases: list[Case]) -> list[Problem]:
-    """Normal frames have a black mask in this data set, so a missing one is a mistake there, too."""
+def _maskless(cases: list[Case], data: Data) -> list[Problem]:
+    """Normal frames have a black mask in this data set, so a missing one is a mistake where they are used."""
     return [
         Problem(case.name, f"images/{case.image.name}", "no-mask", "has no mask of its name in masks/")
         for case in cases
-        if not case.masks and case.label == "normal"
+        if not case.masks and case.label == NORMAL and NORMAL in data.classes
     ]
 
 

@@ -178,6 +178,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "loss of no task": ({"model__tasks": ["segment"], "loss__classification": "focal"}, "does not classify"),
     "unknown metric": ({"search__objective": "dise"}, "search.objective: dise: there is no such name; did you"),
+    "a sum that wants more of an error": (
+        {"search__objective": {"dice": 1, "brier": 1}}, "brier has weight 1, but less is better; give one below 0"
+    ),
+    "a sum that wants less of a gain": (
+        {"search__objective": {"dice": -0.5, "f1_macro": 1}}, "dice has weight -0.5, but more is better; give one above 0"
+    ),
     "metric of no epoch": ({"search__objective": "hd95"}, "hd95 is measured when a fold ends, not at each"),
     "metric of no task": (
         {"search__objective": "accuracy", "model__tasks": ["segment"]},

@@ -18,7 +18,7 @@ from engine.spec.model import Model
 from engine.spec.network import Network
 from engine.spec.predict import Predict
 from engine.spec.problems import unknown
-from engine.spec.search import Search
+from engine.spec.search import Search, direction
 from engine.spec.section import Section
 from engine.spec.space import VARIANTS
 from engine.spec.study import Configuration, FirstStage, Fixed, Study
@@ -205,9 +205,20 @@ def unknown_metrics(fixed: Fixed, classes: tuple[str, ...]) -> Iterator[str]:
             yield f"search.objective: {name} is measured when a fold ends, not at each epoch; choose another"
         else:
             yield "search.objective: " + unknown(name, raw(each_epoch))
+    yield from _weighed_the_wrong_way(fixed.search)
     for name in fixed.select.metrics:
         if name not in in_the_end:
             yield "select.metrics: " + unknown(name, raw(in_the_end))
+
+
+def _weighed_the_wrong_way(search: Search) -> Iterator[str]:
+    """A sum is maximized as it is written, so a wrong sign would pick the worst."""
+    weights = search.objective if isinstance(search.objective, dict) else {}
+    for name, weight in weights.items():
+        less = direction(name) == "minimize"
+        if less == (weight > 0):
+            more, sign = ("less", "below") if less else ("more", "above")
+            yield f"search.objective: {name} has weight {weight:g}, but {more} is better; give one {sign} 0"
 
 
 def unscored(search: Search, configuration: Configuration, classes: tuple[str, ...]) -> Iterator[str]:

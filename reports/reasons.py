@@ -25,6 +25,8 @@ def _why_best(e: Evidence, best: int, configs: Sequence[str], select: Select, me
     head = f"{configs[best]} has the highest mean validation score, {over}, of {len(configs)} complete "
     head += "configurations"
     second = int(np.argsort(-mean, kind="stable")[1])
+    if mean[second] == mean[best]:
+        return head + f"; {configs[second]} has the same mean, and of equals the first is taken."
     return head + f"; the next, {configs[second]}, has {_pm(e.scores[second])}."
 
 
@@ -33,22 +35,26 @@ def _why_one_se(
 ) -> str:
     top, mean, floor = int(best_mean(e)), mean_of(e.scores), float(one_se_floor(e)[0])
     eligible = int((mean >= floor).sum())
-    return (
+    head = (
         f"{configs[best]} is the cheapest ({_count(e.cost[best])} {select.cost}) of the "
         f"{many(eligible, 'configuration')} within one standard error of the best mean: its "
-        f"score {mean[best]:.4f} is at least {floor:.4f}; the best, {configs[top]}, has "
-        f"{mean[top]:.4f} with {_count(e.cost[top])}."
+        f"score {mean[best]:.4f} is at least {floor:.4f}"
     )
+    if top == best:
+        return head + "; it has the best mean itself."
+    return head + f"; the best, {configs[top]}, has {mean[top]:.4f} with {_count(e.cost[top])}."
 
 
 def _why_lower(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
     bounds, mean = lower_bounds(e), mean_of(e.scores)
     top = int(best_mean(e))
-    return (
+    head = (
         f"{configs[best]} has the highest lower end of the {select.confidence:.0%} interval of the mean "
-        f"validation score: {bounds[best]:.4f} (mean {mean[best]:.4f}); the best mean, {configs[top]}, "
-        f"has {bounds[top]:.4f} (mean {mean[top]:.4f})."
+        f"validation score: {bounds[best]:.4f} (mean {mean[best]:.4f})"
     )
+    if top == best:
+        return head + ("; it has the best mean as well." if len(configs) > 1 else "; no other is complete.")
+    return head + f"; the best mean, {configs[top]}, has {bounds[top]:.4f} (mean {mean[top]:.4f})."
 
 
 def _why_rank(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:

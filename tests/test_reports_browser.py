@@ -161,6 +161,7 @@ def test_a_print_is_dark_on_white_with_no_row_or_column_hidden(page: Page, theme
     assert page.run("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert page.run("getComputedStyle(document.querySelector('.table .scroll')).maxHeight") == "none"
     assert page.run("document.documentElement.scrollWidth") <= PAPER
+    assert page.run("getComputedStyle(document.querySelector('td.seconds')).whiteSpace") == "nowrap"
     page.call("Emulation.setEmulatedMedia", media="")
 
 

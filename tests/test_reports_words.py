@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from engine.picking import Evidence
+from engine.spec.select import Select
 from reports.measures import listed, searched_for
+from reports.reasons import REASONS
 from reports.write import write
 from tests.runs import Plan, make_run
 
@@ -30,6 +34,21 @@ def test_the_objective_is_told_with_its_weights_whatever_is_picked_by(objective:
 
 def test_the_objective_of_refined_predictions_says_so() -> None:
     assert searched_for({"predict": {"refine": True}, "search": {"objective": "dice"}}) == "Dice, refined"
+
+
+@pytest.mark.parametrize(("rule", "folds", "told"), [
+    ("best_mean", [[0.5, 0.7], [0.7, 0.5]], "; b has the same mean, and of equals the first is taken."),
+    ("best_mean", [[0.5, 0.7], [0.4, 0.7]], "; the next, b, has 0.5500 ± 0.2121."),
+    ("one_se", [[0.5, 0.7], [0.1, 0.2]], "; it has the best mean itself."),
+    ("lower_bound", [[0.5, 0.7], [0.1, 0.2]], "; it has the best mean as well."),
+    ("lower_bound", [[0.5, 0.7]], "; no other is complete."),
+])  # fmt: skip
+def test_a_pick_is_not_compared_with_itself_nor_with_its_equal(
+    rule: str, folds: list[list[float]], told: str
+) -> None:
+    scores = np.array(folds)
+    evidence = Evidence(scores, scores[None], np.ones(len(folds)), 0.25, 0.95)
+    assert REASONS[rule](evidence, 0, "ab"[: len(folds)], Select(), ["dice"]).endswith(told)
 
 
 def test_one_is_not_told_in_the_plural(few: Path) -> None:

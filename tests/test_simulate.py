@@ -179,7 +179,8 @@ def test_the_command_prints_a_table_whole_whatever_the_width(monkeypatch):
     [
         (["--rule", "best"], "rules are none"),
         (["--slots", "0"], "--slots must be"),
-        (["--set", "prise=3"], "prise"),
+        (["--set", "prise=3"], "--set: prise: there is no such name; did you mean 'price'?"),
+        (["--set", "price=dear"], "--set: price: got 'dear'; should be a valid number"),
         (["--score", "val_iou"], "val_iou"),
         (["--figure", "frontier.xyz"], "must end in one of"),
     ],
@@ -187,6 +188,11 @@ def test_the_command_prints_a_table_whole_whatever_the_width(monkeypatch):
 def test_a_wrong_option_is_told_with_its_rule(arguments, said):
     with pytest.raises(SonotuneError, match=said):
         run_command(SMALL, *arguments)
+
+
+def test_a_table_that_is_not_there_is_told():
+    with pytest.raises(SonotuneError, match=r"there is no nowhere\.parquet; give a Parquet file"):
+        run_command("nowhere.parquet")
 
 
 def test_of_a_run_folder_only_complete_configurations_are_replayed_and_the_others_are_counted(tmp_path):

@@ -132,7 +132,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "one fold": ({"folds__k": 1}, "folds.k: got 1; should be greater than or equal to 2"),
     "too many folds": ({"folds__k": 9}, "folds.k=9 needs at least 9 cases"),
     "no validation": ({"folds__validation": 0}, "folds.validation: got 0; should be greater than 0"),
-    "one class": ({"data__classes": ["benign"]}, "data.classes: got"),
+    "one class": ({"data__classes": ["benign"]}, "data.classes: got ['benign']; should have at least 2 items"),
     "normal otherwise": ({"data__classes": ["benign", "Normal"]}, "is written 'normal', got 'Normal'"),
     "a class named as figures are": ({"data__classes": ["macro", "benign"]}, "a class cannot be named 'macro'"),
     "a class twice": ({"data__classes": ["a", "a"]}, "classes must differ"),
@@ -178,6 +178,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "loss of no task": ({"model__tasks": ["segment"], "loss__classification": "focal"}, "does not classify"),
     "unknown metric": ({"search__objective": "dise"}, "search.objective: dise: there is no such name; did you"),
+    "a sum that wants more of an error": (
+        {"search__objective": {"dice": 1, "brier": 1}}, "brier has weight 1, but less is better; give one below 0"
+    ),
+    "a sum that wants less of a gain": (
+        {"search__objective": {"dice": -0.5, "f1_macro": 1}}, "dice has weight -0.5, but more is better; give one above 0"
+    ),
     "metric of no epoch": ({"search__objective": "hd95"}, "hd95 is measured when a fold ends, not at each"),
     "metric of no task": (
         {"search__objective": "accuracy", "model__tasks": ["segment"]},
@@ -186,6 +192,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "metric twice": ({"search__objective": ["dice", "dice"]}, "names a metric twice"),
     "unknown metric to pick by": ({"select__metrics": ["dyce"]}, "select.metrics: dyce: there is no such name"),
     "a baseline that is no id": ({"select__baseline": "best"}, "select.baseline: got 'best'"),
+    "the id of a baseline": ({"select__baseline": "x9"}, "should be `first`, or a configuration's id of ten hex"),
+    "a class with a space": (
+        {"data__classes": ["a b", "c"]}, "data.classes.0: got 'a b'; should be a letter, then letters"
+    ),
+    "a word in the place of a list": ({"tracking": "mlflow"}, "tracking: got 'mlflow'; should be a list"),
+    "a distribution with a typo": (
+        {"model__width": {"choise": [4, 8]}}, "or a distribution: one of uniform, loguniform, int, choice"
+    ),
     "unknown sampler": ({"search__sampler": "tpee"}, "search.sampler: got 'tpee'"),
     "motpe for one": ({"search__sampler": "motpe"}, "motpe needs an objective that lists several"),
     "first is outside": (

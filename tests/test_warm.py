@@ -9,12 +9,13 @@ import pytest
 
 from engine import folder
 from engine.conductor import Conductor
+from engine.errors import SonotuneError
 from engine.folds.manifest import Fold, Manifest
 from engine.journal.journal import Journal, read_journal
 from engine.race.race import Race
 from engine.sampler.mirror import Mirror
 from engine.sampler.sampler import Past, Sampler
-from engine.sampler.warm import _means, earlier
+from engine.sampler.warm import _means, check_warm, earlier
 from engine.spec.load import study_of
 from engine.spec.study import Study
 from engine.storage import LocalStorage, open_storage
@@ -104,6 +105,13 @@ def test_a_run_with_another_objective_teaches_nothing(tmp_path: Path) -> None:
     past, notes = earlier([str(tmp_path)], study(objective="iou").fixed.search)
     assert past == []
     assert "another objective" in notes[0]
+
+
+def test_a_sampler_that_does_not_learn_is_not_warmed() -> None:
+    with pytest.raises(SonotuneError, match="no effect with sampler random, which does not learn; leave it"):
+        check_warm("random", ["runs/old"])
+    check_warm("tpe", ["runs/old"])
+    check_warm("random", [])
 
 
 def test_a_note_on_an_earlier_run_shows_no_key_of_its_address(tmp_path: Path) -> None:

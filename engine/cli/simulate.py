@@ -111,14 +111,15 @@ def _makers(
 def _settings(changes: list[str]) -> Any:
     from pydantic import ValidationError
 
+    from engine.errors import many
     from engine.spec import race as spec
+    from engine.spec.problems import problems_of
 
     pairs = dict(change.partition("=")[::2] for change in changes)
     try:
         return spec.Race.model_validate(pairs)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SonotuneError(f"--set does not fit the race's settings: {problems}") from error
+        raise many("--set", problems_of(error, spec.Race)) from error
 
 
 def _summary(outcomes: list[Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from engine.preflight import check_study
 from engine.provenance import command_line
 from engine.results import RunPaths
 from engine.sampler.designs import check_design
-from engine.sampler.warm import earlier
+from engine.sampler.warm import check_warm, earlier
 from engine.spec.resources import Resources
 from engine.spec.study import Study, short_hash
 from engine.storage import Storage, opened_in_place
@@ -60,6 +60,7 @@ def search(
     """
     check_address(address)
     check_design(study.fixed.search.sampler, study.space)
+    check_warm(study.fixed.search.sampler, warm_from)
     storage = folder.new(location)
     tracking.require(study.fixed.tracking, storage)
     pack = load(study.fixed.data, default_cache(), _progress(console))
@@ -198,7 +199,9 @@ def _say_warm(console: Console, notes: Sequence[str], counts: tuple[int, int]) -
     for note in notes:
         console.print(note, style="yellow", markup=False, soft_wrap=True)
     taken, out = counts
-    console.print(f"the sampler starts with {taken} earlier configurations; {out} do not fit this space")
+    known = "1 earlier configuration" if taken == 1 else f"{taken} earlier configurations"
+    others = "1 does" if out == 1 else f"{out} do"
+    console.print(f"the sampler starts with {known}; {others} not fit this space")
 
 
 def _progress(console: Console) -> Callable[[int, int], None] | None:

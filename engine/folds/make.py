@@ -117,7 +117,10 @@ def official(pack: Pack, table: Table, spec: Folds) -> list[Fold]:
     """The authors' test folds; the validation part is ours, dealt like any other."""
     without = [case for case, fold in zip(pack.cases, pack.official, strict=True) if fold is None]
     if without:
-        raise SonotuneError(f"folds.from: official, but {leaks.some(without)} have no official fold")
+        raise SonotuneError(
+            f"folds.from: official, but {leaks.some(without)} have no official fold; leave folds.from "
+            "out, or give a file with the columns case and fold"
+        )
     return from_tests(dict(zip(pack.cases, map(int, pack.official), strict=True)), table, spec)  # type: ignore[arg-type]
 
 

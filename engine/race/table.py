@@ -52,6 +52,10 @@ def load_table(path: str, scores: Sequence[str] = SCORES) -> Table:
     """A Parquet file with `config`, `fold`, `epoch` and score columns; the mean of `scores` is replayed."""
     try:
         data = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise SonotuneError(
+            f"there is no {path}; give a Parquet file of learning curves, or a run folder"
+        ) from error
     except (OSError, pa.ArrowInvalid) as error:
         raise SonotuneError(f"{path} must be a Parquet file that can be read: {error}") from error
     tests = [name.replace("val_", "test_") for name in scores]

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from engine.errors import without_secrets
+from engine.errors import SonotuneError, without_secrets
 from engine.folder import existing, manifest_in, study_in
 from engine.journal.journal import Record, read_journal
 from engine.objective import objectives
 from engine.results import read_result
+from engine.sampler.learned import KINDS
 from engine.sampler.sampler import Past
 from engine.spec.distribution import Scalar
-from engine.spec.search import Search
+from engine.spec.search import SamplerName, Search
 from engine.storage import Storage
 from engine.task import Task
 
@@ -23,6 +24,15 @@ class Known:
 
     params: Mapping[str, Scalar]
     folds: dict[str, Sequence[float]] = field(default_factory=dict)
+
+
+def check_warm(sampler: SamplerName, locations: Sequence[str]) -> None:
+    """What is asked for must have an effect."""
+    if locations and sampler not in KINDS:
+        raise SonotuneError(
+            f"--warm-from has no effect with sampler {sampler}, which does not learn; leave it away, or take "
+            f"one of {', '.join(KINDS)}"
+        )
 
 
 def earlier(locations: Sequence[str], search: Search) -> tuple[list[Past], list[str]]:

@@ -2,14 +2,18 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from engine.spec.section import Section
+from engine.spec.section import Section, for_editors, form
 
 Source = Literal["phantom", "busi", "bus_uclm", "udiat", "bus_bra", "manifest"]
 WITHOUT_NORMALS = ("udiat", "bus_bra")
 TAKEN = ("macro", "weighted", "pooled", "undefined", "directed")
-ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
+NAMED = "[A-Za-z][A-Za-z0-9_-]{0,39}"
+NAMED_SO = (
+    "should be a letter, then letters, digits, '_' and '-', 40 in all at most; rename it in the data set"
+)
+ClassName = Annotated[str, form(NAMED, NAMED_SO), for_editors(NAMED)]
 
 
 class Data(Section):

@@ -7,13 +7,16 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from engine.spec.distribution import KINDS
+
 MOST_SHOWN = 80  # characters of a value in a message
+SCALARS = ("int_type", "float_type", "bool_type", "string_type", "literal_error")  # what is wanted there
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
     """One sentence for each place: where several kinds of value would do, their rules are joined."""
     rules: dict[str, str] = {}
-    for detail in error.errors(include_url=False):
+    for detail in filter(_counts, error.errors(include_url=False)):
         place, rule = _sentence(detail, model, prefix)
         rules[place] = f"{rules[place]}, or {rule}" if place in rules else rule
     return [place + rule for place, rule in rules.items()]
@@ -38,8 +41,26 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> tupl
         return unknown(path, _names_at(model, location[:-1])), ""
     if detail["type"] == "missing":
         return f"{path}: is missing; it has no default", ""
-    rule = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    rule = _rule(detail)
     return f"{path}: got {_shown(detail['input'])}; ", rule[:1].lower() + rule[1:]
+
+
+def _counts(detail: ErrorDetails) -> bool:
+    """Pydantic calls a list too short when one of its items is wrong, which is told by itself."""
+    return detail["type"] != "too_short" or len(detail["input"]) < detail["ctx"]["min_length"]
+
+
+def _rule(detail: ErrorDetails) -> str:
+    """In words of YAML: it has no tuples, and a mapping of one key was meant as a distribution."""
+    kind, given = detail["type"], detail["input"]
+    if kind == "tuple_type":
+        return "should be a list"
+    if kind == "too_short":
+        return f"should have at least {detail['ctx']['min_length']} items"
+    rule = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if kind in SCALARS and isinstance(given, dict) and len(given) == 1:
+        return f"{rule}, or a distribution: one of {', '.join(KINDS)}"
+    return rule
 
 
 def _shown(value: Any) -> str:

@@ -1,8 +1,9 @@
 """What every section of a study has in common."""
 
+import re
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, WithJsonSchema, field_validator
 
 
 class Section(BaseModel):
@@ -24,3 +25,19 @@ class Section(BaseModel):
 def _takes_numbers(annotation: Any) -> bool:
     kinds = {annotation, *get_args(annotation)}
     return bool(kinds & {int, float}) and bool not in kinds
+
+
+def form(pattern: str, rule: str) -> AfterValidator:
+    """What a string must look like, told in words."""
+
+    def check(given: str) -> str:
+        if not re.fullmatch(pattern, given):
+            raise ValueError(rule)
+        return given
+
+    return AfterValidator(check)
+
+
+def for_editors(pattern: str) -> WithJsonSchema:
+    """The same for the schema."""
+    return WithJsonSchema({"pattern": f"^{pattern}$", "type": "string"})

@@ -1,10 +1,14 @@
 """`select`: how one configuration is picked from the finished ones, always on validation figures."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.spec.section import Section
+from engine.spec.section import Section, for_editors, form
+
+ID = "(first|[0-9a-f]{1,10}(·[0-9]+)?)"
+AN_ID = "should be `first`, or a configuration's id of ten hex digits, or how one begins"
+Baseline = Annotated[str, form(ID, AN_ID), for_editors(ID)]
 
 
 class Select(Section):
@@ -16,7 +20,7 @@ class Select(Section):
     """What `one_se` keeps small: parameters, floating-point operations, or seconds of training."""
     metrics: tuple[str, ...] = ()
     """What `pareto` and `median_rank` weigh; empty stands for the metrics of the search's objective."""
-    baseline: str | None = Field(None, pattern=r"^(first|[0-9a-f]{1,10}(·[0-9]+)?)$")
+    baseline: Baseline | None = None
     """The configuration (its id or how that begins, or `first`) that all others are tested against."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Of every interval in the report."""

@@ -17,8 +17,8 @@ import torch
 from engine.errors import SonotuneError
 from engine.metrics import surface
 from engine.metrics.case import score_masks
-from engine.metrics.classification import auc, brier, calibration_error
-from engine.metrics.fold import confusion, figure_names, fold_metrics
+from engine.metrics.classification import auc, brier, calibration_error, confusion_of
+from engine.metrics.fold import figure_names, fold_metrics
 from engine.metrics.segmentation import pooled_figures
 from engine.metrics.table import case_table
 from engine.results import PER_MASK, SURFACE, case_schema, parquet_bytes
@@ -189,7 +189,8 @@ def test_class_figures_agree_with_scikit_learn() -> None:
     assert figures["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y, said))
     assert figures["f1_macro"] == pytest.approx(sk.f1_score(y, said, average="macro"))
     assert figures["f1_weighted"] == pytest.approx(sk.f1_score(y, said, average="weighted"))
-    np.testing.assert_array_equal(confusion(table, CLASSES), sk.confusion_matrix(y, said, labels=CLASSES))
+    truth, guess = (np.array([CLASSES.index(name) for name in names]) for names in (y, said))
+    np.testing.assert_array_equal(confusion_of(truth, guess, len(CLASSES)), sk.confusion_matrix(truth, guess))
     each = sk.precision_recall_fscore_support(y, said, labels=CLASSES)
     for place, name in enumerate(CLASSES):
         ours = [figures[f"{figure}_{name}"] for figure in ("precision", "sensitivity", "f1")]

@@ -142,6 +142,12 @@ def test_a_mask_stays_on_its_image_when_both_are_resized(size: int) -> None:
         assert abs(of_image - of_mask) < 0.1 * size / 16
 
 
+def test_a_long_thin_image_is_averaged_along_the_side_that_shrinks() -> None:
+    stripes = np.tile(np.array([0, 200], np.uint8), (20, 60))  # every other column, 20 x 120
+    assert (packing.resize_image(stripes, 60) == 100).all()
+    assert set(np.unique(packing.resize_image(stripes, 40)).tolist()) == {67, 133}  # three columns a pixel
+
+
 def test_a_lesion_that_vanishes_in_the_square_is_told(tmp_path: Path) -> None:
     pictures = some_pictures()
     pictures[0].mask[:] = 0

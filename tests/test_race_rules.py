@@ -13,7 +13,7 @@ from engine.race.heat import State
 from engine.race.none import Setting
 from engine.race.outcome import outcome
 from engine.race.peers import PEERS
-from engine.race.protocol import Open, Run, Stop, Wait
+from engine.race.protocol import Done, Open, Run, Stop, Wait
 from engine.race.race import Race
 from engine.race.rules import RULES
 from engine.race.simulate import Simulation
@@ -157,6 +157,23 @@ def test_a_failed_fold_takes_its_configuration_out_at_once(rule):
     race.apply(drop)
     assert isinstance(race.verdict(Task("a", "r0-f1")), Stop)
     assert race.next() == Open()
+
+
+def test_what_is_audited_is_trained_no_further_once_a_fold_of_it_has_failed():
+    folds = ("r0-f0", "r0-f1", "r0-f2")
+    race = Race(spec.Race(rule="aggressive", audit=1.0), folds, 2)
+    for config, score in (("a", 0.9), ("b", 0.1)):
+        race.apply(Opened(config, 1))
+        for fold in folds if config == "a" else folds[1:2]:
+            race.apply(Started(Task(config, fold)))
+            race.apply(Ended(Task(config, fold), "complete", score))
+    (drop,) = race.decisions()
+    assert drop.audited
+    race.apply(drop)
+    task = race.next().task  # type: ignore[union-attr]
+    race.apply(Started(task))
+    race.apply(Ended(task, "failed"))
+    assert isinstance(race.next(), Done)
 
 
 @pytest.mark.parametrize("rule", ["aggressive", "paired", "reserve", "halving"])

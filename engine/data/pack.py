@@ -69,9 +69,10 @@ def pad(pixels: np.ndarray) -> np.ndarray:
 
 
 def resize_image(image: np.ndarray, size: int) -> np.ndarray:
-    """By area where it shrinks; enlarging by area would repeat pixels, so that is linear."""
-    shrinks = image.shape[0] >= size and image.shape[1] >= size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    """By area along what shrinks, then linearly along what grows: enlarging by area would repeat pixels."""
+    height, width = image.shape
+    shrunk = cv2.resize(image, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:

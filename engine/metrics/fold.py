@@ -47,12 +47,6 @@ def figure_names(
     return tuple(fold_metrics(pa.Table.from_pylist([row], schema=case_schema()), classes))
 
 
-def confusion(cases: pa.Table, classes: Sequence[str], refined: bool = False) -> np.ndarray:
-    """[C, C] counts: rows are true classes, columns predicted ones."""
-    predicted = class_indices(cases[(REFINED if refined else RAW) + "predicted"], classes)
-    return confusion_of(class_indices(cases["label"], classes), predicted, len(classes))
-
-
 def mask_part(cases: pa.Table, prefix: str, labels: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
     """Case means, pooled figures and lesion detection; nothing for a model without masks."""
     if not _has(cases, prefix + "tp"):

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.race.climb import by_depth, climb, known_levels
+from engine.race.noise import noise_of
 from engine.race.shape import Shape, lifted, shape_of
 
 PRIOR_FOLDS = 3.0  # what "folds do not differ" counts for
@@ -91,7 +92,8 @@ class Beliefs:
         counts, member = self._counts(depth)
         for _ in range(rounds if self.learned else 4 * rounds):
             self._round(np.where(known, curves - self.effects, 0), depth, counts, member, shape)
-        self.noise = float(np.sqrt(2 * self.own[-1, -1]))
+        left = np.where(known, curves - self.effects, 0)
+        self.noise = noise_of(left, known, float(np.sqrt(2 * self.own[-1, -1])))
         self.learned = True
         self._depths = depths_of(self.own)
         self._cache.clear()

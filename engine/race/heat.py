@@ -145,8 +145,11 @@ class Heat:
             self.ready[row] = False
 
     def wanted(self, row: int) -> bool:
-        """Is any of this configuration's folds still worth a worker?"""
-        return not self.out[row] or bool(self.audited[row])
+        """Is any of this configuration's folds still worth a worker? What is audited no more once one of them
+        has failed, for then it can have no mean."""
+        if not self.out[row]:
+            return True
+        return bool(self.audited[row]) and not (self.state[row] == State.FAILED).any()
 
     def trained(self, row: int) -> bool:
         """Has every fold had its last epoch? Then nothing is left that a drop could save."""

@@ -26,6 +26,7 @@ def test_who_was_asked_takes_nothing_of_a_gpu_with_it_into_the_search(gpu: None)
     """As a process that stays keeps what torch has reserved, beside folds that share all of the GPU."""
     asked = answer(lambda about: os.getpid(), "", 1, {})
     wait_until(lambda: start_time(asked) is None, 20)
+    assert start_time(asked) is None
 
 
 def test_an_answer_that_fails_is_one_sentence(gpu: None) -> None:

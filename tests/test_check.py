@@ -164,12 +164,29 @@ def test_what_is_measured_has_validated_as_many_images_as_an_epoch_may_at_once(
         return usual(network, images)
 
     monkeypatch.setattr(Network, "predict", predict)
-    many = {"count": 2 * EVALUATION_BATCH, "size": 16}
-    bench = Bench.of(study_of(TINY | {"data": many, "train": {"batch": 2}}, "tiny"))
-    measure(
-        bench.job(bench.study.configuration(bench.study.space.base({})), bench.manifest.names[0]), bench.pack
-    )
+    step_of(2, EVALUATION_BATCH)
     assert max(seen) == EVALUATION_BATCH
+
+
+def step_of(batch: int, cases: int) -> Measured:
+    document = TINY | {"data": {"count": 2 * cases, "size": 16}, "train": {"batch": batch}}
+    bench = Bench.of(study_of(document, "tiny"))
+    base = bench.study.configuration(bench.study.space.base({}))
+    return measure(bench.job(base, bench.manifest.names[0]), bench.pack)
+
+
+def test_a_step_after_which_no_answer_is_a_number_is_measured_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the cost is asked for: that such a rate diverges is for the search to find out."""
+
+    def step(network: Network, batch: Any, epoch: int) -> dict[str, torch.Tensor]:
+        for weight in network.model.parameters():
+            weight.data.fill_(float("nan"))
+        return {"total": torch.tensor(float("nan"))}
+
+    monkeypatch.setattr(Network, "step", step)
+    assert step_of(2, 16).step_seconds > 0
 
 
 def test_of_small_batches_the_network_decides_which_takes_the_most_memory() -> None:

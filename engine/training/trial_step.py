@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from engine.data.cases import Pack
 from engine.spec.study import Configuration
 from engine.storage import LocalStorage
-from engine.training.epochs import FoldRun
+from engine.training.epochs import Diverged, FoldRun
 from engine.training.evaluate import EVALUATION_BATCH
 from engine.training.job import Job
 from engine.training.measure import Costs, costs_of
@@ -45,6 +46,7 @@ def measure(job: Job, pack: Pack) -> Measured:
         terms = run.network.step(batch, 1)
         float(terms["total"])  # waits for the device
         seconds = time.perf_counter() - began
-    run.outputs(np.arange(len(run.images))[:EVALUATION_BATCH], pack)
+    with suppress(Diverged):  # a step too wide for its answers to be numbers has cost as much memory
+        run.outputs(np.arange(len(run.images))[:EVALUATION_BATCH], pack)
     costs = costs_of(run.network, run.images)
     return Measured(job.configuration, costs, seconds, len(run.batches), len(run.parts.validation))

@@ -1,4 +1,4 @@
-"""The order of all tests, and the fixtures of those that break real searches or use Google's storage."""
+"""The order of all tests, and the fixtures that several files share."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import pytest
 
 from engine.storage import Storage, open_storage
 from tests.gcs_server import Server, gcs_server
+from tests.refusals import Refused, refusing
 
 LONG = ("faults", "smoke")
 
@@ -25,6 +26,23 @@ def leaves_nothing(tmp_path: Path) -> Iterator[None]:
 
     with nothing_left_behind():
         yield
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Refused:
+    """Runs `sonotune` in a folder of its own and gives back its message."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("SONOTUNE_CACHE", str(cache))
+    return refusing(work, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -213,16 +213,22 @@ def test_test_cases_are_scored_once_and_apart(pack: Pack, tmp_path: Path) -> Non
         assert table(job, tmp_path, f"cases_{part}")["case"].to_pylist() == list(getattr(job.fold, part))
 
 
+def poison(job: Job, storage: LocalStorage, ending: str) -> None:
+    """Whatever in the last checkpoint's network has a name with this ending is no number any more."""
+    path = f"{RunPaths.checkpoint(job.task)}/last.pt"
+    state = checkpoint.load(storage, path, "cpu")
+    assert state is not None
+    for name, value in state["network"]["model"].items():
+        if name.endswith(ending) and value.is_floating_point():
+            value.fill_(float("nan"))
+    checkpoint.save(storage, path, state)
+
+
 def test_a_loss_that_is_not_finite_ends_the_fold_and_names_the_step(pack: Pack, tmp_path: Path) -> None:
     """The weights of a first epoch are poisoned, as an exploding step would have done."""
     job, storage = job_of(pack), LocalStorage(tmp_path)
     run(job, pack, tmp_path, epochs=1)
-    path = f"{RunPaths.checkpoint(job.task)}/last.pt"
-    state = checkpoint.load(storage, path, "cpu")
-    assert state is not None
-    for weight in state["network"]["model"].values():
-        weight.fill_(float("nan")) if weight.is_floating_point() else None
-    checkpoint.save(storage, path, state)
+    poison(job, storage, "")
     result = run(job, pack, tmp_path)
     assert result is not None
     assert (result.status, result.epochs) == ("diverged", 1)
@@ -236,12 +242,7 @@ def test_answers_that_are_no_numbers_end_the_fold_unscored(pack: Pack, tmp_path:
     """Running means that are lost leave training untouched, and every answer is NaN."""
     job, storage = job_of(pack), LocalStorage(tmp_path)
     run(job, pack, tmp_path, epochs=1)
-    path = f"{RunPaths.checkpoint(job.task)}/last.pt"
-    state = checkpoint.load(storage, path, "cpu")
-    assert state is not None
-    for name, value in state["network"]["model"].items():
-        value.fill_(float("nan")) if name.endswith("running_mean") else None
-    checkpoint.save(storage, path, state)
+    poison(job, storage, "running_mean")
     result = run(job, pack, tmp_path)
     assert result is not None
     assert (result.status, result.epochs, result.best_epoch) == ("diverged", 1, 1)

@@ -1,6 +1,5 @@
 """Runs a study on Ray from its first task to its last, or from where it was left."""
 
-import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from engine.driver import resources as shares
 from engine.driver import tracking
 from engine.driver.ask import answer
 from engine.driver.cluster import check_address, connected
+from engine.driver.garbage import settle, uncollected
 from engine.driver.growth import await_room, nodes
 from engine.driver.packing import ALONE, Packed, packed_in
 from engine.driver.packing import pack as pack_gpus
@@ -45,6 +45,7 @@ from engine.training.numerics import Numerics, on_cpu, resolve
 log = logging.getLogger("sonotune")
 
 
+@uncollected()
 def search(
     study: Study,
     location: str,
@@ -81,6 +82,7 @@ def search(
         session = Session(study, pack, manifest, numerics, storage, journal, reuse, trainable, packed, starts)
         if warm_from:
             _say_warm(console, notes, session.conductor.warm(known))
+        settle()
         return session.run(console, scratch, bool(address))
 
 
@@ -95,6 +97,7 @@ def _suited(
     return numerics, pack_gpus(Bench(study, pack, manifest, numerics), share, nodes())
 
 
+@uncollected()
 def resume(
     location: str, console: Console, address: str | None = None, changes: Mapping[str, Any] | None = None
 ) -> Outcome:
@@ -102,7 +105,6 @@ def resume(
     check_address(address)
     storage = folder.existing(location)
     with hold(storage) as held, _logging(storage), ExitStack() as going_back:
-        going_back.enter_context(_uncollected())
         journal = Journal(storage, guard=held.check)
         for warning in (*journal.warnings, *_left_by(held.taken_over)):
             console.print(warning, style="yellow", markup=False, soft_wrap=True)
@@ -124,19 +126,8 @@ def resume(
             replay.result()
             session.come_back()
             going_back.close()
+            settle()
             return session.run(console, scratch, bool(address))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """What a journal makes stays: to look through millions of such objects for garbage, again and again as
-    they become more, would take a tenth of a resume."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 class RunLog(logging.FileHandler):

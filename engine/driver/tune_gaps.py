@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -21,13 +22,14 @@ def close_gaps(controller: Any) -> None:
     _let_actors_start(controller)
     _survive_every_loss(controller._actor_manager)
     _find_trials_at_once(controller)
+    _store_nothing(controller)
 
 
 def _let_actors_start(controller: Any, now: Callable[[], float] = time.monotonic) -> None:
     """Tune gives a free warm worker to the trial that waits for a worker of its own, and throws that one
     away while it starts; with folds shorter than a start, one slot would do all the work. Here the
     waiting trial keeps its own, and the free worker goes to the next task; but not for ever, as the node
-    that had room for it may be gone. Tune pickles this: plain values only."""
+    that had room for it may be gone."""
     reuse = controller._maybe_reuse_cached_actor
     since: dict[str, float] = {}
 
@@ -55,18 +57,10 @@ def _survive_every_loss(manager: Any) -> None:
     manager._actor_task_failed = as_a_lost_actor
 
 
-class Trials(WeakValueDictionary[str, Trial]):
-    """By id, for as long as Tune itself remembers them."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Tune stores its controller now and then, and nobody reads that."""
-        return dict, ()
-
-
 def _find_trials_at_once(controller: Any) -> None:
     """Tune looks through all trials for each one that is asked for, and in each of its rounds every running
     fold is: with hundreds of slots that alone would keep the driver busy."""
-    trials = Trials({trial.trial_id: trial for trial in controller._trials})
+    trials = WeakValueDictionary({trial.trial_id: trial for trial in controller._trials})
     add = controller.add_trial
 
     def noted(trial: Trial) -> None:
@@ -74,6 +68,19 @@ def _find_trials_at_once(controller: Any) -> None:
         add(trial)
 
     controller.add_trial, controller.get_trial = noted, trials.get
+
+
+def _store_nothing(controller: Any) -> None:
+    """Tune writes down now and then what every trial reported, for a resume of its own; ours is the
+    journal's. At the end it looks whether the file is there."""
+
+    def checkpoint(force: bool = False, wait: bool = False) -> None:
+        if force:
+            place = Path(controller.experiment_path)
+            place.mkdir(parents=True, exist_ok=True)
+            (place / controller.experiment_state_file_name).touch()
+
+    controller.checkpoint = checkpoint
 
 
 @contextmanager

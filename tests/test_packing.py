@@ -103,11 +103,11 @@ def test_nothing_is_half_written_when_a_data_set_is_refused(data: Data, tmp_path
 
 
 def test_progress_is_told_per_case(data: Data, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    load(data, tmp_path / "c", lambda done, of: told.append((done, of)))
-    assert told[:12] == [(done, 12) for done in range(1, 13)]
+    told: list[tuple[str, int, int]] = []
+    load(data, tmp_path / "c", lambda *step: told.append(step))
+    assert told[:12] == [("packing images", done, 12) for done in range(1, 13)]
     compared = len(told) - 12
-    assert told[12:] == [(done, compared) for done in range(1, compared + 1)]
+    assert told[12:] == [("looking for copies", done, compared) for done in range(1, compared + 1)]
 
 
 def test_a_phantom_is_packed_like_any_other_source(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engine.cli.dataset import bar, data_of
+from engine.bar import bar
+from engine.cli.dataset import data_of
 from engine.cli.options import Set
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def audit(
     console = Console(soft_wrap=True, highlight=False)
     start = perf_counter()
     limit = THRESHOLDS[method.value] if threshold is None else threshold
-    with bar(console, "auditing") as progress:
+    with bar(console) as progress:
         found = run(data_of(source, root, set_), method.value, limit, progress)
         write_findings(found, out)
     _print_findings(console, found)

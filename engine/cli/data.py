@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from engine.bar import bar
 from engine.cli.audit import audit
-from engine.cli.dataset import bar, data_of
+from engine.cli.dataset import data_of
 from engine.cli.options import Profile, Set, Space
 from engine.errors import SonotuneError
 from engine.spec.load import load as load_study
@@ -42,7 +43,7 @@ def pack(
     data = data.model_copy(update={"skip_broken": data.skip_broken or skip_broken})
     console = Console(soft_wrap=True, highlight=False)
     start = perf_counter()
-    with bar(console, "packing") as progress:
+    with bar(console) as progress:
         packed = load(data, cache or default_cache(), progress)
     seconds = perf_counter() - start
     for note in packed.notes:
@@ -67,7 +68,7 @@ def folds(
 
     fixed = load_study(space, profile, set_ or ()).fixed
     console = Console(soft_wrap=True, highlight=False)
-    with bar(console, "packing") as progress:
+    with bar(console) as progress:
         packed = load(fixed.data, default_cache(), progress)
     manifest = make_folds(packed, fixed.folds)
     for note in dict.fromkeys((*packed.notes, *manifest.notes, *manifest.warnings)):

@@ -1,11 +1,8 @@
-"""What the commands on data sets share: a data section from options, and a progress bar."""
+"""What the commands on data sets share: a data section from options."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import Progress
 
 from engine.errors import SonotuneError, many
 from engine.spec.data import Data
@@ -25,11 +22,3 @@ def data_of(source: str | None, root: str | None, overrides: Sequence[str] | Non
         return Data.model_validate(section)
     except ValidationError as error:
         raise many("the data set", problems_of(error, Data, "data")) from None
-
-
-@contextmanager
-def bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
-    """Gone when the work is done, so that a log holds results only."""
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, of: progress.update(task, completed=done, total=of)

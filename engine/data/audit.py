@@ -84,7 +84,7 @@ def audit(data: Data, method: Method, threshold: float, progress: Progress | Non
         raise SonotuneError("an audit needs files; phantoms are generated and have none")
     found = find(data)
     root = root_of(data)
-    facts = tuple(in_order(lambda case: _facts(case, root, data), found.cases, progress))
+    facts = tuple(in_order(lambda case: _facts(case, root, data), found.cases, "reading images", progress))
     readable = [index for index, one in enumerate(facts) if one.digest]
     pairs = _pairs(facts, readable, method, threshold, progress)
     plain = Audit(data, facts, pairs, ())

@@ -39,7 +39,8 @@ def find_pairs(
     """Exact ones by hash, all others by similarity: of near neighbours only, or of all pairs for `ssim`."""
     compare = laid_over if method == "aligned" else as_they_lie
     candidates = neighbours(thumbnails) if method == "aligned" else list(combinations(range(len(hashes)), 2))
-    matches = in_order(lambda pair: compare(thumbnails[pair[0]], thumbnails[pair[1]]), candidates, progress)
+    pairs = [(thumbnails[first], thumbnails[second]) for first, second in candidates]
+    matches = in_order(lambda pair: compare(*pair), pairs, "looking for copies", progress)
     exact = exact_pairs(hashes)
     found = [
         Pair(first, second, "exact", 1.0, np.eye(2, 3, dtype=np.float32)) for first, second in sorted(exact)

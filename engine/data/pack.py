@@ -33,7 +33,7 @@ def squares(
     cases: tuple[Case, ...], root: Path, data: Data, progress: Progress | None = None
 ) -> Iterator[Square]:
     """In the order of `cases`."""
-    return in_order(lambda case: _square(case, root, data), cases, progress)
+    return in_order(lambda case: _square(case, root, data), cases, "packing images", progress)
 
 
 def _square(case: Case, root: Path, data: Data) -> Square:

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is, of how much
 AHEAD = 16  # items per thread at a time: memory stays small whatever the size of the data set
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Sequence[Item], progress: Progress | None = None
+    work: Callable[[Item], Result], items: Sequence[Item], doing: str = "", progress: Progress | None = None
 ) -> Iterator[Result]:
     """Threads are enough where the work is done outside Python: decoding, resizing, filtering."""
     threads = cpu_count() or 1
@@ -21,5 +21,5 @@ def in_order(
         for start in range(0, len(items), step):
             for index, result in enumerate(pool.map(work, items[start : start + step]), start=start + 1):
                 if progress:
-                    progress(index, len(items))
+                    progress(doing, index, len(items))
                 yield result

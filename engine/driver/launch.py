@@ -1,7 +1,7 @@
 """Runs a study on Ray from its first task to its last, or from where it was left."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -11,6 +11,7 @@ import ray
 from rich.console import Console
 
 from engine import folder
+from engine.bar import bar
 from engine.data.cases import Pack
 from engine.data.load import default_cache, load
 from engine.driver import resources as shares
@@ -64,7 +65,8 @@ def search(
     check_warm(study.fixed.search.sampler, warm_from)
     storage = folder.new(location)
     tracking.require(study.fixed.tracking, storage)
-    pack = load(study.fixed.data, default_cache(), _progress(console))
+    with bar(console) as progress:
+        pack = load(study.fixed.data, default_cache(), progress)
     manifest = make_folds(pack, study.fixed.folds)
     check_study(study, pack, manifest)
     known, notes = earlier(warm_from, study.fixed.search)
@@ -110,7 +112,8 @@ def resume(
             console.print(warning, style="yellow", markup=False, soft_wrap=True)
         folder.check_document(storage, journal)
         study = folder.change(storage, journal, changes or {})
-        pack = load(study.fixed.data, default_cache(), _progress(console))
+        with bar(console) as progress:
+            pack = load(study.fixed.data, default_cache(), progress)
         manifest = folder.manifest_in(storage)
         head = folder.head_of(journal)
         folder.check_head(head, pack.fingerprint, manifest)
@@ -193,15 +196,3 @@ def _say_warm(console: Console, notes: Sequence[str], counts: tuple[int, int]) -
     known = "1 earlier configuration" if taken == 1 else f"{taken} earlier configurations"
     others = "1 does" if out == 1 else f"{out} do"
     console.print(f"the sampler starts with {known}; {others} not fit this space")
-
-
-def _progress(console: Console) -> Callable[[int, int], None] | None:
-    if not console.is_terminal:
-        return None
-
-    def show(done: int, total: int) -> None:
-        console.print(
-            f"packing images: {done} of {total}", end="\r" if done < total else "\n", highlight=False
-        )
-
-    return show

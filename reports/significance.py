@@ -14,12 +14,11 @@ from scipy import stats
 from engine.picking import corrected_error, t_quantile
 from reports import own
 from reports.aggregate import Figures
-from reports.measures import higher_is_better, label
+from reports.measures import DIGITS, higher_is_better, label
 from reports.stack import Stack
 from reports.tables import Column, Table
 
 FOLD_METRICS = ("dice", "f1_macro", "accuracy", "hd95")
-DIGITS = 12  # of a difference; what lies behind them is the rounding of floats
 ROUNDING = 10.0**-DIGITS
 Row = dict[str, Any]
 

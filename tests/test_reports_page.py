@@ -18,6 +18,7 @@ import yaml
 from engine.errors import SonotuneError
 from reports.latex import latex
 from reports.load import load
+from reports.page import markdown
 from reports.tables import Column, Table
 from reports.write import write
 from tests.runs import Plan, make_run, rewrite
@@ -128,6 +129,13 @@ def test_a_latex_table_compiles_in_shape(page: Path) -> None:
 def test_a_latex_table_holds_only_what_latex_can_set(name: str, told: str) -> None:
     table = Table("cases", "Cases", (Column("case", "Case", "text"),), [{"case": name}])
     assert latex(table).decode().splitlines()[7] == rf"{told} \\"
+
+
+def test_markdown_takes_nothing_of_a_name_for_its_own() -> None:
+    """GitHub strikes out what stands between the homes of two paths."""
+    said = "--set data.root=~/a --set data.ids=~/b $x$ &lt;"
+    told = markdown(said, "", (), ()).decode().splitlines()[0]
+    assert told == r"# --set data.root=\~/a --set data.ids=\~/b \$x\$ \&lt;"
 
 
 def test_a_report_is_the_same_twice(page: Path) -> None:

@@ -119,9 +119,7 @@ class OptunaWilcoxon(Stopper):
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", optuna.exceptions.ExperimentalWarning
-            )  # nobody here can act on it
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             pruner = optuna.pruners.WilcoxonPruner(p_threshold=settings.delta, n_startup_steps=2)
         self.study = optuna.create_study(direction="maximize", pruner=pruner)
         self.trials: dict[int, Any] = {}

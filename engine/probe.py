@@ -147,10 +147,12 @@ def _print_projection(console: Console, study: Study, cost: Projection) -> None:
     space = study.space
     size = "no end of" if space.size == float("inf") else f"{space.size:.0f}"
     console.print(
-        f"{study.name}: {len(space.dimensions)} dimensions, {size} configurations; every end is sound"
+        f"{study.name}: {_many(len(space.dimensions), 'dimension')}, {size} "
+        f"configuration{'' if size == '1' else 's'}; every end is sound"
     )
     console.print(
-        f"search: {cost.configs} configurations × {cost.folds} folds × {_span(cost.epochs, 'd')} epochs = "
+        f"search: {_many(cost.configs, 'configuration')} × {cost.folds} folds × "
+        f"{_span(cost.epochs, 'd')} epoch{'' if max(cost.epochs) == 1 else 's'} = "
         f"at most {_span(cost.fold_epochs, ',')} fold-epochs",
         highlight=False,
     )
@@ -162,6 +164,10 @@ def _print_projection(console: Console, study: Study, cost: Projection) -> None:
     if budget:
         told = ", ".join(f"{name} {value:g}" for name, value in budget.items())
         console.print(f"the budget may end it earlier: {told}", highlight=False)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _lasting(hours: tuple[float, float]) -> str:

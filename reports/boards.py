@@ -8,7 +8,7 @@ import numpy as np
 
 from reports import own
 from reports.aggregate import Figures, leaderboard, summarise
-from reports.measures import both, higher_is_better, inside, label, leading, many
+from reports.measures import DIGITS, both, higher_is_better, inside, label, leading, many
 from reports.run import SPLITS, Config, Problem, Run
 from reports.shape import model_of, on_true_masks
 from reports.tables import Column, Table
@@ -102,7 +102,7 @@ def sigmas(known: Figures, split: str, metric: str) -> np.ndarray:
     if values.shape[0] < 3 or values.shape[1] < 2:
         return found
     left = values - values.mean(axis=1, keepdims=True)
-    left = left - left.mean(axis=0, keepdims=True)
+    left = (left - left.mean(axis=0, keepdims=True)).round(DIGITS)
     configs, folds = values.shape
     scale = 1.4826 * np.median(np.abs(left)) * np.sqrt(left.size / ((configs - 1) * (folds - 1)))
     found[whole] = left / scale if scale > 0 else 0.0

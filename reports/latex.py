@@ -1,5 +1,7 @@
 """Tables for a paper: booktabs, mean ± std, the best in bold, the second underlined."""
 
+from unicodedata import normalize
+
 from reports.tables import WORDS, Column, Row, Table, shown
 
 SPECIAL = {
@@ -7,12 +9,21 @@ SPECIAL = {
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--",
     "∞": r"$\infty$", "λ": r"$\lambda$", "α": r"$\alpha$", "γ": r"$\gamma$", "↑": r"$\uparrow$",
     "↓": r"$\downarrow$", "<": r"\textless{}", ">": r"\textgreater{}", "−": "$-$", "·": r"$\cdot$",
-    "≥": r"$\geq$", "≤": r"$\leq$", "σ": r"$\sigma$",
+    "≥": r"$\geq$", "≤": r"$\leq$", "σ": r"$\sigma$", "|": r"\textbar{}",
 }  # fmt: skip
+SET = {*map(chr, range(0xA1, 0x180)), *"‘’“”†‡•…‰€™→←"} - {*"«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"}  # as they are
 
 
 def escape(text: str) -> str:
-    return "".join(SPECIAL.get(letter, letter) for letter in text if letter.isprintable())
+    """Names come from anywhere: paths, cases, what an exception said over several lines."""
+    one_line = normalize("NFC", " ".join(text.split()))
+    return "".join(_set(letter) for letter in one_line if letter.isprintable())
+
+
+def _set(letter: str) -> str:
+    """pdfLaTeX stops at a letter for which it has no font, so its number stands there."""
+    known = letter.isascii() or letter in SET
+    return SPECIAL.get(letter, letter if known else rf"\texttt{{U+{ord(letter):04X}}}")
 
 
 def latex(table: Table) -> bytes:
@@ -35,7 +46,9 @@ def _head(column: Column) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    return " & ".join(cells) + r" \\"
+    """A row that begins like an argument of the line break before it would be taken for one."""
+    row = " & ".join(cells) + r" \\"
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row
 
 
 def _cell(column: Column, row: Row, rank: str | None) -> str:

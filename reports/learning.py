@@ -113,7 +113,7 @@ def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: st
         for axis, (title, columns) in zip(axes, groups.items(), strict=False):
             for colour, column in zip(SERIES, columns, strict=False):
                 _band(axis, [r for r in rows if r["column"] == column], colour, column.partition("_")[0])
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
             axis.yaxis.set_major_locator(MaxNLocator(nbins=4))
             axis.set_title(title)
             axis.set_xlabel("epoch")

@@ -9,6 +9,7 @@ LOWER_IS_BETTER = (*LESS_IS_BETTER, "lesions_false", "loss", "fp", "fn")
 LEADING = ("score", "dice", "iou", "dice_pooled", "iou_pooled", "hd95", "asd", "accuracy",
            "balanced_accuracy", "f1_macro", "f1_weighted", "auc_macro", "incoherent", "ece",
            "brier")  # fmt: skip
+DIGITS = 12  # of a difference of figures; what lies behind them is the rounding of floats
 DEFAULT_OBJECTIVE = {"dice": 0.5, "f1_macro": 0.5}
 
 LABELS = {

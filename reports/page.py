@@ -155,8 +155,9 @@ def _bold(text: str, rank: str | None) -> str:
 
 
 def _md(text: str) -> str:
-    """Names come from anywhere: no HTML, no table breaks, no links of theirs."""
-    for letter in "\\`*_[]<>|#":
+    """Names come from anywhere: no HTML, no table breaks, no links of theirs; two paths below ~ strike
+    nothing out, two dollars are no formula."""
+    for letter in "\\`*_[]<>|#~$&":
         text = text.replace(letter, "\\" + letter)
     return " ".join(text.split())
 

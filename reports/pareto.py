@@ -8,7 +8,7 @@ import numpy as np
 from engine.picking import front
 from reports.aggregate import Figures
 from reports.draw import SERIES, SOFT, Canvas, Figure, draw
-from reports.measures import label, many
+from reports.measures import label, listed, many
 
 Row = dict[str, Any]
 
@@ -61,12 +61,15 @@ def front_figure(rows: Sequence[Row], metrics: Sequence[str], pick: str | None) 
             axis.scatter(
                 [r[first] for r in own], [r[second] for r in own], c=colour, s=size, label=name, linewidths=0
             )
-        edge = sorted((row[first], row[second]) for row in rows if row["front"])
-        axis.plot(*zip(*edge, strict=True), color=SERIES[0], linewidth=1, alpha=0.5)
+        if len(metrics) == 2:  # of more, members may look dominated by what others add to it
+            edge = sorted((row[first], row[second]) for row in rows if row["front"])
+            axis.plot(*zip(*edge, strict=True), color=SERIES[0], linewidth=1, alpha=0.5)
         mine = [row for row in rows if row["config_id"] == pick]
         axis.scatter([r[first] for r in mine], [r[second] for r in mine], c=SERIES[1], s=52, marker="D",
                      label="pick", linewidths=0)  # fmt: skip
         axis.set(xlabel=f"{label(first)}, validation", ylabel=f"{label(second)}, validation")
         axis.legend()
 
-    return draw("front", f"{label(first)} against {label(second)}", ("front",), paint, 6.4, 3.6)
+    more = listed([label(metric) for metric in metrics[2:]])
+    note = f"A member that looks dominated is not by {more}." if more else ""
+    return draw("front", f"{label(first)} against {label(second)}", ("front",), paint, 6.4, 3.6, note)

@@ -14,33 +14,37 @@ from scipy import stats
 from engine.picking import corrected_error, t_quantile
 from reports import own
 from reports.aggregate import Figures
-from reports.measures import higher_is_better, label
+from reports.measures import DIGITS, higher_is_better, label
 from reports.stack import Stack
 from reports.tables import Column, Table
 
 FOLD_METRICS = ("dice", "f1_macro", "accuracy", "hd95")
+ROUNDING = 10.0**-DIGITS
 Row = dict[str, Any]
 
 
 def corrected_t(differences: np.ndarray, ratio: float, confidence: float) -> Mapping[str, float]:
-    """Paired over folds × repeats; n − 1 degrees; `ratio` is n_test/n_train of the training parts."""
+    """Paired over folds × repeats; n − 1 degrees; `ratio` is n_test/n_train of the training parts.
+
+    Folds that all differ by the same have no spread to judge their mean by, however few they are.
+    """
     n, mean = len(differences), float(differences.mean())
-    if n < 2:
+    if n < 2 or ((alike := np.ptp(differences.round(DIGITS)) == 0) and abs(mean) > ROUNDING):
         return {"difference": mean, "p": math.nan, "low": math.nan, "high": math.nan, "effect": math.nan}
+    if alike:
+        return {"difference": 0.0, "p": 1.0, "low": 0.0, "high": 0.0, "effect": math.nan}
     std = float(differences.std(ddof=1))
     error = float(corrected_error(np.array(std), np.array(n), ratio))
     reach = float(t_quantile(n - 1, confidence)) * error
-    if error == 0:
-        p = 1.0 if mean == 0 else 0.0
-    else:
-        p = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
-    effect = mean / std if std > 0 else math.nan
-    return {"difference": mean, "p": p, "low": mean - reach, "high": mean + reach, "effect": effect}
+    p = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+    return {"difference": mean, "p": p, "low": mean - reach, "high": mean + reach, "effect": mean / std}
 
 
 def signed_rank(differences: np.ndarray) -> Mapping[str, float]:
-    """Wilcoxon's test; the effect is the rank-biserial correlation, from -1 to 1."""
-    moved = differences[np.isfinite(differences) & (differences != 0)]
+    """Wilcoxon's test; the effect is the rank-biserial correlation, from -1 to 1. Ties are ties whatever
+    floats make of them."""
+    rounded = differences.round(DIGITS)
+    moved = rounded[np.isfinite(rounded) & (rounded != 0)]
     if len(moved) < 1:
         return {"difference": 0.0, "p": 1.0, "effect": 0.0}
     ranks = stats.rankdata(np.abs(moved))
@@ -157,7 +161,8 @@ def table(rows: Sequence[Row]) -> Table:
     note = (
         "A configuration that refines its predictions is compared by the refined ones. Effect: d of the "
         "paired fold differences for the t-test, rank-biserial r for Wilcoxon, the odds of the cases that "
-        "one alone gets right for McNemar. Holm's adjustment runs over all rows."
+        "one alone gets right for McNemar. Folds that all differ by the same give no t-test. Holm's "
+        "adjustment runs over all rows that have a p."
     )
     return Table("significance", "Tests against the baseline and the runners-up", columns, shown, note)
 

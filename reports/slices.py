@@ -12,6 +12,7 @@ from reports.draw import SERIES, SOFT, Canvas, Figure, draw
 SYMBOLS = {"loss.lambda": "λ, the weight of segmentation", "loss.alpha": "α, the soft-region weight",
            "loss.gamma": "γ, the feature loss"}  # fmt: skip
 AXES = 7
+LINE = 40  # letters that fit above a panel
 
 
 def first(names: Sequence[str]) -> list[str]:
@@ -55,8 +56,14 @@ def _slice(axis: Any, rows: Sequence[Row], name: str, pick: str | None, log: boo
     if log:
         axis.set_xscale("log")
         mark_decades(axis.xaxis, values)
-    axis.set_title(SYMBOLS.get(name, name), fontsize=8.5)
+    axis.set_title(SYMBOLS.get(name) or broken(name), fontsize=8.5)
     axis.tick_params(axis="x", labelsize=8)
+
+
+def broken(name: str) -> str:
+    """A long path goes on in a second line, where it would run into its neighbour's."""
+    at = name.rfind(".", 0, LINE) + 1
+    return f"{name[:at]}\n{name[at:]}" if len(name) > LINE and at else name
 
 
 def mark_decades(side: Any, values: Sequence[float]) -> None:

@@ -140,7 +140,7 @@ def _p(value: float, digits: int) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    return "∞" if math.isinf(value) else f"{value:.{digits}f}".replace("-", "−")
+    return "∞" if math.isinf(value) else f"{value:z.{digits}f}".replace("-", "−")  # z: no −0.000
 
 
 FORMATS = {

@@ -243,7 +243,7 @@ def write_text(text: str | bytes) -> Break:
 WHOLE: dict[str, tuple[str, Break, dict[str, object], str]] = {
     "no such folder": ("busi", lambda r: r.rename(r.parent / "gone"), {}, "does not exist"),
     "a file, not a folder": ("busi", lambda r: None, {"root": __file__}, "is not a folder"),
-    "class folder missing": ("busi", lambda r: (r / "normal").rename(r / "healthy"), {}, "no folder 'normal'"),
+    "class folder missing": ("busi", lambda r: (r / "normal").rename(r / "healthy"), {}, "data.classes names the"),
     "one class with one case": ("busi", lambda r: only(r, "benign", 1), {}, "benign has 1"),
     "a class without a case": ("busi", lambda r: only(r, "normal", 0), {}, "normal has 0"),
     "ids of other cases": (

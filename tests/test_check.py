@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
 from engine.appetite import appetite, wants
@@ -12,7 +13,7 @@ from engine.cli.app import app
 from engine.errors import SonotuneError
 from engine.models import registry
 from engine.preflight import problems_of
-from engine.probe import _lasting, counter, extremes, project
+from engine.probe import _lasting, _print_projection, counter, extremes, project
 from engine.spec.load import study_of
 from engine.spec.model import Model
 from engine.spec.study import Study
@@ -137,6 +138,17 @@ def test_the_command_prints_models_and_costs(tmp_path: Path, monkeypatch: pytest
                  "1 side by side", "the budget may end it earlier: epochs 100"):  # fmt: skip
         assert word in done.output
     assert [p.name for p in Path.cwd().iterdir()] == ["tiny.yaml"]
+
+
+def test_one_of_anything_is_told_in_the_singular() -> None:
+    one = study(
+        model={"name": "unet_mtl", "width": {"choice": [4, 8]}}, train={"epochs": 1}, search={"configs": 1}
+    )
+    console = Console(record=True, width=200)
+    _print_projection(console, one, project(one, 2, [measured(1, 0.1)]))
+    told = console.export_text()
+    assert "tiny: 1 dimension, 2 configurations; every end is sound" in told
+    assert "search: 1 configuration × 2 folds × 1 epoch = at most 2 fold-epochs" in told
 
 
 def test_the_time_of_a_small_search_is_told_in_minutes() -> None:

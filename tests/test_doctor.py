@@ -113,3 +113,11 @@ def test_a_folder_that_is_not_the_driver_s_is_red(tmp_path: Path) -> None:
 def test_a_cluster_where_nothing_answers_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(SonotuneError, match="nothing answers at --address"):
         next(iter(examine_cluster("127.0.0.1:9", str(tmp_path))))
+
+
+def test_auto_is_refused_at_once_where_the_head_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(SonotuneError, match="nothing answers at --address auto, which is"):
+        next(iter(examine_cluster("auto", str(tmp_path))))

@@ -309,7 +309,7 @@ def test_the_first_stage_of_two_racing_configurations_is_trained_once():
 
 
 @pytest.mark.parametrize("peer", PEERS)
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.filterwarnings("error::optuna.exceptions.ExperimentalWarning")
 def test_peers_run_in_the_same_simulator(peer):
     table = table_of(6, configs=12)
     race = Race(spec.Race(audit=0.0), table.folds, 12, learns=False, make=PEERS[peer])

@@ -13,8 +13,8 @@ import yaml
 from engine.lock.holder import Holder, encode
 from engine.results import RunPaths
 from engine.spec.select import Select
-from reports import correction, cost, diagnosis, significance
-from reports.aggregate import figures, ratios
+from reports import boards, correction, cost, diagnosis, significance
+from reports.aggregate import Figures, figures, ratios
 from reports.load import load
 from reports.study import study_of
 from reports.together import together
@@ -206,3 +206,10 @@ def test_numbers_told_in_sentences_stand_in_csv_files(tmp_path: Path) -> None:
     assert f"took {float(tables['hours'][0]['hours']):.3g} CPU-hours" in text
     assert f"exceed {float(tables['detectable'][0]['standard_deviations']):.2f} standard" in text
     assert f"worst of each metric: {float(tables['hypervolume'][0]['hypervolume']):.4g}" in text
+
+
+def test_networks_that_all_say_the_same_have_no_outlying_fold() -> None:
+    """What floats leave of equal accuracies, measured by itself, was four deviations."""
+    same = np.tile([0.25, 0.3, 0.6, 0.35], (7, 1))[:, :, None]
+    known = Figures(tuple("abcdefg"), tuple("wxyz"), ("accuracy",), {"test": same}, {"test": 0.3})
+    assert not boards.sigmas(known, "test", "accuracy").any()

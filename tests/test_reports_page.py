@@ -16,7 +16,10 @@ import pytest
 import yaml
 
 from engine.errors import SonotuneError
+from reports.latex import latex
 from reports.load import load
+from reports.page import markdown
+from reports.tables import Column, Table
 from reports.write import write
 from tests.runs import Plan, make_run, rewrite
 
@@ -110,6 +113,29 @@ def test_a_latex_table_compiles_in_shape(page: Path) -> None:
     assert r"\underline{" in text
     widths = {line.count(" & ") for line in text.splitlines() if line.endswith(r"\\")}
     assert len(widths) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("läsion µ_1", r"läsion µ\_1"),
+        ("a\u0301", "á"),
+        ("肿|Łódź", r"\texttt{U+80BF}\textbar{}Łódź"),
+        ("ValueError: x\n  at fold.py", "ValueError: x at fold.py"),
+        ("[1] a", "{}[1] a"),
+        ("*", "{}*"),
+    ],
+)
+def test_a_latex_table_holds_only_what_latex_can_set(name: str, told: str) -> None:
+    table = Table("cases", "Cases", (Column("case", "Case", "text"),), [{"case": name}])
+    assert latex(table).decode().splitlines()[7] == rf"{told} \\"
+
+
+def test_markdown_takes_nothing_of_a_name_for_its_own() -> None:
+    """GitHub strikes out what stands between the homes of two paths."""
+    said = "--set data.root=~/a --set data.ids=~/b $x$ &lt;"
+    told = markdown(said, "", (), ()).decode().splitlines()[0]
+    assert told == r"# --set data.root=\~/a --set data.ids=\~/b \$x\$ \&lt;"
 
 
 def test_a_report_is_the_same_twice(page: Path) -> None:

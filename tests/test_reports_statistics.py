@@ -183,6 +183,23 @@ def test_the_corrected_t_keeps_its_level_where_the_plain_one_does_not() -> None:
     assert plain > 0.1
 
 
+def test_folds_that_all_differ_by_the_same_prove_nothing() -> None:
+    """One more case of twenty right on each of three folds: floats gave such a test a p of 1e-30."""
+    ours, theirs = np.array([0.55, 0.6, 0.7]), np.array([0.5, 0.55, 0.65])
+    found = significance.corrected_t(ours - theirs, 0.5, 0.95)
+    assert found["difference"] == pytest.approx(0.05)
+    assert np.isnan([found[name] for name in ("p", "low", "high", "effect")]).all()
+    assert significance.corrected_t((ours + 0.1) - 0.1 - ours, 0.5, 0.95)["p"] == 1
+
+
+def test_ties_of_signed_ranks_are_ties_whatever_floats_make_of_them() -> None:
+    exact = np.array([1, -1, 1, 1, 2, -1, 3, 0]) / 8
+    base = np.array([0.3, 0.7, 0.1, 0.9, 0.2, 0.6, 0.05, 0.45])
+    noisy = (base + exact) - base
+    assert (noisy != exact).any()
+    assert significance.signed_rank(noisy) == pytest.approx(significance.signed_rank(exact))
+
+
 def test_mcnemar_is_that_of_statsmodels() -> None:
     rng = np.random.default_rng(1)
     ours, theirs = rng.random(200) < 0.8, rng.random(200) < 0.72

@@ -12,6 +12,7 @@ from engine.picking import Evidence
 from engine.spec.select import Select
 from reports.measures import listed, searched_for
 from reports.reasons import REASONS
+from reports.tables import Column, formatted
 from reports.write import write
 from tests.runs import Plan, make_run
 
@@ -72,3 +73,9 @@ def test_a_distance_is_told_to_be_over_few_cases_and_classes_to_be_of_few_config
     text = few.read_text(encoding="utf-8")
     assert "HD95: over the cases in which truth and prediction both have a lesion" in text
     assert "of the pick and the first two it is tested against" in text
+
+
+def test_nothing_is_less_than_zero_by_its_rounding_alone() -> None:
+    column = Column("difference", "Difference", digits=4)
+    assert [formatted(column, value) for value in (-0.00001, -0.0)] == ["0.0000", "0.0000"]
+    assert formatted(column, -0.00006) == "−0.0001"

@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 import ray._private.worker as ray_worker
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 
 from engine.driver.scratch import scratch
 from engine.errors import SonotuneError
@@ -117,16 +117,26 @@ def _on_loopback() -> Iterator[None]:
 
 def check_address(address: str | None) -> None:
     """Ray itself would wait for minutes for a host that is not there."""
-    place = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or "")
+    found = _known_here() if address == "auto" else address
+    place = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", found or "")
     if place is None:
         return
+    told = address if found == address else f"{address}, which is {found}"
     try:
         socket.create_connection((place[1], int(place[2])), timeout=REACH_SECONDS).close()
     except OSError as error:
         raise SonotuneError(
-            f"nothing answers at --address {address} ({error}); check it with `ray status` on the cluster, "
+            f"nothing answers at --address {told} ({error}); check it with `ray status` on the cluster, "
             "or leave --address out to run on this machine"
         ) from error
+
+
+def _known_here() -> str | None:
+    """Where `auto` leads: RAY_ADDRESS, or what a head on this machine left behind, be that alive or not."""
+    try:
+        return services.canonicalize_bootstrap_address("auto")
+    except (ConnectionError, ValueError):
+        return None  # joining it says why
 
 
 def _join(address: str) -> None:

@@ -4,6 +4,7 @@ None of them may be named in a study: each lacks something that a study needs (a
 decision before most folds are trained, an order of folds).
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -117,7 +118,9 @@ class OptunaWilcoxon(Stopper):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        pruner = optuna.pruners.WilcoxonPruner(p_threshold=settings.delta, n_startup_steps=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            pruner = optuna.pruners.WilcoxonPruner(p_threshold=settings.delta, n_startup_steps=2)
         self.study = optuna.create_study(direction="maximize", pruner=pruner)
         self.trials: dict[int, Any] = {}
 

@@ -19,7 +19,7 @@ def find(data: Data) -> Found:
     for label in dict.fromkeys((*data.classes, *OWN)):
         if label not in data.classes and not (root / label).is_dir():
             continue
-        found, lost = _folder(subfolder(root, label, LAYOUT), label)
+        found, lost = _folder(subfolder(root, label, f"{LAYOUT}; data.classes names the classes"), label)
         cases += found
         problems += lost if label in data.classes else []
     return Found(tuple(cases), tuple(problems))

@@ -15,6 +15,7 @@ from engine.cli.options import Set
 
 if TYPE_CHECKING:
     from engine.data.audit import Audit
+    from engine.data.curate import LeftOut, Rule
 
 
 class Method(Enum):
@@ -49,7 +50,7 @@ def audit(
     """Look for duplicates, conflicting labels and broken files."""
     from engine.data.audit import audit as run
     from engine.data.duplicates import THRESHOLDS
-    from engine.data.write_audit import write_findings
+    from engine.data.write_audit import write_curated, write_findings, write_groups_of
 
     console = Console(soft_wrap=True, highlight=False)
     start = perf_counter()
@@ -57,11 +58,13 @@ def audit(
     with bar(console, "auditing") as progress:
         found = run(data_of(source, root, set_), method.value, limit, progress)
         write_findings(found, out)
-    _print_findings(console, found)
-    if write_groups:
-        _write_groups(console, found, out)
-    if curate is not None:
-        _curate(console, found, curate, out)
+        groups = write_groups_of(found, out) if write_groups else None
+        curated = write_curated(found, curate.value, out) if curate else None
+    _print_findings(console, found)  # all files are there: who reads a pipe may have heard enough at any line
+    if groups is not None:
+        console.print(f"data.groups: {groups} lets folds.group_by keep duplicates together", markup=False)
+    if curate and curated:
+        _print_curated(console, curate.value, *curated, out)
     if against is not None:
         _compare(console, found, against)
     console.print(f"{out / 'audit.html'}, {perf_counter() - start:.1f} s", markup=False)
@@ -83,19 +86,10 @@ def _print_findings(console: Console, found: "Audit") -> None:
     )
 
 
-def _write_groups(console: Console, found: "Audit", out: Path) -> None:
-    from engine.data.write_audit import write_groups_of
-
-    path = write_groups_of(found, out)
-    console.print(f"data.groups: {path} lets folds.group_by keep duplicates together", markup=False)
-
-
-def _curate(console: Console, found: "Audit", rule: Curate, out: Path) -> None:
+def _print_curated(console: Console, rule: "Rule", kept: int, gone: list["LeftOut"], out: Path) -> None:
     from engine.data.curate import EXPLAINED
-    from engine.data.write_audit import write_curated
 
-    kept, gone = write_curated(found, rule.value, out)
-    console.print(f"--curate {rule.value}: {EXPLAINED[rule.value]}; groups of conflicting labels go whole")
+    console.print(f"--curate {rule}: {EXPLAINED[rule]}; groups of conflicting labels go whole")
     reasons = Counter(one.reason.split(" of ")[0] for one in gone)
     told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     console.print(f"{kept} cases stay; left out: {told or 'none'}", markup=False)

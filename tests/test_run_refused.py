@@ -116,7 +116,11 @@ def test_what_is_no_run_cannot_be_resumed(case: str, refused: Refused) -> None:
      ("configs", "must be NAME=VALUE, for instance --extend configs=40"),
      ("configs=true", "search.configs: got True; should be a number, not true or false"),
      ("resources.device=cuda", "resources.device was settled when the run began"),
-     ("folds.k=9", "folds.k cannot change within a run; only")],
+     ("folds.k=9", "folds.k cannot change within a run; only search.configs, search.budget, resources can"),
+     ("config=5", "config cannot change within a run; only search.configs, search.budget, resources can; "
+                  "did you mean 'search.configs'?"),
+     ("budgets.hours=5", "did you mean 'search.budget'?"),
+     ("resource.workers=5", "did you mean 'resources'?")],
 )  # fmt: skip
 def test_a_change_that_a_run_cannot_make_is_refused(extend: str, told: str, refused: Refused) -> None:
     begun(BEGUN)

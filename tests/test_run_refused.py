@@ -151,3 +151,16 @@ def test_a_summary_of_another_version_is_not_overwritten(refused: Refused) -> No
     Path("run/report").mkdir()
     Path("run/report/summary.json").write_text('{"schema": 99}')
     assert "summary.json has schema 99, this sonotune writes schema 1" in refused("report", "run")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("report", "run", "--format", "papr"),
+      "error: --format must be page or paper, got 'papr'; did you mean 'paper'?"),
+     (("data", "audit", "--source", "busi", "--root", "a", "--out", "b", "--curate", "keep"),
+      "error: --curate must be drop-all or keep-one, got 'keep'; did you mean 'keep-one'?"),
+     (("data", "audit", "--source", "busi", "--root", "a", "--out", "b", "--method", "mse"),
+      "error: --method must be aligned or ssim, got 'mse'")],
+)  # fmt: skip
+def test_a_choice_is_told_with_its_names(words: tuple[str, ...], told: str, refused: Refused) -> None:
+    assert refused(*words).strip() == told

@@ -122,10 +122,8 @@ class LocalStorage(Storage):
 
     def list(self, folder: str) -> list[str]:
         place = self._at(folder)
-        if not place.is_dir():
-            return []
         try:
-            names = self._try("list", folder, lambda: os.listdir(place))
+            names = self._try("list", folder, lambda: os.listdir(place) if place.is_dir() else [])
         except FileNotFoundError:  # gone meanwhile
             return []
         return sorted(name for name in names if not name.startswith("."))

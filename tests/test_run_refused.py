@@ -1,6 +1,5 @@
 """Run folders that cannot be begun, gone on with or reported: one message each, and nothing on the disk."""
 
-import os
 import resource
 import shutil
 import tempfile
@@ -12,7 +11,7 @@ import pytest
 
 from engine.journal.journal import Journal
 from engine.storage import LocalStorage
-from tests.refusals import BASE, Refused, space
+from tests.refusals import BASE, Refused, as_nobody, space
 from tests.runs import Plan, make_run
 
 
@@ -42,18 +41,6 @@ def closed() -> Iterator[Path]:
     (place / "closed").mkdir(mode=0o555)
     yield place / "closed"
     shutil.rmtree(place)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may write everywhere, and the tests of a container run as root."""
-    was = os.geteuid()
-    if was == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(was)
 
 
 def test_a_run_folder_without_rights_is_refused(refused: Refused, closed: Path) -> None:

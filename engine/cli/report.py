@@ -10,7 +10,10 @@ from engine.errors import SonotuneError
 
 Runs = Annotated[list[str], typer.Argument(help="Run folders; several are compared on their common folds.")]
 Baseline = Annotated[str | None, typer.Option(help="Configuration to test against: its id, or `first`.")]
-Out = Annotated[str | None, typer.Option(help="Where the report of several runs goes.")]
+Out = Annotated[
+    str | None,
+    typer.Option(help="Where the report goes if not into the (first) run."),
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Rewrite the report until the run ends.")]
 Format = Annotated[
     Literal["page", "paper"],

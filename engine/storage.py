@@ -129,11 +129,7 @@ class LocalStorage(Storage):
         return sorted(name for name in names if not name.startswith("."))
 
     def delete(self, path: str) -> None:
-        target = self._at(path)
-        if target.is_dir():
-            shutil.rmtree(target, ignore_errors=True)
-        else:
-            self._try("delete", path, lambda: target.unlink(missing_ok=True))
+        self._try("delete", path, lambda: _remove(self._at(path)))
 
     def local(self) -> Path | None:
         return self.root
@@ -228,6 +224,18 @@ def _hopeless(error: Exception, what: str) -> str | None:
 def _is_local(error: Exception) -> bool:
     """The operating system's own errors name a file; those of pyarrow and fsspec do not."""
     return isinstance(error, OSError) and error.filename is not None
+
+
+def _remove(target: Path) -> None:
+    """Of a folder all that can be: what others delete meanwhile is gone as well, and what they write into it
+    may stay. A link goes, not what it leads to."""
+    if target.is_symlink() or not target.is_dir():
+        return target.unlink(missing_ok=True)
+    errors: list[OSError] = []
+    shutil.rmtree(target, onerror=lambda *met: errors.append(met[2][1]))
+    for error in errors:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise error
 
 
 def _replace(target: Path, data: bytes) -> None:

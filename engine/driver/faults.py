@@ -25,7 +25,7 @@ Kind = Literal["error", "memory", "storage"]
 SAID_NO_MEMORY = re.compile(
     r"out of memory|running low on memory|can't allocate memory|cannot allocate memory|not enough memory"
     r"|insufficient memory|can't start new thread|failed to map segment|could not create a primitive"
-    r"|ALLOC_FAILED",
+    r"|ALLOC(ATION)?_FAILED|bad_alloc",
     re.IGNORECASE,
 )
 

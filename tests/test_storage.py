@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from engine import storage as storage_module
+from engine import persist as persisting
 from engine.errors import SonotuneError, StorageError, without_secrets
 from engine.journal.journal import Journal, read_journal
 from engine.lock.lease import Lease
+from engine.persist import persist
 from engine.results import FoldResult, damaged_files, read_result, write_result
-from engine.storage import LocalStorage, ObjectStorage, Storage, open_storage, persist
+from engine.storage import LocalStorage, ObjectStorage, Storage, open_storage
 from engine.task import Task
 from tests.refusals import as_nobody
 from tests.s3_server import CREDENTIALS, Server, s3_server
@@ -54,7 +55,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_module, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(persisting, "PAUSES", (0.0, 0.0, 0.0))
 
 
 def test_what_is_written_is_read_listed_and_deleted(storage: Storage) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from engine.conductor import Conductor, Past
+from engine.conductor import Conductor
 from engine.driver.disk import Keeper
 from engine.errors import SonotuneError, StorageError
 from engine.folder import change
 from engine.journal.journal import Journal
+from engine.ledger import Past
 from engine.race.protocol import Freeze
 from engine.race.race import Race
 from engine.race.rules import RULES

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.data.load import load
-from engine.driver.faults import FIRST_PAUSE, Diet, Faults, Verdict, kind_of, shared
+from engine.driver.faults import DIED_STARTING, FIRST_PAUSE, Diet, Faults, Verdict, kind_of, shared
 from engine.driver.growth import LOOK_EVERY, Slots
 from engine.driver.mend import inspection
 from engine.driver.pauses import Pauses
@@ -57,6 +57,30 @@ def test_errors_that_a_retry_healed_stop_no_study() -> None:
         faults.error(Task(f"d{number}", "r0-f0"), "RuntimeError at x:1", 5).act for number in range(5)
     ]
     assert verdicts == ["retry"] * 4 + ["stop the study"]
+
+
+@pytest.mark.parametrize(
+    ("said", "after"),
+    [
+        ("the worker was lost: killed, as its node was running low on memory", Diet(parts=2)),
+        ("the worker was lost: the actor died: its node is gone", Diet()),
+    ],
+)
+def test_the_last_words_of_a_worker_tell_what_it_died_of(said: str, after: Diet) -> None:
+    faults = Faults()
+    assert faults.gone(A, said, retries=1, progressed=False, shared=True).act == "retry"
+    assert faults.diet(A) == after
+    assert faults.tries[A] == (after == Diet())
+
+
+def test_a_worker_that_does_not_start_on_two_folds_is_the_configurations_error() -> None:
+    faults, said = Faults(), f"the worker was lost: {DIED_STARTING}\nImportError: no such thing"
+    acts = [
+        faults.gone(Task("a", fold), said, 3, progressed=False, shared=True).act
+        for fold in ("r0-f0", "r0-f1")
+    ]
+    assert acts == ["retry", "give up"]
+    assert faults.broken == {"a": said}
 
 
 def test_memory_is_saved_by_halves_then_by_being_alone() -> None:

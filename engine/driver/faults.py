@@ -71,6 +71,15 @@ class Faults:
     broken: dict[str, str] = field(default_factory=dict)  # configuration -> the traceback of two of its folds
     diets: dict[Task, Diet] = field(default_factory=dict)
 
+    def gone(self, task: Task, said: str, retries: int, progressed: bool, shared: bool) -> Verdict:
+        """The last words of a worker that is gone tell whether it asked for too much, would not start, or was
+        only lost."""
+        if kind_of(RuntimeError(said)) == "memory":
+            return self.memory(task, shared)
+        if DIED_STARTING in said:
+            return self.error(task, said.strip().splitlines()[-1], retries, said)
+        return self.lost(task, retries, progressed)
+
     def lost(self, task: Task, retries: int, progressed: bool = False) -> Verdict:
         """The worker is gone; the fold's checkpoint is not. `progressed`: an epoch ended since its start. One
         that needs to be alone still does."""

@@ -41,6 +41,11 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def test_no_file_is_longer_than_250_lines() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in sources("engine", "reports")}
+    assert [str(path.relative_to(ROOT)) for path, lines in lengths.items() if lines > 250] == []
+
+
 def roots(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imported(path)}
 

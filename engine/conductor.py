@@ -7,12 +7,11 @@ Pure but for the journal: no Ray, no clock.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from engine.finals import Finals, pick
 from engine.journal.journal import Journal
-from engine.ledger import Ledger
+from engine.ledger import Ledger, Past
 from engine.proposals import Proposals
 from engine.race.events import (
     Ended,
@@ -38,17 +37,6 @@ log = logging.getLogger("sonotune")
 Trained = Configuration | FirstStage
 
 MOST_REPEATS = 50  # asks in a row that yield known configurations before the space counts as exhausted
-
-
-@dataclass(frozen=True)
-class Past:
-    """A fold that was trained before: its epochs' (score, values) and its own."""
-
-    epochs: Sequence[tuple[float, tuple[float, ...]]]
-    status: Status
-    score: float | None
-    values: tuple[float, ...]
-    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Conductor:
@@ -178,19 +166,10 @@ class Conductor:
         return True
 
     def _from_past(self, task: Task) -> bool:
-        """What was begun in this run was trained in it too: only nobody has heard how it went on."""
         found = self.past(task, self.configuration_of(task))
-        if found is None:
-            return False
-        heard = self.ledger.heard.get(task, 0)
-        mark = {} if task in self.ledger.heard else {"reused": True}
-        self.ledger.record(Started(task), **mark)
-        for epoch, (score, values) in enumerate(found.epochs[heard:], heard + 1):
-            self.ledger.record(Reported(task, epoch, score, values, self._stage_of(task)), **mark)
-        cost, fits = self._measured(task, found.figures)
-        end = Ended(task, found.status, found.score, found.values, cost, fits)
-        self.ledger.record(end, **mark, figures=dict(found.figures))
-        return True
+        if found is not None:
+            self.ledger.adopt(task, found, self._stage_of(task), self._measured(task, found.figures))
+        return found is not None
 
     def configuration_of(self, task: Task) -> Trained:
         return self.stages.get(task.key) or self.entries[task.key].configuration

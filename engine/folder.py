@@ -15,6 +15,7 @@ from engine.results import RunPaths
 from engine.spec import text
 from engine.spec.load import study_of
 from engine.spec.overrides import set_path
+from engine.spec.problems import hint
 from engine.spec.resources import Resources
 from engine.spec.study import Study, short_hash
 from engine.storage import Storage, open_storage
@@ -162,7 +163,8 @@ def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> St
     before = study_in(storage).fixed
     for path, value in changes.items():
         if not any(path == name or path.startswith(f"{name}.") for name in CHANGEABLE):
-            raise SonotuneError(f"{path} cannot change within a run; only {', '.join(CHANGEABLE)} can")
+            meant = hint(path.removeprefix("search.").split(".")[0], CHANGEABLE)
+            raise SonotuneError(f"{path} cannot change within a run; only {', '.join(CHANGEABLE)} can{meant}")
         set_path(document, path, value)
     study = study_of(document, f"{storage.location}/{RunPaths.study}")
     _check_settled(before.resources, study.fixed.resources)

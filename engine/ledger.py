@@ -7,7 +7,7 @@ order, which leads to the same state; a journal that does not fit is an error.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.errors import SonotuneError
@@ -25,17 +25,29 @@ from engine.race.events import (
     Reported,
     Resumed,
     Started,
+    Status,
     from_record,
     to_record,
 )
 from engine.race.race import Race
-from engine.sampler.sampler import Past
+from engine.sampler.sampler import Past as Known
 from engine.task import Task
 
 BESIDE = frozenset({"reused", "note", "clock", "held", "gpus", "figures"})  # an event in its record
 
 
 OF_A_TASK = (Started, Reported, Ended, Lost)
+
+
+@dataclass(frozen=True)
+class Past:
+    """A fold that was trained before: its epochs' (score, values) and its own."""
+
+    epochs: Sequence[tuple[float, tuple[float, ...]]]
+    status: Status
+    score: float | None
+    values: tuple[float, ...]
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Ledger:
@@ -71,7 +83,7 @@ class Ledger:
 
     def _replay(self, record: Mapping[str, Any]) -> None:
         if record["event"] == "warm":
-            self.proposals.warm(Past(**one) for one in record["past"])
+            self.proposals.warm(Known(**one) for one in record["past"])
         elif record["event"] == "asked":
             self.proposals.ask_again(record["params"])
         elif record["event"] in KINDS:
@@ -80,7 +92,7 @@ class Ledger:
 
     # -- what happens now --------------------------------------------------------------------------
 
-    def warm(self, known: Sequence[Past]) -> tuple[int, int]:
+    def warm(self, known: Sequence[Known]) -> tuple[int, int]:
         """What earlier runs learned; journaled, so that a resume learns the same."""
         self.journal.append({"event": "warm", "past": [asdict(one) for one in known]})
         self.commit()
@@ -110,6 +122,16 @@ class Ledger:
             self.journal.append(to_record(decision))
             self._take(decision)
             self.decided = self.dropped = True
+
+    def adopt(self, task: Task, past: Past, stage: str, measured: tuple[float | None, bool]) -> None:
+        """What was begun in this run was trained in it too: only nobody has heard how it went on."""
+        heard = self.heard.get(task, 0)
+        mark = {} if task in self.heard else {"reused": True}
+        self.record(Started(task), **mark)
+        for epoch, (score, values) in enumerate(past.epochs[heard:], heard + 1):
+            self.record(Reported(task, epoch, score, values, stage), **mark)
+        end = Ended(task, past.status, past.score, past.values, *measured)
+        self.record(end, **mark, figures=dict(past.figures))
 
     def _count(self, record: Mapping[str, Any]) -> None:
         self.epochs += record["event"] == "reported" and "reused" not in record

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from engine.conductor import Past
 from engine.errors import SonotuneError, StorageError
+from engine.ledger import Past
 from engine.race.events import Status
 from engine.results import (
     FIGURES,

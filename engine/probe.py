@@ -1,9 +1,11 @@
-"""`sonotune check`: trains a step of a space's smallest and largest model and projects the search's cost."""
+"""`sonotune check`: trains a step of a space's smallest, largest and busiest model and projects the search's
+cost."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from math import inf
 
 import torch
 from rich.console import Console
@@ -12,15 +14,17 @@ from rich.table import Table
 from engine.appetite import appetite
 from engine.driver import resources
 from engine.models import registry
+from engine.models.cost import cost_of
 from engine.spec.distribution import Scalar
 from engine.spec.model import Model
-from engine.spec.study import Configuration, Study
+from engine.spec.study import Configuration, FirstStage, Study
 from engine.training import memory
 from engine.training.alone import Bench
 from engine.training.trial_step import Measured, measure
+from reports.whole import print_whole
 
 Params = Mapping[str, Scalar]
-Size = tuple[int, int]  # parameters, then images in a step
+Size = tuple[int, int]  # what a model is ranked by, as its parameters, then images in a step
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,22 @@ class Projection:
 
 def probe(study: Study, console: Console) -> None:
     bench = Bench.of(study)
-    smallest, largest = extremes(study, counter(bench))
     fold = bench.manifest.names[0]
-    measured = [_measured(bench, c, fold) for c in dict.fromkeys((smallest, largest))]
+    measured = {title: _measured(bench, c, fold) for c, title in chosen(bench).items()}
     _print_models(console, measured)
-    _print_projection(console, study, project(study, len(bench.manifest.names), measured))
+    _print_projection(console, study, project(study, len(bench.manifest.names), list(measured.values())))
+
+
+def chosen(bench: Bench) -> dict[Configuration, str]:
+    """What is measured, and as what: the most weights need not take the longest."""
+    smallest, largest = extremes(bench.study, counter(bench))
+    _, busiest = extremes(bench.study, operations(bench))
+    titles: dict[Configuration, list[str]] = {}
+    for title, one in (("smallest", smallest), ("largest", largest), ("most operations", busiest)):
+        titles.setdefault(one, []).append(title)
+    if len(titles) == 1:
+        return {smallest: "the only one"}
+    return {one: ", ".join(names) for one, names in titles.items()}
 
 
 def _measured(bench: Bench, configuration: Configuration, fold: str) -> Measured:
@@ -87,8 +102,24 @@ def _parameters(model: Model, channels: int, classes: int, size: int) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
+def operations(bench: Bench) -> Callable[[Configuration], Size]:
+    """FLOPs of an image through all epochs of a fold; of two stages through both."""
+    classes, size = len(bench.pack.classes), bench.pack.images.shape[1]
+    each = cache(lambda model, channels: cost_of(model, channels, classes, size).flops)
+
+    def of(stage: Configuration | FirstStage) -> int:
+        bare = stage.trained.model.model_copy(update={"weights": "none"})
+        return int(stage.epochs * each(registry.resolve(bare), stage.preprocess.channels))
+
+    def count(configuration: Configuration) -> Size:
+        first = configuration.first_stage
+        return of(configuration) + (of(first) if first else 0), configuration.trained.train.batch
+
+    return count
+
+
 def extremes(study: Study, size: Callable[[Configuration], Size]) -> tuple[Configuration, Configuration]:
-    """The smallest and the largest model; the latter with the largest batch it may meet."""
+    """The smallest and the largest model by `size`; the latter with the largest batch it may meet."""
     probes = list(study.space.probes())
 
     def extreme(sign: int) -> Configuration:
@@ -127,12 +158,12 @@ def project(study: Study, folds: int, measured: list[Measured]) -> Projection:
     )
 
 
-def _print_models(console: Console, measured: list[Measured]) -> None:
+def _print_models(console: Console, measured: Mapping[str, Measured]) -> None:
     table = Table("", "model", "parameters", "FLOPs", "peak memory", "step", "batch", box=None)
-    for name, one in zip(("smallest", "largest"), measured, strict=False):
+    for title, one in measured.items():
         costs = one.costs
         table.add_row(
-            name if len(measured) > 1 else "the only one",
+            title,
             one.configuration.model.name,
             f"{costs.parameters:,}",
             f"{costs.flops / 1e9:.3f} G",
@@ -140,24 +171,22 @@ def _print_models(console: Console, measured: list[Measured]) -> None:
             f"{1000 * one.step_seconds:.0f} ms",
             str(one.configuration.train.batch),
         )
-    console.print(table)
+    print_whole(table, console)
 
 
 def _print_projection(console: Console, study: Study, cost: Projection) -> None:
     space = study.space
-    size = "no end of" if space.size == float("inf") else f"{space.size:.0f}"
+    size = "no end of configurations" if space.size == inf else _many(space.size, "configuration")
+    console.print(f"{study.name}: {_many(len(space.dimensions), 'dimension')}, {size}; every end is sound")
+    plural = "s" * (cost.epochs[1] != 1)
     console.print(
-        f"{study.name}: {_many(len(space.dimensions), 'dimension')}, {size} "
-        f"configuration{'' if size == '1' else 's'}; every end is sound"
-    )
-    console.print(
-        f"search: {_many(cost.configs, 'configuration')} × {cost.folds} folds × "
-        f"{_span(cost.epochs, 'd')} epoch{'' if max(cost.epochs) == 1 else 's'} = "
-        f"at most {_span(cost.fold_epochs, ',')} fold-epochs",
+        f"search: {_many(cost.configs, 'configuration')} × {_many(cost.folds, 'fold')} × "
+        f"{_span(cost.epochs, 'd')} epoch{plural} = {_span(cost.fold_epochs, ',')} fold-epochs "
+        "where nothing is stopped early",
         highlight=False,
     )
     console.print(
-        f"time: at most {_lasting(cost.hours)} on this machine, {cost.slots} side by side",
+        f"time: for these about {_lasting(cost.hours)} on this machine, {cost.slots} side by side",
         highlight=False,
     )
     budget = study.fixed.search.budget.model_dump(exclude_none=True)
@@ -166,14 +195,16 @@ def _print_projection(console: Console, study: Study, cost: Projection) -> None:
         console.print(f"the budget may end it earlier: {told}", highlight=False)
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _many(count: float, what: str) -> str:
+    return f"{count:.0f} {what}{'s' * (count != 1)}"
 
 
 def _lasting(hours: tuple[float, float]) -> str:
-    """A smoke test takes no 0.00 hours."""
-    low, high = hours
-    return f"{_span(hours, '.2f')} hours" if high >= 1 else f"{_span((60 * low, 60 * high), '.1f')} minutes"
+    """In a unit that fits. A step or two tell no more than two digits of what thousands of them take."""
+    units = {"hours": 1, "minutes": 60, "seconds": 3600}
+    unit = next((name for name, parts in units.items() if parts * hours[1] >= 1), "seconds")
+    low, high = (float(f"{units[unit] * end:.2g}") for end in hours)
+    return f"{_span((low, high), ',g')} {unit}"
 
 
 def _span(ends: tuple[float, float], form: str) -> str:

@@ -3,46 +3,22 @@
 A write is whole or not at all: on a disk the file is written aside, synced and renamed; on an object
 store a PUT is atomic by itself. Appending is not offered, because object stores cannot.
 
-What may pass by itself (a lost connection, an overloaded server) is tried again for a while. What does
-not (no rights, no room, no such bucket) is an error at once that says what to do. A file that is not
-there is Python's FileNotFoundError, which callers expect.
+A file that is not there is Python's FileNotFoundError, which callers expect; of others see `persist.py`.
 """
 
 import errno
 import os
-import random
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from engine.errors import SonotuneError, StorageError
 from engine.file_systems import answered, file_system, names_in
-
-Result = TypeVar("Result")
-
-PAUSES = (0.1, 0.3, 1.0, 3.0, 9.0)  # seconds before each further try, more or less
-PASSING = {errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT, errno.ECONNRESET}
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-OURS = (TypeError, ValueError, AttributeError, MemoryError)  # mistakes of the program, not of a storage
-
-# What object stores say in text, as pyarrow's error numbers do not tell these apart.
-SAID_NO_RIGHTS = re.compile(
-    r"ACCESS_DENIED|AccessDenied|Forbidden|Unauthorized|INVALID_ACCESS_KEY|InvalidAccessKey|SIGNATURE"
-    r"|SignatureDoesNotMatch|EXPIRED_TOKEN|ExpiredToken|HTTP (response )?40[13]",
-    re.IGNORECASE,
-)
-SAID_NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist", re.IGNORECASE)
-SAID_NO_ROOM = re.compile(
-    r"StorageFull|QuotaExceeded|Insufficient.?Storage|HTTP (response )?507", re.IGNORECASE
-)
-
+from engine.persist import Result, persist
 
 SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+(?=://)")  # of a URI, in whatever case
 
@@ -122,20 +98,14 @@ class LocalStorage(Storage):
 
     def list(self, folder: str) -> list[str]:
         place = self._at(folder)
-        if not place.is_dir():
-            return []
         try:
-            names = self._try("list", folder, lambda: os.listdir(place))
+            names = self._try("list", folder, lambda: os.listdir(place) if place.is_dir() else [])
         except FileNotFoundError:  # gone meanwhile
             return []
         return sorted(name for name in names if not name.startswith("."))
 
     def delete(self, path: str) -> None:
-        target = self._at(path)
-        if target.is_dir():
-            shutil.rmtree(target, ignore_errors=True)
-        else:
-            self._try("delete", path, lambda: target.unlink(missing_ok=True))
+        self._try("delete", path, lambda: _remove(self._at(path)))
 
     def local(self) -> Path | None:
         return self.root
@@ -196,40 +166,16 @@ class ObjectStorage(Storage):
         return persist(answered()(action), f"{what} {self.location}: {path}")
 
 
-def persist(action: Callable[[], Result], what: str) -> Result:
-    """The action's result, tried again while its error may pass; all tries together take up to 15 seconds."""
-    for pause in (*PAUSES, None):
-        try:
-            return action()
-        except (FileNotFoundError, SonotuneError, *OURS):
-            raise
-        except Exception as error:
-            final = _hopeless(error, what)
-            if final is None and pause is None:
-                final = f"cannot {what}: {error} ({len(PAUSES) + 1} tries); see whether the storage answers"
-            if final is not None:
-                raise StorageError(final) from error
-            time.sleep((pause or 0) * random.uniform(0.5, 1.5))
-    raise AssertionError("the last try returns or raises")
-
-
-def _hopeless(error: Exception, what: str) -> str | None:
-    """What to do about an error that another try would not mend; None when it may pass by itself."""
-    number, text = getattr(error, "errno", None), str(error)
-    if number in NO_ROOM or SAID_NO_ROOM.search(text):
-        return f"cannot {what}: there is no room left; make room, then resume"
-    if SAID_NO_BUCKET.search(text):
-        return f"cannot {what}: there is no such bucket; create it or name another"
-    if number in NO_RIGHTS or SAID_NO_RIGHTS.search(text):
-        return f"cannot {what}: the rights are missing; grant them, or check the credentials ({text})"
-    if number is not None and number not in PASSING and _is_local(error):
-        return f"cannot {what}: {os.strerror(number)}"
-    return None
-
-
-def _is_local(error: Exception) -> bool:
-    """The operating system's own errors name a file; those of pyarrow and fsspec do not."""
-    return isinstance(error, OSError) and error.filename is not None
+def _remove(target: Path) -> None:
+    """Of a folder all that can be: what others delete meanwhile is gone as well, and what they write into it
+    may stay. A link goes, not what it leads to."""
+    if target.is_symlink() or not target.is_dir():
+        return target.unlink(missing_ok=True)
+    errors: list[OSError] = []
+    shutil.rmtree(target, onerror=lambda *met: errors.append(met[2][1]))
+    for error in errors:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise error
 
 
 def _replace(target: Path, data: bytes) -> None:

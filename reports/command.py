@@ -1,13 +1,14 @@
 """What `sonotune report` does, apart from reading its arguments."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
 
 from engine.errors import SonotuneError
 from engine.spec.select import Select
-from engine.storage import below
+from engine.storage import below, open_storage
 from reports import published
 from reports.aggregate import figures
 from reports.build import select_of
@@ -23,7 +24,7 @@ SIDE = "side-by-side"
 
 
 def page(locations: Sequence[str], baseline: str | None, out: str | None, console: Console) -> str:
-    """The report of one run lies in it; that of several lies under the first, or where `out` says."""
+    """The report of one run lies in it, that of several under the first, or either where `out` says."""
     run = gathered(locations, out)
     return write_run(run, console, _select(run, baseline))
 
@@ -31,11 +32,7 @@ def page(locations: Sequence[str], baseline: str | None, out: str | None, consol
 def gathered(locations: Sequence[str], out: str | None) -> Run:
     runs = [load(location) for location in locations]
     if len(runs) == 1:
-        if out:
-            raise SonotuneError(
-                f"--out {out}: the report of one run lies in its own folder; leave --out away"
-            )
-        return runs[0]
+        return replace(runs[0], out=open_storage(out)) if out else runs[0]
     if len({run.storage.location for run in runs}) < len(runs):
         raise SonotuneError("a run cannot be compared with itself; give each run folder once")
     return together(runs, out or below(locations[0], f"report/{SIDE}"))

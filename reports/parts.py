@@ -42,10 +42,11 @@ def pick(study: Study) -> Section:
 
 
 def _use(study: Study) -> list[Text | Code]:
-    """`predict` takes the pick of a run's own report, which need not be that of several runs together."""
+    """`predict` takes the pick of the report in the run's folder, which need not be that of one elsewhere
+    or of several runs together."""
     chosen = study.run.by_id[study.picked]
-    if chosen.home:
-        place = f"{without_secrets(chosen.home.location)}/{RunPaths.results}/{chosen.key or chosen.id}"
+    if home := chosen.home or (study.run.out and study.run.storage):
+        place = f"{without_secrets(home.location)}/{RunPaths.results}/{chosen.key or chosen.id}"
         return [Text(f"Its networks and cases lie in {place}.")]
     place = shlex.quote(without_secrets(study.run.location))
     return [

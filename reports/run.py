@@ -58,6 +58,7 @@ class Run:
     stages: tuple[FoldResult, ...]  # first stages that configurations share
     finals: tuple[FoldResult, ...] = ()  # outer folds of a nested design, each trained by its own pick
     problems: tuple[Problem, ...] = field(default=())
+    out: Storage | None = None  # for its report, where that is not the run folder
 
     @cached_property
     def by_id(self) -> dict[str, Config]:

@@ -29,7 +29,7 @@ def write(
 def write_run(
     run: Run, out: Console | None = None, select: Select | None = None, live: float | None = None
 ) -> str:
-    summary.refuse_foreign(run.storage)
+    summary.refuse_foreign(run.out or run.storage)
     report = build(run, select)
     path = save(report, live)
     if out:
@@ -62,7 +62,7 @@ def _sweep(storage: Storage, written: Container[str]) -> None:
 
 def save(report: Report, live: float | None = None) -> str:
     """The page comes last: who sees it finds everything that it links to."""
-    storage = report.study.run.storage
+    storage = report.study.run.out or report.study.run.storage
     written = dict(_files(report))
     for path, data in written.items():
         storage.write(path, data)

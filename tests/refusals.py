@@ -1,8 +1,9 @@
 """A small space to make mistakes in, and `sonotune` run as the shell does, which refuses them."""
 
+import os
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,18 @@ def refusing(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         return told.err
 
     return run
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everywhere, and the tests of a container run as root."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
+from engine.folds.manifest import Fold, Manifest
 from engine.journal.journal import Journal
 from engine.metrics.fold import fold_metrics
 from engine.results import PER_MASK, FoldResult, case_schema, parquet_bytes, write_result
@@ -77,7 +78,7 @@ def make_run(location: Path | str, plan: Plan | None = None) -> Path:
         short = number >= plan.configs - plan.dropped
         for fold in manifest["folds"][: 1 if short else None]:
             _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
-        for fold in manifest.get("finals", ()) if number == plan.tested else ():
+        for fold in manifest["finals"] if number == plan.tested else ():
             _fold(storage, plan, cohort, fold, key, config, quality, rng, journal, number)
         if short:
             reason = f"P(final mean > incumbent's) = 0.0{number % 9 + 1} < 0.1"
@@ -85,7 +86,7 @@ def make_run(location: Path | str, plan: Plan | None = None) -> Path:
     study = {"study": plan.name, "data": {"source": "phantom", "size": 64}, "search": dict(plan.search),
              "select": dict(plan.select), "race": {"rule": "paired" if plan.dropped else "none"}}  # fmt: skip
     storage.write("study.yaml", yaml.safe_dump(study).encode())
-    storage.write("folds.json", json.dumps(manifest).encode())
+    storage.write("folds.json", _as_written(manifest, plan.classes).encode())
     with Journal(storage) as log:
         for record in ({"event": "study"}, *journal):
             log.append(record)
@@ -107,7 +108,7 @@ def _cohort(plan: Plan, rng: np.random.Generator) -> Cohort:
 
 def _manifest(plan: Plan, cohort: Cohort, rng: np.random.Generator) -> dict[str, Any]:
     if not plan.outer:
-        return {"folds": _folds(plan, cohort, np.arange(plan.cases), "", rng), "warnings": []}
+        return {"folds": _folds(plan, cohort, np.arange(plan.cases), "", rng), "finals": []}
     parts = _split(cohort.clusters, np.arange(plan.cases), plan.outer, rng)
     rows: list[dict[str, Any]] = []
     finals: list[dict[str, Any]] = []
@@ -117,7 +118,17 @@ def _manifest(plan: Plan, cohort: Cohort, rng: np.random.Generator) -> dict[str,
         rows += [row | {"outer": number} for row in inner]
         final = inner[0] | {"name": f"o{number}", "outer": number, "test": cohort.names[held].tolist()}
         finals.append(final | {"train": sorted({*inner[0]["train"], *inner[0]["test"]})})
-    return {"folds": rows, "finals": finals, "warnings": []}
+    return {"folds": rows, "finals": finals}
+
+
+def _as_written(record: Mapping[str, Any], classes: tuple[str, ...]) -> str:
+    """With the digest that a study's folds have."""
+
+    def folds(name: str) -> tuple[Fold, ...]:
+        rows = [{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in record[name]]
+        return tuple(Fold(**row) for row in rows)
+
+    return Manifest(folds("folds"), classes, 0, folds("finals")).to_json()
 
 
 def _folds(plan: Plan, cohort: Cohort, among: np.ndarray, prefix: str, rng: Any) -> list[dict[str, Any]]:

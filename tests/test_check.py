@@ -1,4 +1,4 @@
-"""`sonotune check`: the smallest and the largest model of a space, a step of each, and the cost."""
+"""`sonotune check`: the smallest, largest and busiest model of a space, a step of each, and the cost."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from engine.cli.app import app
 from engine.errors import SonotuneError
 from engine.models import registry
 from engine.preflight import problems_of
-from engine.probe import _lasting, _print_projection, counter, extremes, project
+from engine.probe import _lasting, _many, _print_projection, chosen, counter, extremes, project
 from engine.spec.load import study_of
 from engine.spec.model import Model
 from engine.spec.study import Study
@@ -131,11 +131,13 @@ def test_the_command_prints_models_and_costs(tmp_path: Path, monkeypatch: pytest
 
     torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "40")  # no name loses its end
     Path("tiny.yaml").write_text(yaml.safe_dump(TINY))
     done = CliRunner().invoke(app, ["check", "tiny.yaml"], catch_exceptions=False)
     assert done.exit_code == 0
-    for word in ("smallest", "largest", "parameters", "MiB", "3 dimensions", "12 fold-epochs",
-                 "1 side by side", "the budget may end it earlier: epochs 100"):  # fmt: skip
+    for word in ("smallest", "unet_mtl", "largest", "parameters", "MiB", "3 dimensions",
+                 "20 configurations; ", "12 fold-epochs where nothing is stopped early", "1 side by side",
+                 "the budget may end it earlier: epochs 100"):  # fmt: skip
         assert word in done.output
     assert [p.name for p in Path.cwd().iterdir()] == ["tiny.yaml"]
 
@@ -148,12 +150,33 @@ def test_one_of_anything_is_told_in_the_singular() -> None:
     _print_projection(console, one, project(one, 2, [measured(1, 0.1)]))
     told = console.export_text()
     assert "tiny: 1 dimension, 2 configurations; every end is sound" in told
-    assert "search: 1 configuration × 2 folds × 1 epoch = at most 2 fold-epochs" in told
+    assert "search: 1 configuration × 2 folds × 1 epoch = 2 fold-epochs where nothing" in told
 
 
-def test_the_time_of_a_small_search_is_told_in_minutes() -> None:
+def test_the_time_of_a_small_search_is_told_in_small_units() -> None:
+    assert _lasting((0.0005, 0.001)) == "1.8 to 3.6 seconds"
     assert _lasting((0.01, 0.02)) == "0.6 to 1.2 minutes"
-    assert _lasting((0.5, 12.0)) == "0.50 to 12.00 hours"
+    assert _lasting((0.5, 12.0)) == "0.5 to 12 hours"
+
+
+def test_a_time_has_no_more_digits_than_a_step_tells_and_one_thing_no_plural() -> None:
+    assert _lasting((9.87, 1234.5)) == "9.9 to 1,200 hours"
+    assert (_many(1, "dimension"), _many(2.0, "dimension")) == ("1 dimension", "2 dimensions")
+
+
+def test_the_network_with_the_most_operations_is_measured_too() -> None:
+    """Five levels have more weights than two, but wide maps at full resolution take longer."""
+    sizes = {"deep": {"model": {"width": 8, "depth": 5}}, "wide": {"model": {"width": 32, "depth": 2}}}
+    sizes |= {"small": {"model": {"width": 4, "depth": 2}}}
+    tiny = study(variants=sizes, data={"count": 24, "size": 64})
+    named = {title: one.model.depth for one, title in chosen(Bench.of(tiny)).items()}
+    assert named == {"smallest": 2, "largest": 5, "most operations": 2}
+    assert list(chosen(Bench.of(study())).values()) == ["smallest", "largest, most operations"]
+
+
+def test_more_epochs_are_more_operations() -> None:
+    tiny = study(train={"epochs": {"choice": [1, 3, 2]}})
+    assert [one.train.epochs for one in chosen(Bench.of(tiny))] == [1, 1, 3]
 
 
 def test_what_a_search_refuses_of_its_sampler_is_not_called_sound(tmp_path: Path) -> None:

@@ -113,6 +113,22 @@ def test_a_mistake_ends_the_process_with_2_and_no_traceback(tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
+def test_ctrl_c_while_the_commands_are_loaded_ends_quietly() -> None:
+    code = """
+import os, signal, sys
+class Finder:
+    def find_spec(name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+from engine.cli import main
+main()
+"""
+    words = [sys.executable, "-c", code, "--version"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_an_unknown_fold_is_refused(tmp_path: Path) -> None:
     words = ["train", str(QUICKSTART), "--profile", "smoke", "--run", str(tmp_path), "--fold", "r9-f9"]
     done = CliRunner().invoke(app, words)

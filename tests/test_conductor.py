@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from engine.conductor import Conductor, Past
+from engine.conductor import Conductor
 from engine.driver.disk import Keeper
-from engine.errors import SonotuneError
+from engine.errors import SonotuneError, StorageError
 from engine.folder import change
 from engine.journal.journal import Journal
+from engine.ledger import Past
 from engine.race.protocol import Freeze
 from engine.race.race import Race
 from engine.race.rules import RULES
@@ -254,6 +255,23 @@ def test_the_checkpoints_of_a_failed_configuration_go_when_its_last_fold_has_end
     storage.write(f"{RunPaths.checkpoint(Task(bad, 'r0-f1'))}/last.pt", b"a worker's last word")
     keeper.sweep()
     assert storage.list(RunPaths.checkpoints) == [good]
+
+
+def test_checkpoints_that_cannot_be_deleted_end_no_search_and_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise StorageError(f"cannot delete {path}: the rights are missing")
+
+    one, storage = conductor(tmp_path, study(configs=3)), LocalStorage(tmp_path)
+    monkeypatch.setattr(storage, "delete", refuse)
+    keeper = Keeper(storage, one, most=1)
+    for task in play(one):
+        storage.write(f"{RunPaths.checkpoint(task)}/best.pt", b"weights")
+        keeper.ended(task.key)
+    keeper.sweep()
+    (told,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert told.endswith("the rights are missing; checkpoints that cannot be deleted stay and take up room")
 
 
 def test_the_networks_of_what_the_rule_would_pick_are_kept_whatever_its_mean(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """`sonotune data pack` and `folds`, as a user types them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,18 @@ def test_folds_are_written_for_another_study(
     manifest = Manifest.from_json((tmp_path / "f" / "folds.json").read_text())
     assert len(manifest.folds) == 3
     assert "r0-f2" in told
+
+
+def test_an_audit_whose_reader_went_away_has_written_all_of_its_files(busi: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", "from engine.cli import main; main()", "data", "audit", "--source", "busi",
+             "--root", str(busi), "--out", str(tmp_path / "a"), "--write-groups",
+             "--curate", "keep-one"]  # fmt: skip
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        subprocess.run(words, stdout=gone, stderr=subprocess.DEVNULL, timeout=120)
+    names = ["audit.html", "audit.parquet", "curated.csv", "groups.csv", "left_out.csv"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
 
 
 def write_space(folder: Path, root: Path) -> Path:

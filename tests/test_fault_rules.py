@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.data.load import load
-from engine.driver.faults import FIRST_PAUSE, Diet, Faults, Verdict, kind_of, shared
+from engine.driver.faults import DIED_STARTING, FIRST_PAUSE, Diet, Faults, Verdict, kind_of, shared
 from engine.driver.growth import LOOK_EVERY, Slots
 from engine.driver.mend import inspection
 from engine.driver.pauses import Pauses
@@ -59,6 +59,30 @@ def test_errors_that_a_retry_healed_stop_no_study() -> None:
     assert verdicts == ["retry"] * 4 + ["stop the study"]
 
 
+@pytest.mark.parametrize(
+    ("said", "after"),
+    [
+        ("the worker was lost: killed, as its node was running low on memory", Diet(parts=2)),
+        ("the worker was lost: the actor died: its node is gone", Diet()),
+    ],
+)
+def test_the_last_words_of_a_worker_tell_what_it_died_of(said: str, after: Diet) -> None:
+    faults = Faults()
+    assert faults.gone(A, said, retries=1, progressed=False, shared=True).act == "retry"
+    assert faults.diet(A) == after
+    assert faults.tries[A] == (after == Diet())
+
+
+def test_a_worker_that_does_not_start_on_two_folds_is_the_configurations_error() -> None:
+    faults, said = Faults(), f"the worker was lost: {DIED_STARTING}\nImportError: no such thing"
+    acts = [
+        faults.gone(Task("a", fold), said, 3, progressed=False, shared=True).act
+        for fold in ("r0-f0", "r0-f1")
+    ]
+    assert acts == ["retry", "give up"]
+    assert faults.broken == {"a": said}
+
+
 def test_memory_is_saved_by_halves_then_by_being_alone() -> None:
     faults = Faults()
     assert faults.memory(A, shared=True) == Verdict("retry")
@@ -77,6 +101,15 @@ def test_memory_is_saved_by_halves_then_by_being_alone() -> None:
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
         (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "memory"),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            "memory",
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"), "memory"),
+        (RuntimeError("std::bad_alloc"), "memory"),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), "error"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "error"),
         (StorageError("cannot write x: there is no room left; make room, then resume"), "storage"),
         (SonotuneError("this model runs out of memory of its own words"), "error"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,15 @@ def exported(measured_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     place = tmp_path_factory.mktemp("exported") / "out"
     export(load_picked(str(measured_run), "cpu"), place)
     return place
+
+
+@pytest.mark.export
+def test_the_page_on_exports_names_the_files_that_one_has(exported: Path) -> None:
+    page = Path(__file__).parents[1].joinpath("docs/predict.md").read_text()
+    written = {str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file()}
+    table = page.split("## What `export` writes")[1]
+    named = set(re.findall(r"^\| (`[^|]+) \|", table, re.M))
+    assert named == {f"`{re.sub(r'r0-f[0-9]', '<fold>', name)}`" for name in written}
 
 
 @pytest.mark.export

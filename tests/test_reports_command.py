@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from engine.results import RunPaths
 from reports import command, pictures
 from reports.load import load
 from reports.watch import watch
+from tests.refusals import as_nobody, snapshot
 from tests.runs import Plan, make_run
 
 SMALL = Plan(configs=3, folds=2, cases=60, epochs=2, select={"bootstraps": 100})
@@ -36,6 +38,22 @@ def test_one_run_is_shown_and_written(runs: list[str]) -> None:
     pick = json.loads((Path(page).parent / "summary.json").read_text())["picked"]["config_id"]
     assert pick in heard.getvalue()
     assert "bias-corrected" in heard.getvalue()
+
+
+def test_the_report_of_a_run_that_may_only_be_read_is_written_elsewhere(tmp_path: Path) -> None:
+    """`predict` reads the pick in the run's folder, where there is none."""
+    with tempfile.TemporaryDirectory() as place:
+        run, out = make_run(Path(place) / "run", SMALL), Path(place) / "out"
+        out.mkdir()
+        Path(place).chmod(0o755)
+        out.chmod(0o777)
+        before = snapshot(run)
+        with as_nobody():
+            page = Path(command.page([str(run)], None, str(out), listening()[0]))
+        assert page == out / "report/index.html"
+        assert f"lie in {run}/results/" in page.read_text()
+        assert "sonotune predict" not in page.read_text()
+        assert snapshot(run) == before
 
 
 def test_two_runs_get_one_report(runs: list[str], tmp_path: Path) -> None:
@@ -86,7 +104,7 @@ def test_watching_writes_until_the_run_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("which", "baseline", "out", "message"),
-    [([0], "nobody", None, "0 configurations named 'nobody'"), ([0], None, "x", "--out x"),
+    [([0], "nobody", None, "0 configurations named 'nobody'"),
      ([0, 0], None, None, "with itself")],
 )  # fmt: skip
 def test_a_mistake_is_one_clear_message(

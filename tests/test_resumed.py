@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.conductor import Conductor, Past
+from engine.conductor import Conductor
 from engine.journal.journal import Journal
+from engine.ledger import Past
 from engine.race.beliefs import Beliefs
 from engine.race.events import Ended, Lost, Opened, Reported, Resumed, Started, Status
 from engine.race.heat import State

@@ -1,6 +1,5 @@
 """Run folders that cannot be begun, gone on with or reported: one message each, and nothing on the disk."""
 
-import os
 import resource
 import shutil
 import tempfile
@@ -12,7 +11,7 @@ import pytest
 
 from engine.journal.journal import Journal
 from engine.storage import LocalStorage
-from tests.refusals import BASE, Refused, space
+from tests.refusals import BASE, Refused, as_nobody, space
 from tests.runs import Plan, make_run
 
 
@@ -42,18 +41,6 @@ def closed() -> Iterator[Path]:
     (place / "closed").mkdir(mode=0o555)
     yield place / "closed"
     shutil.rmtree(place)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may write everywhere, and the tests of a container run as root."""
-    was = os.geteuid()
-    if was == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(was)
 
 
 def test_a_run_folder_without_rights_is_refused(refused: Refused, closed: Path) -> None:
@@ -116,7 +103,11 @@ def test_what_is_no_run_cannot_be_resumed(case: str, refused: Refused) -> None:
      ("configs", "must be NAME=VALUE, for instance --extend configs=40"),
      ("configs=true", "search.configs: got True; should be a number, not true or false"),
      ("resources.device=cuda", "resources.device was settled when the run began"),
-     ("folds.k=9", "folds.k cannot change within a run; only")],
+     ("folds.k=9", "folds.k cannot change within a run; only search.configs, search.budget, resources can"),
+     ("config=5", "config cannot change within a run; only search.configs, search.budget, resources can; "
+                  "did you mean 'search.configs'?"),
+     ("budgets.hours=5", "did you mean 'search.budget'?"),
+     ("resource.workers=5", "did you mean 'resources'?")],
 )  # fmt: skip
 def test_a_change_that_a_run_cannot_make_is_refused(extend: str, told: str, refused: Refused) -> None:
     begun(BEGUN)
@@ -147,3 +138,16 @@ def test_a_summary_of_another_version_is_not_overwritten(refused: Refused) -> No
     Path("run/report").mkdir()
     Path("run/report/summary.json").write_text('{"schema": 99}')
     assert "summary.json has schema 99, this sonotune writes schema 1" in refused("report", "run")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("report", "run", "--format", "papr"),
+      "error: --format must be page or paper, got 'papr'; did you mean 'paper'?"),
+     (("data", "audit", "--source", "busi", "--root", "a", "--out", "b", "--curate", "keep"),
+      "error: --curate must be drop-all or keep-one, got 'keep'; did you mean 'keep-one'?"),
+     (("data", "audit", "--source", "busi", "--root", "a", "--out", "b", "--method", "mse"),
+      "error: --method must be aligned or ssim, got 'mse'")],
+)  # fmt: skip
+def test_a_choice_is_told_with_its_names(words: tuple[str, ...], told: str, refused: Refused) -> None:
+    assert refused(*words).strip() == told

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from engine.race.table import Table, _held, load_run, load_table
 from engine.results import digest
 from engine.spec import race as spec
 from engine.storage import LocalStorage
+from tests.refusals import as_nobody
 from tests.runs import Plan, make_run, rewrite
 
 SMALL = str(Path(__file__).parents[1] / "benchmarks" / "tables" / "small.parquet")
@@ -126,6 +128,13 @@ def test_a_table_that_cannot_be_replayed_says_what_is_wrong_with_it(tmp_path, co
         load_table(str(tmp_path / "t.parquet"), ["val_x"])
 
 
+def test_two_rows_of_one_epoch_are_told(tmp_path):
+    rows = [{"config": "a", "fold": fold, "epoch": 1, "val_x": 0.5} for fold in (0, 1, 1)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    with pytest.raises(SonotuneError, match="config a, fold 1, epoch 1 has 2 rows; leave one of them"):
+        load_table(str(tmp_path / "t.parquet"), ["val_x"])
+
+
 @pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan")])
 def test_what_has_no_finite_score_somewhere_is_left_out(tmp_path, bad):
     rows = [
@@ -193,6 +202,54 @@ def test_a_wrong_option_is_told_with_its_rule(arguments, said):
 def test_a_table_that_is_not_there_is_told():
     with pytest.raises(SonotuneError, match=r"there is no nowhere\.parquet; give a Parquet file"):
         run_command("nowhere.parquet")
+
+
+@pytest.fixture
+def closed():
+    """A folder, and a table in it, that only their owner may read; everybody sees where they lie."""
+    place = Path(tempfile.mkdtemp())
+    shutil.copy(SMALL, place / "table.parquet")
+    (place / "run").mkdir()
+    place.chmod(0o755)
+    for name in ("run", "table.parquet"):
+        (place / name).chmod(0)
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("name", ["run", "run/inside", "table.parquet"])
+def test_what_must_not_be_read_is_told(closed, name):
+    with (
+        as_nobody(),
+        pytest.raises(SonotuneError, match=r"(cannot|must be a Parquet file that can be) read|list"),
+    ):
+        run_command(str(closed / name), "--rule", "none")
+
+
+def test_the_folds_of_a_run_are_those_that_it_was_to_train(tmp_path):
+    """Where no configuration got to the last of them, none is complete."""
+    folder = make_run(tmp_path / "run", Plan(configs=2, folds=3, epochs=4, cases=30))
+    for place in folder.glob("results/*/r0-f2"):
+        shutil.rmtree(place)
+    with pytest.raises(SonotuneError, match="holds no configuration with all of its folds"):
+        load_run(str(folder))
+
+
+def test_a_fold_that_took_no_time_or_lost_its_epochs_is_told(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=2, folds=2, epochs=4, cases=30))
+    path = sorted(folder.glob("results/*/*/result.json"))[0]
+    change(path, seconds=0.0)
+    with pytest.raises(SonotuneError, match="seconds must be above 0 in every finished fold"):
+        load_run(str(folder))
+    (path.parent / "epochs.parquet").unlink()
+    with pytest.raises(SonotuneError, match=r"has lost its results/.*epochs\.parquet; put it back"):
+        load_run(str(folder))
+
+
+def change(path, **fields):
+    record = json.loads(path.read_text())["result"] | fields
+    body = json.dumps(record, sort_keys=True)
+    path.write_text(json.dumps({"sha256": digest(body.encode()), "result": record}))
 
 
 def test_of_a_run_folder_only_complete_configurations_are_replayed_and_the_others_are_counted(tmp_path):
@@ -273,10 +330,7 @@ def test_of_two_stages_the_second_ones_curves_are_replayed(tmp_path):
 def test_what_is_not_known_is_null_for_programs_and_a_missing_folder_is_made(tmp_path):
     folder = make_run(tmp_path / "run", Plan(configs=4, folds=3, epochs=4, cases=60))
     for path in folder.glob("results/*/*/result.json"):
-        record = json.loads(path.read_text())["result"]
-        record["test"] = {}
-        body = json.dumps(record, sort_keys=True)
-        path.write_text(json.dumps({"sha256": digest(body.encode()), "result": record}))
+        change(path, test={})
     figure = tmp_path / "new" / "frontier.png"
     text = run_command(
         str(folder), "--rule", "none", "--slots", "1", "--repeats", "1", "--json", "--figure", str(figure)

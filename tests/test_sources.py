@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -107,6 +108,28 @@ def test_twelve_bits_in_sixteen_are_not_taken_for_a_dark_image(tmp_path: Path) -
     path = next(root.glob("*/*).png"))
     Image.fromarray(np.linspace(0, 4095, 24 * 24, dtype=np.uint16).reshape(24, 24)).save(path)
     with pytest.raises(SonotuneError, match=r"16 bit values up to 4095 only; scale"):
+        packed(tmp_path, "busi", root)
+
+
+@pytest.mark.parametrize(("ending", "channels"), [("png", 3), ("png", 4), ("tif", 3)])
+def test_sixteen_bit_colours_are_held_to_the_same_rule_as_greys(
+    tmp_path: Path, ending: str, channels: int
+) -> None:
+    """The eight bits that are kept of each would show twelve as almost black."""
+    root = layouts.write_busi(tmp_path / "d", some_pictures())
+    path = next(root.glob("*/*).png"))
+    path.unlink()
+
+    def save(highest: int) -> None:
+        values = np.linspace(0, highest, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
+        opaque = np.full((HEIGHT, WIDTH), 65_535, np.uint16)
+        picture = np.dstack([values, values, values, opaque])[..., :channels]
+        cv2.imwrite(str(path.with_suffix(f".{ending}")), picture)
+
+    save(65_535)
+    assert packed(tmp_path, "busi", root).images.max() > 200
+    save(4095)
+    with pytest.raises(SonotuneError, match="16 bit values up to 4095 only; scale"):
         packed(tmp_path, "busi", root)
 
 

@@ -6,19 +6,22 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from engine import storage as storage_module
+from engine import persist as persisting
 from engine.errors import SonotuneError, StorageError, without_secrets
 from engine.journal.journal import Journal, read_journal
 from engine.lock.lease import Lease
+from engine.persist import persist
 from engine.results import FoldResult, damaged_files, read_result, write_result
-from engine.storage import LocalStorage, ObjectStorage, Storage, open_storage, persist
+from engine.storage import LocalStorage, ObjectStorage, Storage, open_storage
 from engine.task import Task
+from tests.refusals import as_nobody
 from tests.s3_server import CREDENTIALS, Server, s3_server
 
 
@@ -52,7 +55,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_module, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(persisting, "PAUSES", (0.0, 0.0, 0.0))
 
 
 def test_what_is_written_is_read_listed_and_deleted(storage: Storage) -> None:
@@ -94,6 +97,41 @@ def test_a_folder_that_must_not_be_read_is_a_mistake_to_mend(
 def test_a_folder_that_cannot_be_made_is_a_mistake_to_mend() -> None:
     with pytest.raises(SonotuneError, match="/proc/absent"):
         LocalStorage(Path("/proc/absent/run")).write("study.yaml", b"x")
+
+
+def test_what_cannot_be_deleted_is_told_and_the_rest_is_deleted() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o777)
+        for name in ("a/ours/kept.pt", "a/free/gone.pt"):
+            LocalStorage(Path(place)).write(name, b"x")
+        (Path(place) / "a").chmod(0o777)
+        (Path(place) / "a/free").chmod(0o777)
+        with (
+            as_nobody(),
+            pytest.raises(StorageError, match=r"cannot delete .*/a: the rights are missing"),
+        ):
+            LocalStorage(Path(place)).delete("a")
+        assert [path.name for path in Path(place).rglob("*.pt")] == ["kept.pt"]
+
+
+def test_a_folder_that_is_written_to_while_it_goes_is_deleted_as_far_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(name: str, dir_fd: int | None = None) -> None:
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), name)
+
+    LocalStorage(tmp_path).write("a/one.pt", b"x")
+    monkeypatch.setattr(os, "rmdir", busy)
+    LocalStorage(tmp_path).delete("a")
+    assert LocalStorage(tmp_path).list("a") == []
+
+
+def test_a_link_is_deleted_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    LocalStorage(tmp_path).write("theirs/one.pt", b"x")
+    (tmp_path / "ours").symlink_to(tmp_path / "theirs")
+    LocalStorage(tmp_path).delete("ours")
+    assert LocalStorage(tmp_path).list("") == ["theirs"]
+    assert LocalStorage(tmp_path).list("theirs") == ["one.pt"]
 
 
 def test_a_small_object_is_one_request(server: Server, objects: Storage) -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from engine import storage as storage_module
+from engine import persist as persisting
 from engine.errors import StorageError
 from engine.file_systems import _tuned
 from engine.journal.journal import Journal, read_journal
@@ -15,7 +15,7 @@ from tests.gcs_server import Server
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second try would hide what the first one leaves behind."""
-    monkeypatch.setattr(storage_module, "PAUSES", ())
+    monkeypatch.setattr(persisting, "PAUSES", ())
 
 
 def test_a_folder_is_only_what_lies_in_it(in_google: Storage) -> None:
@@ -73,7 +73,7 @@ def test_an_upload_that_is_lost_half_way_is_begun_anew(
 ) -> None:
     """The bucket is there, though pyarrow raises the one as a missing file and the other as a mistake of the
     program."""
-    monkeypatch.setattr(storage_module, "PAUSES", (0.0,))
+    monkeypatch.setattr(persisting, "PAUSES", (0.0,))
     google.spoil = lambda number, method: (status, "no such session") if number == 2 else None
     in_google.write("a", b"x")
     assert in_google.read("a") == b"x"

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from engine.data.cases import Pack
 from engine.data.load import load
+from engine.driver.launch import search
 from engine.errors import SonotuneError
 from engine.folds.make import make_folds
 from engine.models import registry
@@ -18,7 +20,7 @@ from engine.spec.study import Study
 from engine.task import Task
 from engine.training.job import Job, make_job
 from engine.training.numerics import Numerics
-from engine.training.weight_files import check, digests, paths_in
+from engine.training.weight_files import check, check_places, digests, paths_in
 
 
 def study(**sections: Any) -> Study:
@@ -104,3 +106,17 @@ def test_a_run_does_not_go_on_with_another_file(tmp_path: Path) -> None:
     check({}, spec)  # a run that began before files were looked into
     path.unlink()
     check(known, spec)
+
+
+def test_a_file_that_the_nodes_of_a_cluster_would_not_find_is_refused(tmp_path: Path) -> None:
+    """Before anything else is looked for: there is neither the file nor a cluster."""
+    relative, absolute = (
+        study(model={"name": "acsnet", "weights": w}) for w in ("start.pth", "/nfs/start.pth")
+    )
+    for spec, address in ((relative, None), (absolute, "auto")):
+        check_places(spec, address)
+    with pytest.raises(
+        SonotuneError, match=r"weights: start\.pth would .* with --address it must be an absolute"
+    ):
+        search(relative, str(tmp_path / "run"), Console(), "auto")
+    assert not (tmp_path / "run").exists()

@@ -1,10 +1,9 @@
 """`sonotune data audit`: what is wrong with a data set."""
 
 from collections import Counter
-from enum import Enum
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -12,20 +11,11 @@ from rich.table import Table
 
 from engine.bar import bar
 from engine.cli.dataset import data_of
-from engine.cli.options import Set
+from engine.cli.options import Set, one_of
 
 if TYPE_CHECKING:
     from engine.data.audit import Audit
-
-
-class Method(Enum):
-    aligned = "aligned"
-    ssim = "ssim"
-
-
-class Curate(Enum):
-    drop_all = "drop-all"
-    keep_one = "keep-one"
+    from engine.data.curate import LeftOut, Rule
 
 
 def audit(
@@ -33,15 +23,24 @@ def audit(
     root: Annotated[str, typer.Option(help="The data set's folder; for manifest the table.")],
     out: Annotated[Path, typer.Option(help="Folder for audit.parquet and audit.html.")],
     method: Annotated[
-        Method, typer.Option(help="aligned registers likely pairs; ssim compares all pairs as they lie.")
-    ] = Method.aligned,
+        Literal["aligned", "ssim"],
+        typer.Option(
+            **one_of("--method", "aligned", "ssim"),
+            help="aligned registers likely pairs; ssim compares all pairs as they lie.",
+        ),
+    ] = "aligned",
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Similarity from which two images are duplicates.")
     ] = None,
     write_groups: Annotated[
         bool, typer.Option("--write-groups", help="Write groups.csv for data.groups.")
     ] = False,
-    curate: Annotated[Curate | None, typer.Option(help="Write curated.csv and left_out.csv.")] = None,
+    curate: Annotated[
+        Literal["drop-all", "keep-one"] | None,
+        typer.Option(
+            **one_of("--curate", "drop-all", "keep-one"), help="Write curated.csv and left_out.csv."
+        ),
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="The cases that others kept; prints precision and recall of ours.")
     ] = None,
@@ -50,19 +49,21 @@ def audit(
     """Look for duplicates, conflicting labels and broken files."""
     from engine.data.audit import audit as run
     from engine.data.duplicates import THRESHOLDS
-    from engine.data.write_audit import write_findings
+    from engine.data.write_audit import write_curated, write_findings, write_groups_of
 
     console = Console(soft_wrap=True, highlight=False)
     start = perf_counter()
-    limit = THRESHOLDS[method.value] if threshold is None else threshold
+    limit = THRESHOLDS[method] if threshold is None else threshold
     with bar(console) as progress:
-        found = run(data_of(source, root, set_), method.value, limit, progress)
+        found = run(data_of(source, root, set_), method, limit, progress)
         write_findings(found, out)
-    _print_findings(console, found)
-    if write_groups:
-        _write_groups(console, found, out)
-    if curate is not None:
-        _curate(console, found, curate, out)
+        groups = write_groups_of(found, out) if write_groups else None
+        curated = write_curated(found, curate, out) if curate else None
+    _print_findings(console, found)  # all files are there: who reads a pipe may have heard enough at any line
+    if groups is not None:
+        console.print(f"data.groups: {groups} lets folds.group_by keep duplicates together", markup=False)
+    if curate and curated:
+        _print_curated(console, curate, *curated, out)
     if against is not None:
         _compare(console, found, against)
     console.print(f"{out / 'audit.html'}, {perf_counter() - start:.1f} s", markup=False)
@@ -84,19 +85,10 @@ def _print_findings(console: Console, found: "Audit") -> None:
     )
 
 
-def _write_groups(console: Console, found: "Audit", out: Path) -> None:
-    from engine.data.write_audit import write_groups_of
-
-    path = write_groups_of(found, out)
-    console.print(f"data.groups: {path} lets folds.group_by keep duplicates together", markup=False)
-
-
-def _curate(console: Console, found: "Audit", rule: Curate, out: Path) -> None:
+def _print_curated(console: Console, rule: "Rule", kept: int, gone: list["LeftOut"], out: Path) -> None:
     from engine.data.curate import EXPLAINED
-    from engine.data.write_audit import write_curated
 
-    kept, gone = write_curated(found, rule.value, out)
-    console.print(f"--curate {rule.value}: {EXPLAINED[rule.value]}; groups of conflicting labels go whole")
+    console.print(f"--curate {rule}: {EXPLAINED[rule]}; groups of conflicting labels go whole")
     reasons = Counter(one.reason.split(" of ")[0] for one in gone)
     told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     console.print(f"{kept} cases stay; left out: {told or 'none'}", markup=False)

@@ -7,7 +7,7 @@ from engine.spec.load import load, refuse_empty
 
 
 def check(space: Space, set_: Set = None, profile: Profile = None) -> None:
-    """Validate a space, train one step of its smallest and largest model, project the search's cost."""
+    """Validate a space, train a step of the smallest, largest and busiest model, project the cost."""
     study = load(space, profile, set_ or ())
     refuse_empty(study)
     from engine.sampler.designs import check_design

@@ -5,13 +5,20 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from engine.cli.options import one_of
 from engine.errors import SonotuneError
 
 Runs = Annotated[list[str], typer.Argument(help="Run folders; several are compared on their common folds.")]
 Baseline = Annotated[str | None, typer.Option(help="Configuration to test against: its id, or `first`.")]
-Out = Annotated[str | None, typer.Option(help="Where the report of several runs goes.")]
+Out = Annotated[
+    str | None,
+    typer.Option(help="Where the report goes if not into the (first) run."),
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Rewrite the report until the run ends.")]
-Format = Annotated[Literal["page", "paper"], typer.Option("--format", help="`paper`: tables as printed.")]
+Format = Annotated[
+    Literal["page", "paper"],
+    typer.Option("--format", **one_of("--format", "page", "paper"), help="`paper`: tables as printed."),
+]
 Tables = Annotated[str | None, typer.Option(help="With --format paper: acsnet.5, or several by comma.")]
 
 

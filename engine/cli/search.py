@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from engine.cli import STOPPED
 from engine.cli.options import Address, Profile, Set, Space
 from engine.errors import SonotuneError, without_secrets
 from engine.spec.load import load, refuse_empty
@@ -13,8 +14,6 @@ from engine.spec.overrides import parse_override
 
 if TYPE_CHECKING:
     from engine.driver.launch import Outcome
-
-STOPPED = 130
 
 
 def search(

@@ -1,6 +1,7 @@
 """`sonotune simulate`: what each racing rule would have made of learning curves that are on record."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -61,7 +62,7 @@ def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _load(location: str, score: list[str] | None) -> Any:
     from engine.race.table import SCORES, load_run, load_table
 
-    if Path(location).is_dir() or _is_run(location):
+    if os.path.isdir(location) or _is_run(location):
         if score:
             raise SonotuneError(f"--score names columns of a table; {location} is a run, which has its score")
         return load_run(location)

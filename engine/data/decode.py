@@ -14,6 +14,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 LARGEST = 64_000_000  # pixels; the largest ultrasound frames have about two million
 SMALLEST = 8  # pixels a side
 DARK = 16_384  # 16 bits whose highest value is lower were recorded with fewer: 10, 12 or 14
+DEEP = "16 bit colours"  # of which Pillow keeps the upper eight bits
 ORIENTATION = 0x0112  # EXIF tag
 
 
@@ -70,6 +71,7 @@ def _open(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = Image.open(path, formats=FORMATS)
+            picture.info[DEEP] = any(";16" in str(tile[3]) for tile in picture.tile)  # gone once it is loaded
             _check_header(picture)
             picture.load()
     except Broken:
@@ -104,6 +106,8 @@ def _grey(picture: Image.Image) -> np.ndarray:
         return _eight_bits(np.asarray(picture))
     if picture.mode in ("RGBA", "PA", "P", "CMYK", "YCbCr", "LAB", "HSV"):
         picture = picture.convert("RGB")
+    if picture.info.get(DEEP):
+        _refuse_dark(256 * int(np.asarray(picture.convert("RGB")).max()) + 255)
     return np.asarray(picture.convert("L"))
 
 
@@ -112,13 +116,18 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
         raise Broken(
             "depth", f"holds values from {values.min()} to {values.max()}; 8 and 16 bit images are read"
         )
-    if 0 < values.max() < DARK:
+    _refuse_dark(int(values.max()))
+    return (values.astype(np.uint32) // 257).astype(np.uint8)
+
+
+def _refuse_dark(highest: int) -> None:
+    """Of 16 bits."""
+    if 0 < highest < DARK:
         raise Broken(
             "depth",
-            f"holds 16 bit values up to {values.max()} only; scale what was recorded with fewer bits to all "
+            f"holds 16 bit values up to {highest} only; scale what was recorded with fewer bits to all "
             "of 0 to 65535, or save it with 8",
         )
-    return (values.astype(np.uint32) // 257).astype(np.uint8)
 
 
 def _values(picture: Image.Image) -> np.ndarray:

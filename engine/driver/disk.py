@@ -1,13 +1,17 @@
 """Keeps a run's checkpoints within bounds while it runs: a long search must not fill the disk."""
 
+import logging
 from collections.abc import Collection
 
 from engine.conductor import Conductor
+from engine.errors import StorageError
 from engine.finals import objectives_of
 from engine.picking import outer_rule
 from engine.race.outcome import is_useless, mean, outcome
 from engine.results import RunPaths
 from engine.storage import Storage
+
+log = logging.getLogger("sonotune")
 
 
 class Keeper:
@@ -23,6 +27,7 @@ class Keeper:
         self.race = conductor.race
         self.kept: set[str] = set()
         self.pruned: set[str] = set()  # first stages whose checkpoints are gone
+        self.told = False  # of what cannot be deleted
 
     def ended(self, key: str) -> None:
         """One of this configuration's folds has left its worker."""
@@ -58,7 +63,7 @@ class Keeper:
         idle = self._idle_stages() if self.conductor.stages else []
         for key in idle[: max(0, len(idle) - self.most)]:
             if key not in self.pruned:
-                self.storage.delete(f"{RunPaths.checkpoints}/{key}")
+                self._delete(key)
                 self.pruned.add(key)
 
     def _idle_stages(self) -> list[str]:
@@ -87,4 +92,13 @@ class Keeper:
 
     def _discard(self, key: str) -> None:
         self.kept.discard(key)
-        self.storage.delete(f"{RunPaths.checkpoints}/{key}")
+        self._delete(key)
+
+    def _delete(self, key: str) -> None:
+        """The search can do without, as long as there is room; it is said once."""
+        try:
+            self.storage.delete(f"{RunPaths.checkpoints}/{key}")
+        except StorageError as error:
+            if not self.told:
+                log.warning("%s; checkpoints that cannot be deleted stay and take up room", error)
+            self.told = True

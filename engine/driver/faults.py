@@ -25,7 +25,7 @@ Kind = Literal["error", "memory", "storage"]
 SAID_NO_MEMORY = re.compile(
     r"out of memory|running low on memory|can't allocate memory|cannot allocate memory|not enough memory"
     r"|insufficient memory|can't start new thread|failed to map segment|could not create a primitive"
-    r"|ALLOC_FAILED",
+    r"|ALLOC(ATION)?_FAILED|bad_alloc",
     re.IGNORECASE,
 )
 
@@ -70,6 +70,15 @@ class Faults:
     folds_with: defaultdict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     broken: dict[str, str] = field(default_factory=dict)  # configuration -> the traceback of two of its folds
     diets: dict[Task, Diet] = field(default_factory=dict)
+
+    def gone(self, task: Task, said: str, retries: int, progressed: bool, shared: bool) -> Verdict:
+        """The last words of a worker that is gone tell whether it asked for too much, would not start, or was
+        only lost."""
+        if kind_of(RuntimeError(said)) == "memory":
+            return self.memory(task, shared)
+        if DIED_STARTING in said:
+            return self.error(task, said.strip().splitlines()[-1], retries, said)
+        return self.lost(task, retries, progressed)
 
     def lost(self, task: Task, retries: int, progressed: bool = False) -> Verdict:
         """The worker is gone; the fold's checkpoint is not. `progressed`: an epoch ended since its start. One

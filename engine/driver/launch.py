@@ -60,6 +60,7 @@ def search(
 
     `trainable` lets a benchmark sleep in the place of training.
     """
+    weight_files.check_places(study, address)
     check_address(address)
     check_design(study.fixed.search.sampler, study.space)
     check_warm(study.fixed.search.sampler, warm_from)
@@ -112,6 +113,7 @@ def resume(
             console.print(warning, style="yellow", markup=False, soft_wrap=True)
         folder.check_document(storage, journal)
         study = folder.change(storage, journal, changes or {})
+        weight_files.check_places(study, address)
         with bar(console) as progress:
             pack = load(study.fixed.data, default_cache(), progress)
         manifest = folder.manifest_in(storage)

@@ -13,7 +13,7 @@ from engine.conductor import Conductor
 from engine.driver import tune_gaps
 from engine.driver.budget import Spent
 from engine.driver.disk import Keeper
-from engine.driver.faults import DIED_STARTING, Faults, Verdict, kind_of, shared
+from engine.driver.faults import Faults, Verdict, shared
 from engine.driver.pauses import Pauses
 from engine.driver.search import TaskSearcher
 from engine.driver.tracking import Listener
@@ -184,12 +184,8 @@ class TaskScheduler(TrialScheduler):
             return
         error = f"the worker was lost: {trial.error_file and _text(trial.error_file)}"
         log.warning("%s: %s", task.folder, error)
-        if kind_of(RuntimeError(error)) == "memory":
-            verdict = self.faults.memory(task, self._shares())
-        elif DIED_STARTING in error:
-            verdict = self.faults.error(task, error.strip().splitlines()[-1], self._retries(task), error)
-        else:
-            verdict = self.faults.lost(task, self._retries(task), self.conductor.running.get(task, 0) > 0)
+        progressed = self.conductor.running.get(task, 0) > 0
+        verdict = self.faults.gone(task, error, self._retries(task), progressed, self._shares())
         self._act(task, verdict, error)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:

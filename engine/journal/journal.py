@@ -14,8 +14,9 @@ from engine.errors import SonotuneError, StorageError
 from engine.journal import moved
 from engine.journal.records import Record, dropped, encode, parse, seal
 from engine.journal.segments import Segments
+from engine.persist import PASSING, persist
 from engine.results import RunPaths
-from engine.storage import PASSING, Storage, opened_in_place, persist
+from engine.storage import Storage, opened_in_place
 
 GROUPED = 1.0  # seconds for which a record that nothing follows from may wait for others
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from engine.errors import SonotuneError
 from engine.lock.holder import KERNEL, Holder, by_kernel, encode, parse, refused
 from engine.lock.lease import Lease, Lock
+from engine.persist import persist
 from engine.results import RunPaths
-from engine.storage import Storage, opened_in_place, persist
+from engine.storage import Storage, opened_in_place
 
 
 def hold(storage: Storage) -> "Lock":

@@ -1,6 +1,5 @@
 """Recorded learning curves, from a table or from run folders, as the simulator wants them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from engine.errors import SonotuneError
+from engine.folder import manifest_in
 from engine.journal.journal import read_journal
 from engine.results import FoldResult, RunPaths, read_result, read_table
 from engine.storage import Storage, open_storage
@@ -17,7 +17,6 @@ from engine.task import Task
 
 SCORES = ("val_dice", "val_f1")
 REPLAYED = ("main", "classify")  # stages whose score is the fold's
-OUTER = re.compile(r"o\d+")  # a nested design's last folds, which only picks train
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,13 @@ def _check(path: str, data: pa.Table, numbers: Sequence[str]) -> None:
     empty = [name for name in ("config", "fold", "epoch") if data[name].null_count]
     if empty:
         raise SonotuneError(f"{path}: the columns {empty} must have a value in every row")
-    if "seconds" not in numbers:
-        return
-    seconds = data["seconds"].to_numpy().astype(float)
+    if "seconds" in numbers:
+        _check_seconds(path, data["seconds"].to_numpy().astype(float), "row")
+
+
+def _check_seconds(name: str, seconds: np.ndarray, each: str) -> None:
     if not (np.isfinite(seconds) & (seconds > 0)).all():
-        raise SonotuneError(f"{path}: seconds must be above 0 in every row")
+        raise SonotuneError(f"{name}: seconds must be above 0 in every {each}")
 
 
 def _mean(data: pa.Table, names: Sequence[str]) -> np.ndarray:
@@ -96,11 +97,15 @@ def _arrange(
     test: np.ndarray,
     seconds: np.ndarray,
     held: bool = False,
+    folds: int = 0,
 ) -> Table:
     """Rows into [config, fold, epoch]; what has a hole, or a score not finite, is left out and counted.
-    `held`: a fold that ended early keeps its last score."""
+    `held`: a fold that ended early keeps its last score. `folds`: how many there are where not each is among
+    the rows."""
     labels, places = zip(*(np.unique(key, return_inverse=True) for key in keys), strict=True)
-    shape = tuple(len(label) for label in labels)
+    configs, known, epochs = (len(label) for label in labels)
+    shape = (configs, max(folds, known), epochs)
+    _check_once(name, keys, np.asarray(np.ravel_multi_index(places, shape)))
     raw, tests, pace = np.full(shape, np.nan), np.full(shape, np.nan), np.ones(shape[0])
     raw[places], tests[places] = values, test
     if held:
@@ -114,6 +119,16 @@ def _arrange(
     return Table(name, np.maximum.accumulate(raw, axis=2), chosen, pace[whole], int((~whole).sum()))
 
 
+def _check_once(name: str, keys: list[np.ndarray], cells: np.ndarray) -> None:
+    """Which of two scores of one epoch counts is nobody's guess."""
+    _, first, counts = np.unique(cells, return_index=True, return_counts=True)
+    if (counts > 1).any():
+        config, fold, epoch = (key[first[counts > 1][0]] for key in keys)
+        raise SonotuneError(
+            f"{name}: config {config}, fold {fold}, epoch {epoch} has {counts.max()} rows; leave one of them"
+        )
+
+
 def _held(curves: np.ndarray) -> np.ndarray:
     """[N, K, E]: NaN after the last known epoch becomes what was known there."""
     known = ~np.isnan(curves)
@@ -122,11 +137,11 @@ def _held(curves: np.ndarray) -> np.ndarray:
 
 
 def load_run(location: str) -> Table:
-    """The complete folds of a run folder; of a raced run only what was not dropped can be replayed."""
+    """The complete folds of a run folder; of a raced run only what was not dropped can be replayed. A nested
+    design's last folds, which only picks train, are not among the folds of its manifest."""
     storage = open_storage(location)
-    keys_ = storage.list(RunPaths.results)
-    tasks = [Task(key, fold) for key in keys_ for fold in storage.list(f"{RunPaths.results}/{key}")]
-    tasks = [task for task in tasks if not OUTER.fullmatch(task.fold)]
+    folds = manifest_in(storage).names if storage.list(RunPaths.results) else ()
+    tasks = [Task(key, fold) for key in storage.list(RunPaths.results) for fold in folds]
     rows: list[tuple[str, str, int, float, float, float]] = []
     for task in tasks:
         result = read_result(storage, task)
@@ -136,8 +151,9 @@ def load_run(location: str) -> Table:
         raise SonotuneError(f"{location} holds no finished fold to replay")
     keys, numbers = zip(*((row[:3], row[3:]) for row in rows), strict=True)
     values, test, seconds = (np.array(column, dtype=float) for column in zip(*numbers, strict=True))
+    _check_seconds(location, seconds, "finished fold")
     columns = [np.array(c) for c in zip(*keys, strict=True)]
-    table = _arrange(location, columns, values, test, seconds, held=True)
+    table = _arrange(location, columns, values, test, seconds, held=True, folds=len(folds))
     return replace(table, left_out=max(table.left_out, _opened(storage) - len(table.scores)))
 
 
@@ -150,7 +166,11 @@ def _fold_rows(
     storage: Storage, task: Task, result: FoldResult
 ) -> list[tuple[str, str, int, float, float, float]]:
     """One row per epoch of the main stage; a fold that ended early keeps its last score."""
-    epochs = read_table(storage, f"{RunPaths.result(task)}/epochs.parquet").to_pydict()
+    path = f"{RunPaths.result(task)}/epochs.parquet"
+    try:
+        epochs = read_table(storage, path).to_pydict()
+    except FileNotFoundError as error:
+        raise SonotuneError(f"{storage.location} has lost its {path}; put it back") from error
     told = [result.test[name] for name in ("dice", "f1_macro") if np.isfinite(result.test.get(name, np.nan))]
     test = float(np.mean(told)) if told else np.nan
     scores = [

@@ -29,9 +29,12 @@ def unknown(path: str, names: Iterable[str]) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     known = sorted(names)
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{hint} (valid here: {', '.join(known)})"
+    return f"{hint(name, known)} (valid here: {', '.join(known)})"
+
+
+def hint(name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _sentence(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> tuple[str, str]:

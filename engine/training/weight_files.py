@@ -23,12 +23,15 @@ def paths_in(record: Any) -> Iterator[str]:
             yield from paths_in(below)
 
 
+def named(study: Study) -> list[str]:
+    records = (study.configuration(params).record() for params in study.space.probes())
+    return sorted({path for record in records for path in paths_in(record)})
+
+
 def digests(study: Study) -> dict[str, str]:
     """Of every file that a configuration of this study may start from; those that are not there are refused
     elsewhere."""
-    records = (study.configuration(params).record() for params in study.space.probes())
-    named = sorted({path for record in records for path in paths_in(record)})
-    places = {path: Path(path).expanduser() for path in named}
+    places = {path: Path(path).expanduser() for path in named(study)}
     return {path: digest(place.read_bytes()) for path, place in places.items() if place.is_file()}
 
 
@@ -39,4 +42,14 @@ def check(known: Digests, study: Study) -> None:
             raise SonotuneError(
                 f"weights: {path} is another file than when this run began (sha256 {now[:12]}, was "
                 f"{known[path][:12]}); put the old file back, or start a new run"
+            )
+
+
+def check_places(study: Study, address: str | None) -> None:
+    """Workers of a Ray of our own run in this very folder, those of a cluster wherever Ray was started."""
+    for path in named(study) if address else ():
+        if not Path(path).expanduser().is_absolute():
+            raise SonotuneError(
+                f"weights: {path} would be looked for in another folder by each node of a cluster; with "
+                "--address it must be an absolute path, the same on every node"
             )

@@ -1,7 +1,7 @@
 """A run folder as a whole: how it begins, how it is found again, and when the two do not fit."""
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,7 @@ from engine import __version__
 from engine.errors import SonotuneError, without_secrets
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal, read_journal
+from engine.journal.records import Record
 from engine.provenance import provenance
 from engine.results import RunPaths
 from engine.spec import text
@@ -102,13 +103,16 @@ def begin(
     head: Head,
     command: str,
     guard: Callable[[], None] = lambda: None,
+    beside: Iterable[Record] = (),
 ) -> Journal:
-    """The journal's first record comes last and makes it a run; until then `search` may begin anew."""
+    """The journal's first record comes last and makes it a run; until then `search` may begin anew. `beside`:
+    what else holds from the beginning, in the same commit: a driver killed between two would have lost it."""
     storage.write(RunPaths.folds, manifest.to_json().encode())
     storage.write(RunPaths.provenance, provenance(head.fingerprint, head.folds, head.numerics, command))
     storage.write(RunPaths.study, text.dump(dict(study.document)).encode())
     journal = Journal(storage, guard=guard)
-    journal.append(head.record())
+    for record in (head.record(), *beside):
+        journal.append(record)
     journal.commit()
     return journal
 

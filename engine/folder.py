@@ -25,6 +25,7 @@ CHANGEABLE = ("search.configs", "search.budget", "resources")
 SETTLED = ("device", "threads")  # of resources
 TRIAL = "writable"
 NOT_BEGUN = "the run was cut off before it began; start it again with `sonotune search`"
+LOST = "it was lost; put it back, or start a new run with --reuse of this one"
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,25 @@ def begin(
 
 
 def existing(location: str) -> Storage:
-    storage, place = open_storage(location), without_secrets(location)
-    if not storage.exists(RunPaths.study):
-        raise SonotuneError(f"{place} holds no run (it has no {RunPaths.study}); give the folder of a run")
+    storage = with_study(location)
     if not storage.exists(RunPaths.journal) and not storage.list(RunPaths.segments):
-        raise SonotuneError(f"{place} has a study but no journal: {NOT_BEGUN}")
+        raise SonotuneError(f"{without_secrets(location)} has a study but no journal: {_way_on(storage)}")
     return storage
+
+
+def with_study(location: str) -> Storage:
+    """A run of which only results are wanted needs no journal."""
+    storage, place = open_storage(location), without_secrets(location)
+    if storage.exists(RunPaths.study):
+        return storage
+    if begun(storage):
+        raise SonotuneError(f"{place} has lost its {RunPaths.study}; put it back to go on")
+    raise SonotuneError(f"{place} holds no run (it has no {RunPaths.study}); give the folder of a run")
+
+
+def _way_on(storage: Storage) -> str:
+    """Whoever has results had a journal: no search begins over them."""
+    return LOST if storage.list(RunPaths.results) else NOT_BEGUN
 
 
 def document_in(storage: Storage) -> dict[str, Any]:
@@ -211,9 +225,9 @@ def _text_in(storage: Storage, path: str) -> str:
         raise SonotuneError(f"{storage.location}/{path} is not text; it is damaged, put it back") from error
 
 
-def head_of(journal: Journal) -> Head:
+def head_of(journal: Journal, storage: Storage) -> Head:
     if not journal.records:
-        raise SonotuneError(f"the journal has no record: {NOT_BEGUN}")
+        raise SonotuneError(f"the journal has no record: {_way_on(storage)}")
     if journal.records[0].get("event") != "study":
         raise SonotuneError("the journal does not begin with its study record; it is damaged or foreign")
     record = {k: v for k, v in journal.records[0].items() if k != "event"}

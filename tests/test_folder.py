@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine import folder
+from engine.driver.reuse import check_reuse
 from engine.errors import SonotuneError
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal, read_journal
@@ -17,6 +18,11 @@ from engine.storage import LocalStorage, open_storage
 HEAD = folder.Head("data", "folds", {})
 STUDY = study_of({"study": "s", "data": {"source": "phantom"}}, "test")
 MANIFEST = Manifest((), (), 0)
+
+
+def gone_on_with(place: Path) -> folder.Head:
+    storage = folder.existing(str(place))
+    return folder.head_of(Journal(storage), storage)
 
 
 class CutOff(LocalStorage):
@@ -42,10 +48,10 @@ def test_a_start_that_was_cut_off_can_be_started_again(
         with pytest.raises(KeyboardInterrupt):
             folder.begin(CutOff(tmp_path, at), STUDY, MANIFEST, HEAD, "sonotune search")
     with pytest.raises(SonotuneError, match=r"holds no run|cut off before it began"):
-        folder.head_of(Journal(folder.existing(str(tmp_path))))
+        gone_on_with(tmp_path)
     storage = folder.new(str(tmp_path))
     folder.begin(storage, STUDY, MANIFEST, HEAD, "sonotune search")
-    assert folder.head_of(Journal(storage)) == HEAD
+    assert folder.head_of(Journal(storage), storage) == HEAD
     with pytest.raises(SonotuneError, match="holds a run already"):
         folder.new(str(tmp_path))
 
@@ -99,3 +105,25 @@ def test_the_way_out_can_be_copied_whatever_the_folder_is_called(tmp_path: Path)
     (place / "study.yaml").write_text("study: x")
     with pytest.raises(SonotuneError, match=f"`sonotune resume '{place}'`"):
         folder.new(str(place))
+
+
+@pytest.mark.parametrize("journal", [None, b""])
+def test_a_run_that_lost_its_journal_is_not_sent_to_a_search_that_refuses_it(
+    journal: bytes | None, tmp_path: Path
+) -> None:
+    place = str(tmp_path)
+    folder.begin(folder.new(place), STUDY, MANIFEST, HEAD, "sonotune search").close()
+    (tmp_path / RunPaths.results / "0001").mkdir(parents=True)
+    (tmp_path / RunPaths.journal).unlink()
+    if journal is not None:
+        (tmp_path / RunPaths.journal).write_bytes(journal)
+    with pytest.raises(SonotuneError, match="it was lost; put it back, or start a new run with --reuse"):
+        gone_on_with(tmp_path)
+    check_reuse([place])
+
+
+def test_a_run_that_lost_its_study_is_a_run_all_the_same(tmp_path: Path) -> None:
+    folder.begin(folder.new(str(tmp_path)), STUDY, MANIFEST, HEAD, "sonotune search").close()
+    (tmp_path / RunPaths.study).unlink()
+    with pytest.raises(SonotuneError, match=r"has lost its study\.yaml; put it back to go on"):
+        folder.existing(str(tmp_path))

@@ -164,7 +164,7 @@ def test_a_forged_journal(tmp_path: Path, change: Callable[[Any], Any]) -> None:
 
     def resume() -> None:
         with Journal(LocalStorage(tmp_path)) as journal:
-            folder.head_of(journal)
+            folder.head_of(journal, LocalStorage(tmp_path))
             folder.check_document(LocalStorage(tmp_path), journal)
 
     def replay() -> None:

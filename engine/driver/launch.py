@@ -115,7 +115,7 @@ def resume(
         study = folder.change(storage, journal, changes or {})
         pack = load(study.fixed.data, default_cache(), _progress(console))
         manifest = folder.manifest_in(storage)
-        head = folder.head_of(journal)
+        head = folder.head_of(journal, storage)
         folder.check_head(head, pack.fingerprint, manifest)
         weight_files.check(head.weights, study)
         packed, numerics = packed_in(journal.records), Numerics.of(head.numerics)

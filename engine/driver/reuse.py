@@ -14,7 +14,7 @@ log = logging.getLogger("sonotune")
 
 def check_reuse(places: Sequence[str]) -> None:
     for place in places:
-        folder.existing(place)
+        folder.with_study(place)
 
 
 def reuse_told(places: Sequence[str]) -> list[Record]:
@@ -32,7 +32,7 @@ def reuse_in(records: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _there(place: str) -> bool:
     try:
-        folder.existing(place)
+        folder.with_study(place)
     except SonotuneError as error:
         log.warning("nothing more is reused of %s: %s", place, error)
         return False

@@ -58,12 +58,17 @@ def new(location: str) -> Storage:
 def check_free(storage: Storage, location: str) -> None:
     """Asked once more when the lock is held: another driver may have begun meanwhile. What a start that was
     cut off has written is no run; a study with anything else of it missing is somebody's."""
-    ours = storage.exists(RunPaths.provenance) and not storage.list(RunPaths.results)
+    results, place = storage.list(RunPaths.results), without_secrets(location)
+    ours = storage.exists(RunPaths.provenance) and not results
     if begun(storage) or (storage.exists(RunPaths.study) and not ours):
-        place = without_secrets(location)
         raise SonotuneError(
             f"{place} holds a run already; go on with `sonotune resume {shlex.quote(place)}`, or choose "
             "another --run"
+        )
+    if results:
+        raise SonotuneError(
+            f"{place} holds results of something else, such as of `sonotune train`, which the report would "
+            "count as this search's own; choose another --run"
         )
 
 
@@ -128,11 +133,11 @@ def existing(location: str) -> Storage:
 def with_study(location: str) -> Storage:
     """A run of which only results are wanted needs no journal."""
     storage, place = open_storage(location), without_secrets(location)
-    if storage.exists(RunPaths.study):
-        return storage
-    if begun(storage):
-        raise SonotuneError(f"{place} has lost its {RunPaths.study}; put it back to go on")
-    raise SonotuneError(f"{place} holds no run (it has no {RunPaths.study}); give the folder of a run")
+    if not storage.exists(RunPaths.study):
+        lost = f"has lost its {RunPaths.study}; put it back to go on"
+        none = f"holds no run (it has no {RunPaths.study}); give the folder of a run"
+        raise SonotuneError(f"{place} {lost if begun(storage) else none}")
+    return storage
 
 
 def _way_on(storage: Storage) -> str:

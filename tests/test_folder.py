@@ -66,6 +66,13 @@ def test_a_study_of_somebody_and_a_run_without_its_journal_stay(tmp_path: Path) 
         folder.new(str(tmp_path))
 
 
+def test_no_search_begins_over_results_of_something_else(tmp_path: Path) -> None:
+    """`sonotune train` leaves a folder like this; its fold would stand in the search's report."""
+    (tmp_path / RunPaths.results / "0001" / "r0-f0").mkdir(parents=True)
+    with pytest.raises(SonotuneError, match=r"holds results.* choose another --run"):
+        folder.new(str(tmp_path))
+
+
 def test_a_run_that_began_meanwhile_is_seen_under_the_lock(tmp_path: Path) -> None:
     storage = folder.new(str(tmp_path))
     folder.begin(open_storage(str(tmp_path)), STUDY, MANIFEST, HEAD, "another driver").close()

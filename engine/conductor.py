@@ -88,8 +88,8 @@ class Conductor:
             self.stop(f"the budget of {budget} epochs is spent")
 
     def warm(self, known: Sequence[Known]) -> tuple[int, int]:
-        """What earlier runs learned."""
-        return self.ledger.warm(known)
+        """What earlier runs learned, as the journal's beginning says."""
+        return self.proposals.warm(known)
 
     def stop(self, reason: str) -> None:
         """Nothing new is handed out; what runs freezes at its next report."""

@@ -1,7 +1,7 @@
 """A run folder as a whole: how it begins, how it is found again, and when the two do not fit."""
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,21 +10,18 @@ from engine import __version__
 from engine.errors import SonotuneError, without_secrets
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal, read_journal
+from engine.journal.records import Record
 from engine.provenance import provenance
 from engine.results import RunPaths
 from engine.spec import text
 from engine.spec.load import study_of
-from engine.spec.overrides import set_path
-from engine.spec.problems import hint
-from engine.spec.resources import Resources
-from engine.spec.study import Study, short_hash
+from engine.spec.study import Study
 from engine.storage import Storage, open_storage
 
 SCHEMA = 1
-CHANGEABLE = ("search.configs", "search.budget", "resources")
-SETTLED = ("device", "threads")  # of resources
 TRIAL = "writable"
 NOT_BEGUN = "the run was cut off before it began; start it again with `sonotune search`"
+LOST = "it was lost; put it back, or start a new run with --reuse of this one"
 
 
 @dataclass(frozen=True)
@@ -57,12 +54,17 @@ def new(location: str) -> Storage:
 def check_free(storage: Storage, location: str) -> None:
     """Asked once more when the lock is held: another driver may have begun meanwhile. What a start that was
     cut off has written is no run; a study with anything else of it missing is somebody's."""
-    ours = storage.exists(RunPaths.provenance) and not storage.list(RunPaths.results)
+    results, place = storage.list(RunPaths.results), without_secrets(location)
+    ours = storage.exists(RunPaths.provenance) and not results
     if begun(storage) or (storage.exists(RunPaths.study) and not ours):
-        place = without_secrets(location)
         raise SonotuneError(
             f"{place} holds a run already; go on with `sonotune resume {shlex.quote(place)}`, or choose "
             "another --run"
+        )
+    if results:
+        raise SonotuneError(
+            f"{place} holds results of something else, such as of `sonotune train`, which the report would "
+            "count as this search's own; choose another --run"
         )
 
 
@@ -103,24 +105,40 @@ def begin(
     head: Head,
     command: str,
     guard: Callable[[], None] = lambda: None,
+    beside: Iterable[Record] = (),
 ) -> Journal:
-    """The journal's first record comes last and makes it a run; until then `search` may begin anew."""
+    """The journal's first record comes last and makes it a run; until then `search` may begin anew. `beside`:
+    what else holds from the beginning, in the same commit: a driver killed between two would have lost it."""
     storage.write(RunPaths.folds, manifest.to_json().encode())
     storage.write(RunPaths.provenance, provenance(head.fingerprint, head.folds, head.numerics, command))
     storage.write(RunPaths.study, text.dump(dict(study.document)).encode())
     journal = Journal(storage, guard=guard)
-    journal.append(head.record())
+    for record in (head.record(), *beside):
+        journal.append(record)
     journal.commit()
     return journal
 
 
 def existing(location: str) -> Storage:
+    storage = with_study(location)
+    if not storage.exists(RunPaths.journal) and not storage.list(RunPaths.segments):
+        raise SonotuneError(f"{without_secrets(location)} has a study but no journal: {_way_on(storage)}")
+    return storage
+
+
+def with_study(location: str) -> Storage:
+    """A run of which only results are wanted needs no journal."""
     storage, place = open_storage(location), without_secrets(location)
     if not storage.exists(RunPaths.study):
-        raise SonotuneError(f"{place} holds no run (it has no {RunPaths.study}); give the folder of a run")
-    if not storage.exists(RunPaths.journal) and not storage.list(RunPaths.segments):
-        raise SonotuneError(f"{place} has a study but no journal: {NOT_BEGUN}")
+        lost = f"has lost its {RunPaths.study}; put it back to go on"
+        none = f"holds no run (it has no {RunPaths.study}); give the folder of a run"
+        raise SonotuneError(f"{place} {lost if begun(storage) else none}")
     return storage
+
+
+def _way_on(storage: Storage) -> str:
+    """Whoever has results had a journal: no search begins over them."""
+    return LOST if storage.list(RunPaths.results) else NOT_BEGUN
 
 
 def document_in(storage: Storage) -> dict[str, Any]:
@@ -129,71 +147,6 @@ def document_in(storage: Storage) -> dict[str, Any]:
 
 def study_in(storage: Storage) -> Study:
     return study_of(document_in(storage), f"{storage.location}/{RunPaths.study}")
-
-
-def check_document(storage: Storage, journal: Journal) -> None:
-    """A study changed by hand would make earlier decisions wrong; what may change goes through --extend."""
-    told = [r for r in journal.records if r.get("event") in ("study", "changed")]
-    known = [r["study"] for r in told if r.get("study")]
-    found = short_hash(document_in(storage))
-    if len(known) > 1 and found == known[-2] != known[-1] and _written_late(storage, told[-1], known[-1]):
-        return
-    if known and found != known[-1]:
-        raise SonotuneError(
-            f"{RunPaths.study} was edited after the run began; put the old text back and use "
-            f"`sonotune resume --extend`, which changes {', '.join(CHANGEABLE)}"
-        )
-
-
-def _written_late(storage: Storage, told: Mapping[str, Any], wanted: str) -> bool:
-    """A change comes into the journal before it comes into the study: one that was cut off in between."""
-    document = document_in(storage)
-    for path, value in (told.get("changes") or {}).items():
-        set_path(document, path, value)
-    if short_hash(document) != wanted:
-        return False
-    storage.write(RunPaths.study, text.dump(document).encode())
-    return True
-
-
-def change(storage: Storage, journal: Journal, changes: Mapping[str, Any]) -> Study:
-    """Lays the changes over the study, once the new study is known to be sound. The journal keeps the limit
-    that was: what was decided under it is decided again at each resume."""
-    document = document_in(storage)
-    before = study_in(storage).fixed
-    for path, value in changes.items():
-        if not any(path == name or path.startswith(f"{name}.") for name in CHANGEABLE):
-            meant = hint(path.removeprefix("search.").split(".")[0], CHANGEABLE)
-            raise SonotuneError(f"{path} cannot change within a run; only {', '.join(CHANGEABLE)} can{meant}")
-        set_path(document, path, value)
-    study = study_of(document, f"{storage.location}/{RunPaths.study}")
-    _check_settled(before.resources, study.fixed.resources)
-    _check_limit(study.fixed.search.configs, journal)
-    if changes:
-        told = {"changes": dict(changes), "study": short_hash(document), "configs": before.search.configs}
-        journal.note({"event": "changed"} | told)
-        journal.commit()
-        storage.write(RunPaths.study, text.dump(document).encode())
-    return study
-
-
-def _check_settled(before: Resources, after: Resources) -> None:
-    """Also where `resources` is given as a whole."""
-    for name in SETTLED:
-        value = getattr(before, name)
-        if getattr(after, name) != value:
-            raise SonotuneError(
-                f"resources.{name} was settled when the run began, as all digits depend on it; leave {value}"
-            )
-
-
-def _check_limit(configs: int | None, journal: Journal) -> None:
-    opened = sum(record.get("event") == "opened" for record in journal.records)
-    if configs is not None and configs < opened:
-        raise SonotuneError(
-            f"search.configs: {configs} is fewer than the {opened} configurations that this run has begun; "
-            f"give at least {opened}"
-        )
 
 
 def manifest_in(storage: Storage) -> Manifest:
@@ -209,9 +162,9 @@ def _text_in(storage: Storage, path: str) -> str:
         raise SonotuneError(f"{storage.location}/{path} is not text; it is damaged, put it back") from error
 
 
-def head_of(journal: Journal) -> Head:
+def head_of(journal: Journal, storage: Storage) -> Head:
     if not journal.records:
-        raise SonotuneError(f"the journal has no record: {NOT_BEGUN}")
+        raise SonotuneError(f"the journal has no record: {_way_on(storage)}")
     if journal.records[0].get("event") != "study":
         raise SonotuneError("the journal does not begin with its study record; it is damaged or foreign")
     record = {k: v for k, v in journal.records[0].items() if k != "event"}

@@ -7,7 +7,7 @@ order, which leads to the same state; a journal that does not fit is an error.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.errors import SonotuneError
@@ -91,12 +91,6 @@ class Ledger:
             self._take(from_record(record, BESIDE))
 
     # -- what happens now --------------------------------------------------------------------------
-
-    def warm(self, known: Sequence[Known]) -> tuple[int, int]:
-        """What earlier runs learned; journaled, so that a resume learns the same."""
-        self.journal.append({"event": "warm", "past": [asdict(one) for one in known]})
-        self.commit()
-        return self.proposals.warm(known)
 
     def asked(self, number: int, params: Mapping[str, Any]) -> tuple[str, bool]:
         """The configuration that a proposal leads to, and whether it is new."""

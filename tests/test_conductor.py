@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from engine.changes import change
 from engine.conductor import Conductor
 from engine.driver.disk import Keeper
 from engine.errors import SonotuneError, StorageError
-from engine.folder import change
 from engine.journal.journal import Journal
 from engine.ledger import Past
 from engine.race.protocol import Freeze

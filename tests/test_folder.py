@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from engine import folder
+from engine.changes import change, check_document
+from engine.driver.reuse import check_reuse
 from engine.errors import SonotuneError
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal, read_journal
@@ -17,6 +19,11 @@ from engine.storage import LocalStorage, open_storage
 HEAD = folder.Head("data", "folds", {})
 STUDY = study_of({"study": "s", "data": {"source": "phantom"}}, "test")
 MANIFEST = Manifest((), (), 0)
+
+
+def gone_on_with(place: Path) -> folder.Head:
+    storage = folder.existing(str(place))
+    return folder.head_of(Journal(storage), storage)
 
 
 class CutOff(LocalStorage):
@@ -42,10 +49,10 @@ def test_a_start_that_was_cut_off_can_be_started_again(
         with pytest.raises(KeyboardInterrupt):
             folder.begin(CutOff(tmp_path, at), STUDY, MANIFEST, HEAD, "sonotune search")
     with pytest.raises(SonotuneError, match=r"holds no run|cut off before it began"):
-        folder.head_of(Journal(folder.existing(str(tmp_path))))
+        gone_on_with(tmp_path)
     storage = folder.new(str(tmp_path))
     folder.begin(storage, STUDY, MANIFEST, HEAD, "sonotune search")
-    assert folder.head_of(Journal(storage)) == HEAD
+    assert folder.head_of(Journal(storage), storage) == HEAD
     with pytest.raises(SonotuneError, match="holds a run already"):
         folder.new(str(tmp_path))
 
@@ -57,6 +64,13 @@ def test_a_study_of_somebody_and_a_run_without_its_journal_stay(tmp_path: Path) 
     (tmp_path / RunPaths.provenance).write_text("{}")
     (tmp_path / RunPaths.results / "0001").mkdir(parents=True)
     with pytest.raises(SonotuneError, match="holds a run already"):
+        folder.new(str(tmp_path))
+
+
+def test_no_search_begins_over_results_of_something_else(tmp_path: Path) -> None:
+    """`sonotune train` leaves a folder like this; its fold would stand in the search's report."""
+    (tmp_path / RunPaths.results / "0001" / "r0-f0").mkdir(parents=True)
+    with pytest.raises(SonotuneError, match=r"holds results.* choose another --run"):
         folder.new(str(tmp_path))
 
 
@@ -73,7 +87,7 @@ def test_a_run_that_began_meanwhile_is_seen_under_the_lock(tmp_path: Path) -> No
 def test_what_every_digit_depends_on_cannot_change(changes: dict[str, object], tmp_path: Path) -> None:
     journal = folder.begin(open_storage(str(tmp_path)), STUDY, MANIFEST, HEAD, "sonotune search")
     with pytest.raises(SonotuneError, match="was settled when the run began"):
-        folder.change(open_storage(str(tmp_path)), journal, changes)
+        change(open_storage(str(tmp_path)), journal, changes)
     assert folder.document_in(open_storage(str(tmp_path))) == STUDY.document
 
 
@@ -81,16 +95,16 @@ def test_a_change_that_was_cut_off_before_the_study_was_written_is_written_later
     head = replace(HEAD, study=short_hash(STUDY.document))
     journal = folder.begin(open_storage(str(tmp_path)), STUDY, MANIFEST, head, "sonotune search")
     with pytest.raises(KeyboardInterrupt):
-        folder.change(CutOff(tmp_path, RunPaths.study), journal, {"search.configs": 7})
+        change(CutOff(tmp_path, RunPaths.study), journal, {"search.configs": 7})
     storage = open_storage(str(tmp_path))
     journal.close()
     journal = Journal(storage)
-    folder.check_document(storage, journal)
+    check_document(storage, journal)
     assert folder.document_in(storage)["search"]["configs"] == 7
     edited = (tmp_path / RunPaths.study).read_text().replace("7", "8")
     (tmp_path / RunPaths.study).write_text(edited)
     with pytest.raises(SonotuneError, match="was edited after the run began"):
-        folder.check_document(storage, journal)
+        check_document(storage, journal)
 
 
 def test_the_way_out_can_be_copied_whatever_the_folder_is_called(tmp_path: Path) -> None:
@@ -99,3 +113,25 @@ def test_the_way_out_can_be_copied_whatever_the_folder_is_called(tmp_path: Path)
     (place / "study.yaml").write_text("study: x")
     with pytest.raises(SonotuneError, match=f"`sonotune resume '{place}'`"):
         folder.new(str(place))
+
+
+@pytest.mark.parametrize("journal", [None, b""])
+def test_a_run_that_lost_its_journal_is_not_sent_to_a_search_that_refuses_it(
+    journal: bytes | None, tmp_path: Path
+) -> None:
+    place = str(tmp_path)
+    folder.begin(folder.new(place), STUDY, MANIFEST, HEAD, "sonotune search").close()
+    (tmp_path / RunPaths.results / "0001").mkdir(parents=True)
+    (tmp_path / RunPaths.journal).unlink()
+    if journal is not None:
+        (tmp_path / RunPaths.journal).write_bytes(journal)
+    with pytest.raises(SonotuneError, match="it was lost; put it back, or start a new run with --reuse"):
+        gone_on_with(tmp_path)
+    check_reuse([place])
+
+
+def test_a_run_that_lost_its_study_is_a_run_all_the_same(tmp_path: Path) -> None:
+    folder.begin(folder.new(str(tmp_path)), STUDY, MANIFEST, HEAD, "sonotune search").close()
+    (tmp_path / RunPaths.study).unlink()
+    with pytest.raises(SonotuneError, match=r"has lost its study\.yaml; put it back to go on"):
+        folder.existing(str(tmp_path))

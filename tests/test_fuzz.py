@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine import folder
+from engine.changes import check_document
 from engine.conductor import Conductor
 from engine.data.arrow import read_pack, write_pack
 from engine.data.decode import Broken, read_image, read_mask
@@ -164,8 +165,8 @@ def test_a_forged_journal(tmp_path: Path, change: Callable[[Any], Any]) -> None:
 
     def resume() -> None:
         with Journal(LocalStorage(tmp_path)) as journal:
-            folder.head_of(journal)
-            folder.check_document(LocalStorage(tmp_path), journal)
+            folder.head_of(journal, LocalStorage(tmp_path))
+            check_document(LocalStorage(tmp_path), journal)
 
     def replay() -> None:
         found, _ = read_journal(LocalStorage(tmp_path))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PURE = (
     "engine/spec", "engine/race", "engine/journal", "engine/lock", "engine/folds", "engine/sampler",
     "engine/results.py", "engine/storage.py", "engine/persist.py", "engine/file_systems.py",
-    "engine/folder.py", "engine/past.py",
+    "engine/folder.py", "engine/changes.py", "engine/past.py",
     "engine/conductor.py", "engine/ledger.py", "engine/proposals.py", "engine/finals.py", "engine/picking.py",
     "engine/objective.py", "engine/task.py", "engine/metrics/fold.py", "reports",
 )  # fmt: skip

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from engine.cli.app import app
 from engine.data.phantom import generate
 from engine.errors import SonotuneError
+from engine.predict import export as exporting
 from engine.predict.ensemble import load_picked
 from engine.predict.export import export
 from engine.predict.finding import disagreement, judge
@@ -295,6 +296,26 @@ def test_an_export_does_not_mix_with_what_is_there(run: Path, tmp_path: Path) ->
     (tmp_path / "file").write_text("mine")
     with pytest.raises(SonotuneError, match="not empty"):
         export(load_picked(str(run), "cpu"), tmp_path)
+
+
+def test_an_export_that_was_cut_off_is_in_nobodys_way(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    picked = load_picked(str(run), "cpu")
+    (tmp_path / ".sonotune-killed" / "weights").mkdir(parents=True)
+    monkeypatch.setattr(exporting, "_write_program", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        export(picked, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(exporting, "_write_program", lambda *_: None)
+    done = export(picked, tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in done.files] == [
+        "spec.json", "weights/r0-f0.pt", "weights/r0-f1.pt"
+    ]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["spec.json", "weights"]
 
 
 def test_a_place_that_cannot_be_written_is_named_before_and_while_writing(

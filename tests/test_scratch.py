@@ -1,6 +1,7 @@
 """What drivers leave in the temporary directory, and who takes it away."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -120,3 +121,13 @@ def test_where_something_writes_on_the_next_sweep_finds_the_folder_again(
     assert (folder / OWNER).exists()
     sweep()
     assert not folder.exists()
+
+
+@pytest.mark.faults
+def test_a_driver_told_to_go_before_it_hands_out_anything_goes_quietly() -> None:
+    told = "import os, signal, time; from engine.driver.cluster import connected"
+    told += "\nwith connected(None, 1): os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"
+    root = Path(__file__).parents[1]
+    process = subprocess.run([sys.executable, "-c", told], cwd=root, capture_output=True, text=True)
+    assert "SIGTERM received" not in process.stderr
+    assert process.returncode == -signal.SIGINT  # as Python ends after Ctrl-C

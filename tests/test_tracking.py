@@ -94,6 +94,24 @@ def test_mlflow_nests_folds_below_their_configuration(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_what_a_killed_driver_left_running_in_mlflow_ends_with_the_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed (extra: tracking)")
+    monkeypatch.chdir(tmp_path)
+    storage = LocalStorage(tmp_path / "run")
+    killed = start(("mlflow",), storage, "study", lambda task: Configuration())
+    for task in (FIRST, SECOND):
+        killed.epoch(task, row(1, 0.5))
+    killed.end(FIRST, "complete", 0.5)
+    with start(("mlflow",), storage, "study", lambda task: Configuration()):
+        pass
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/run/tracking/mlflow/mlflow.db")
+    experiment = client.get_experiment_by_name("study").experiment_id
+    ends = {run.info.run_name: run.info.status for run in client.search_runs([experiment])}
+    assert ends == {KEY: "FINISHED", "r0-f0": "FINISHED", "r0-f1": "KILLED"}
+
+
 def test_two_runs_of_one_name_are_two_on_a_shared_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

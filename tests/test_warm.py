@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from engine import folder
 from engine.conductor import Conductor
+from engine.driver import launch
 from engine.errors import SonotuneError
 from engine.folds.manifest import Fold, Manifest
 from engine.journal.journal import Journal, read_journal
@@ -140,6 +142,23 @@ def test_what_was_learned_is_replayed_from_the_journal(tmp_path: Path) -> None:
     replay(again, read_journal(LocalStorage(tmp_path / "new"))[0])
     assert again.ask() == sampler.ask()
     assert isinstance(past[0], Past)
+
+
+@pytest.mark.faults
+def test_a_driver_that_dies_at_once_has_lost_no_earlier_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    old, new = str(tmp_path / "old"), str(tmp_path / "new")
+    run(tmp_path / "old", study())
+    monkeypatch.setattr(launch, "Session", dies)
+    with pytest.raises(KeyboardInterrupt):
+        launch.search(study(), new, Console(quiet=True), reuse=[old], warm_from=[old])
+    begun = {record["event"]: record for record in read_journal(LocalStorage(tmp_path / "new"))[0]}
+    assert begun["reuse"]["places"] == [old]
+    assert len(begun["warm"]["past"]) == 6
 
 
 def test_the_mirror_shows_a_whole_search(tmp_path: Path) -> None:

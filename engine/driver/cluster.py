@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,9 +52,20 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
             else:
                 with _on_loopback():
                     _start(folder, workers, gpus)
-            yield folder
+            with _told_to_go():
+                yield folder
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _told_to_go() -> Iterator[None]:
+    """SIGTERM is like Ctrl-C: Ray would take it for a crash, print a stack of C++ and abort."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _start(folder: Path, workers: int | None, gpus: int | None) -> None:

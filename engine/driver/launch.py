@@ -12,6 +12,7 @@ from rich.console import Console
 
 from engine import folder
 from engine.bar import bar
+from engine.changes import change, check_document
 from engine.data.cases import Pack
 from engine.data.load import default_cache, load
 from engine.driver import resources as shares
@@ -22,7 +23,7 @@ from engine.driver.garbage import settle, uncollected
 from engine.driver.growth import await_room, nodes
 from engine.driver.packing import ALONE, Packed, packed_in
 from engine.driver.packing import pack as pack_gpus
-from engine.driver.reuse import check_reuse, note_reuse, reuse_in
+from engine.driver.reuse import check_reuse, reuse_in, reuse_told
 from engine.driver.session import Outcome, Session
 from engine.driver.store import check_room
 from engine.driver.worker import FoldTrainable
@@ -30,12 +31,13 @@ from engine.errors import StorageError
 from engine.folds.make import make_folds
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal
+from engine.journal.records import Record
 from engine.lock.lock import hold
 from engine.preflight import check_study
 from engine.provenance import command_line
 from engine.results import RunPaths
 from engine.sampler.designs import check_design
-from engine.sampler.warm import check_warm, earlier
+from engine.sampler.warm import check_warm, earlier, warm_told
 from engine.spec.resources import Resources
 from engine.spec.study import Study, short_hash
 from engine.storage import Storage, opened_in_place
@@ -77,16 +79,20 @@ def search(
         numerics, packed = _suited(study, pack, manifest, address, console)
         starts, digest = weight_files.digests(study), short_hash(study.document)
         head = folder.Head(pack.fingerprint, manifest.digest, numerics.record(), digest, weights=starts)
-        journal = folder.begin(storage, study, manifest, head, command_line(), held.check)
-        if packed is not ALONE:
-            journal.append(packed.record())
-            console.print(str(packed), highlight=False)
-        note_reuse(journal, reuse)
+        beside = [*_packed_told(packed, console), *reuse_told(reuse), *warm_told(known)]
+        journal = folder.begin(storage, study, manifest, head, command_line(), held.check, beside)
         session = Session(study, pack, manifest, numerics, storage, journal, reuse, trainable, packed, starts)
         if warm_from:
             _say_warm(console, notes, session.conductor.warm(known))
         settle()
         return session.run(console, scratch, bool(address))
+
+
+def _packed_told(packed: Packed, console: Console) -> list[Record]:
+    if packed is ALONE:
+        return []
+    console.print(str(packed), highlight=False)
+    return [packed.record()]
 
 
 def _suited(
@@ -111,13 +117,13 @@ def resume(
         journal = Journal(storage, guard=held.check)
         for warning in (*journal.warnings, *_left_by(held.taken_over)):
             console.print(warning, style="yellow", markup=False, soft_wrap=True)
-        folder.check_document(storage, journal)
-        study = folder.change(storage, journal, changes or {})
+        check_document(storage, journal)
+        study = change(storage, journal, changes or {})
         weight_files.check_places(study, address)
         with bar(console) as progress:
             pack = load(study.fixed.data, default_cache(), progress)
         manifest = folder.manifest_in(storage)
-        head = folder.head_of(journal)
+        head = folder.head_of(journal, storage)
         folder.check_head(head, pack.fingerprint, manifest)
         weight_files.check(head.weights, study)
         packed, numerics = packed_in(journal.records), Numerics.of(head.numerics)

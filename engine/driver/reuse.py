@@ -6,7 +6,7 @@ from typing import Any
 
 from engine import folder
 from engine.errors import SonotuneError, without_secrets
-from engine.journal.journal import Journal
+from engine.journal.records import Record
 from engine.storage import open_storage
 
 log = logging.getLogger("sonotune")
@@ -14,14 +14,14 @@ log = logging.getLogger("sonotune")
 
 def check_reuse(places: Sequence[str]) -> None:
     for place in places:
-        folder.existing(place)
+        folder.with_study(place)
 
 
-def note_reuse(journal: Journal, places: Sequence[str]) -> None:
+def reuse_told(places: Sequence[str]) -> list[Record]:
     """Places with a password in them are not written down: a resume does without them."""
     found = [open_storage(place).location for place in places]
-    if kept := [place for place in found if without_secrets(place) == place]:
-        journal.append({"event": "reuse", "places": kept})
+    kept = [place for place in found if without_secrets(place) == place]
+    return [{"event": "reuse", "places": kept}] if kept else []
 
 
 def reuse_in(records: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -32,7 +32,7 @@ def reuse_in(records: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _there(place: str) -> bool:
     try:
-        folder.existing(place)
+        folder.with_study(place)
     except SonotuneError as error:
         log.warning("nothing more is reused of %s: %s", place, error)
         return False

@@ -87,6 +87,7 @@ class MLflow:
     name the run folder too: a server may hold studies of one name by several people."""
 
     MOST_PARAMETERS = 100  # of one call
+    MOST_RUNS = 10_000
 
     def __init__(self, root: Path, study: str, run: str, configuration_of: ConfigurationOf) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -115,8 +116,11 @@ class MLflow:
             self.client.set_terminated(self.runs.pop(task.folder), ENDED.get(status, "KILLED"))
 
     def close(self) -> None:
-        for run in self.runs.values():
-            self.client.set_terminated(run, "FINISHED")
+        """Also what a driver that was killed has left running, and nobody came back to."""
+        wanted = f"attributes.status = 'RUNNING' AND tags.sonotune LIKE '{self.run_folder}/%'"
+        for run in self.client.search_runs([self.experiment], wanted, max_results=self.MOST_RUNS):
+            below = "mlflow.parentRunId" in run.data.tags
+            self.client.set_terminated(run.info.run_id, "KILLED" if below else "FINISHED")
 
     def _fold(self, task: Task) -> str:
         return self._run(task.folder, task.fold, {"mlflow.parentRunId": self._parent(task)})

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from engine.predict.ensemble import Ensemble, Picked
 
 SCHEMA = 1
 PROGRAM, ONNX = "ensemble.pt2", "ensemble.onnx"
+ASIDE = ".sonotune-"
 
 
 class Plain(nn.Module):
@@ -40,15 +43,23 @@ class Exported:
 
 
 def export(picked: Picked, to: Path) -> Exported:
-    """Into an empty folder: files of two exports do not mix."""
+    """Into an empty folder: files of two exports do not mix. One that is cut off, or lacks a package, leaves
+    nothing there that looks whole and would be in the way of the next."""
     with writing(to):
-        if to.exists() and any(to.iterdir()):
+        if to.exists() and any(not path.name.startswith(ASIDE) for path in to.iterdir()):
             raise SonotuneError(f"{to} is not empty; export into a new folder")
-        return _export(picked, to)
+        to.mkdir(parents=True, exist_ok=True)
+        for left in to.iterdir():
+            shutil.rmtree(left)
+        with TemporaryDirectory(prefix=ASIDE, dir=to) as aside:
+            outputs = _export(picked, Path(aside))
+            for path in Path(aside).iterdir():
+                path.rename(to / path.name)
+        return Exported(tuple(sorted(path for path in to.rglob("*") if path.is_file())), outputs)
 
 
-def _export(picked: Picked, to: Path) -> Exported:
-    (to / "weights").mkdir(parents=True, exist_ok=True)
+def _export(picked: Picked, to: Path) -> tuple[str, ...]:
+    (to / "weights").mkdir()
     for name, member in zip(picked.ensemble.names, picked.ensemble.ordered, strict=True):
         for part, network in parts_of(member.network).items():
             torch.save(network.state_dict(), to / "weights" / f"{name}{part}.pt")
@@ -57,7 +68,7 @@ def _export(picked: Picked, to: Path) -> Exported:
     _write_program(picked.ensemble, example, outputs, to)
     text = json.dumps(describe(picked, outputs), indent=1) + "\n"
     (to / "spec.json").write_text(text, encoding="utf-8")
-    return Exported(tuple(sorted(path for path in to.rglob("*") if path.is_file())), outputs)
+    return outputs
 
 
 def parts_of(network: nn.Module) -> dict[str, nn.Module]:

@@ -1,13 +1,14 @@
 """What earlier runs learned, for `--warm-from`: their complete configurations as the sampler wants them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
 from engine.errors import SonotuneError, without_secrets
 from engine.folder import existing, manifest_in, study_in
-from engine.journal.journal import Record, read_journal
+from engine.journal.journal import read_journal
+from engine.journal.records import Record
 from engine.objective import objectives
 from engine.results import read_result
 from engine.sampler.learned import KINDS
@@ -33,6 +34,11 @@ def check_warm(sampler: SamplerName, locations: Sequence[str]) -> None:
             f"--warm-from has no effect with sampler {sampler}, which does not learn; leave it away, or take "
             f"one of {', '.join(KINDS)}"
         )
+
+
+def warm_told(known: Sequence[Past]) -> list[Record]:
+    """What the journal keeps of it, so that a resume learns the same."""
+    return [{"event": "warm", "past": [asdict(one) for one in known]}] if known else []
 
 
 def earlier(locations: Sequence[str], search: Search) -> tuple[list[Past], list[str]]:

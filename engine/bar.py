@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, gone when the work is done, so that a log holds results only."""
+"""A progress bar on a terminal, gone when the work is done; a log holds results only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +10,9 @@ from rich.progress import Progress
 @contextmanager
 def bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """What is being done, how much of it is done, of how much."""
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    if not console.is_terminal:
+        yield lambda doing, done, of: None
+        return
+    with Progress(console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
         yield lambda doing, done, of: progress.update(task, description=doing, completed=done, total=of)

@@ -166,9 +166,9 @@ def test_a_journal_on_s3_goes_on_where_it_stopped(server: Server, objects: Stora
 @pytest.mark.parametrize("kind", ["objects", "in_google"])
 def test_a_run_in_a_bucket_is_held_by_one_driver(kind: str, request: pytest.FixtureRequest) -> None:
     bucket: Storage = request.getfixturevalue(kind)
-    with Lease(bucket, beat=0.1, silent=5, settle=0.05) as held:
+    with Lease(bucket, beat=0.5, silent=20, settle=0.05) as held:
         with pytest.raises(SonotuneError, match="only one driver"):
-            Lease(bucket, beat=0.1, silent=5, settle=0.05)
+            Lease(bucket, beat=0.5, silent=20, settle=0.05)
         held.check()
     assert not bucket.exists("lock")
 

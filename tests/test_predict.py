@@ -205,6 +205,27 @@ def test_masks_of_a_data_set_are_not_overwritten_but_those_of_a_prediction_are(
         predict(picked, pictures, tmp_path / "out")
 
 
+def test_nor_are_they_in_a_folder_that_was_predicted_into_before(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    picked, truth = load_picked(str(run), "cpu"), tmp_path / "masks" / "second.png"
+    predict(picked, pictures[:1], tmp_path)
+    cv2.imwrite(str(truth), np.zeros((8, 8), np.uint8))
+    drawn = truth.read_bytes()
+    with pytest.raises(SonotuneError, match=r"second\.png is there already"):
+        predict(picked, pictures, tmp_path)
+    assert truth.read_bytes() == drawn
+
+
+def test_a_table_of_the_same_name_that_is_not_of_findings_is_not_overwritten(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "predictions.csv").write_text("patient,diagnosis\n7,benign\n")
+    with pytest.raises(SonotuneError, match=r"predictions\.csv is there already"):
+        predict(load_picked(str(run), "cpu"), pictures, tmp_path)
+    assert not (tmp_path / "masks").exists()
+
+
 def test_the_command_prints_findings_for_programs(run: Path, pictures: list[Path], tmp_path: Path) -> None:
     words = ["predict", str(run), *map(str, pictures), "--out", str(tmp_path / "out"), "--json"]
     result = CliRunner().invoke(app, words)

@@ -19,6 +19,7 @@ from engine.predict.ensemble import load_picked
 from engine.predict.export import export
 from engine.predict.finding import disagreement, judge
 from engine.predict.predict import network_input, predict, restore
+from engine.predict.written import names_of
 from engine.spec.study import Configuration
 from engine.storage import open_storage
 from engine.training import checkpoint
@@ -188,6 +189,11 @@ def test_images_of_one_name_do_not_overwrite_each_other(
     twin.write_bytes(pictures[0].read_bytes())
     found = predict(load_picked(str(run), "cpu"), [pictures[0], twin], tmp_path / "out")
     assert [Path(str(f.mask)).name for f in found] == ["first.png", "first-2.png"]
+
+
+def test_only_the_extensions_of_images_are_taken_off_a_name() -> None:
+    given = ["1.2.840.1", "1.2.840.2", "scan.PNG", "scan.tif", "a.b.jpeg"]
+    assert list(names_of(list(map(Path, given)))) == ["1.2.840.1", "1.2.840.2", "scan", "scan-2", "a.b"]
 
 
 def test_masks_of_a_data_set_are_not_overwritten_but_those_of_a_prediction_are(

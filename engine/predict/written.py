@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from engine.data.files import EXTENSIONS
 from engine.errors import SonotuneError
 from engine.predict.finding import Finding
 
@@ -70,4 +71,5 @@ def names_of(paths: Sequence[Path]) -> Iterator[str]:
 
 
 def _bare(path: Path) -> str:
-    return path.stem
+    """Numbers with dots, as DICOM has them, do not end in an extension."""
+    return path.stem if path.suffix.lower() in EXTENSIONS else path.name

@@ -18,6 +18,7 @@ from engine.errors import SonotuneError
 from engine.predict.ensemble import load_picked
 from engine.predict.export import export
 from engine.predict.finding import disagreement, judge
+from engine.predict.overlay import outlined
 from engine.predict.predict import network_input, predict, restore
 from engine.predict.written import names_of
 from engine.spec.study import Configuration
@@ -189,6 +190,15 @@ def test_images_of_one_name_do_not_overwrite_each_other(
     twin.write_bytes(pictures[0].read_bytes())
     found = predict(load_picked(str(run), "cpu"), [pictures[0], twin], tmp_path / "out")
     assert [Path(str(f.mask)).name for f in found] == ["first.png", "first-2.png"]
+
+
+def test_an_outline_shows_holes_and_leaves_a_long_thin_image_to_be_seen() -> None:
+    ring = np.zeros((40, 3000), np.uint8)
+    ring[5:35, 100:2900] = 1
+    ring[15:25, 1000:2000] = 0
+    drawn = outlined(np.zeros(ring.shape, np.uint8), ring).any(axis=2)
+    assert drawn[14, 1000:2000].all()  # the hole's edge
+    assert drawn.mean() < 0.1
 
 
 def test_only_the_extensions_of_images_are_taken_off_a_name() -> None:

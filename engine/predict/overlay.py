@@ -14,10 +14,12 @@ def overlay(grey: np.ndarray, mask: np.ndarray | None, heat: np.ndarray | None) 
 
 
 def outlined(grey: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Holes have an outline too: what lies in them is not taken for lesion. A line no wider than the short
+    side bears leaves something of long thin images."""
     picture = cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_GRAY2BGR)
     if mask is not None:
-        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, outlines, -1, OUTLINE, max(1, round(max(grey.shape) / 256)))
+        outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, outlines, -1, OUTLINE, max(1, round(min(grey.shape) / 256)))
     return picture
 
 

@@ -249,6 +249,16 @@ def test_the_command_prints_findings_for_programs(run: Path, pictures: list[Path
     assert [one["image"] for one in json.loads(result.stdout)] == list(map(str, pictures))
 
 
+def test_long_paths_are_told_whole(run: Path, pictures: list[Path], tmp_path: Path) -> None:
+    place = tmp_path / ("deep" * 30)
+    place.mkdir()
+    given = [path.rename(place / path.name) for path in pictures]
+    done = CliRunner().invoke(app, ["predict", str(run), *map(str, given), "--out", str(tmp_path / "out")])
+    told = "".join(line.split(" ")[1] for line in done.output.splitlines()[1:] if line.startswith(" "))
+    assert "…" not in done.output
+    assert all(str(path) in told for path in given)
+
+
 def test_a_run_without_a_report_or_without_networks_is_refused(run: Path, tmp_path: Path) -> None:
     import shutil
 

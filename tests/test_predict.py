@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +337,15 @@ def test_exported_state_dicts_need_only_their_description(exported: Path) -> Non
     for name in spec["members"]:
         state = torch.load(exported / "weights" / f"{name}.pt", weights_only=True)
         network.load_state_dict(state)
+
+
+def test_an_export_that_lacks_a_package_leaves_nothing_behind(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(SonotuneError, match="pip install onnx onnxscript"):
+        export(load_picked(str(run), "cpu"), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_an_export_does_not_mix_with_what_is_there(run: Path, tmp_path: Path) -> None:

@@ -44,11 +44,23 @@ def export(picked: Picked, to: Path) -> Exported:
     with writing(to):
         if to.exists() and any(to.iterdir()):
             raise SonotuneError(f"{to} is not empty; export into a new folder")
+        to.mkdir(parents=True, exist_ok=True)
+        _check_packages()
         return _export(picked, to)
 
 
+def _check_packages() -> None:
+    """Before anything is written: a folder left half done would be refused the next time."""
+    try:
+        import onnxscript  # noqa: F401 - torch writes ONNX with it
+    except ImportError as error:
+        raise SonotuneError(
+            "ONNX needs two packages more; install them: pip install onnx onnxscript"
+        ) from error
+
+
 def _export(picked: Picked, to: Path) -> Exported:
-    (to / "weights").mkdir(parents=True, exist_ok=True)
+    (to / "weights").mkdir()
     for name, member in zip(picked.ensemble.names, picked.ensemble.ordered, strict=True):
         for part, network in parts_of(member.network).items():
             torch.save(network.state_dict(), to / "weights" / f"{name}{part}.pt")
@@ -102,12 +114,6 @@ def _outputs(ensemble: Ensemble, example: Tensor) -> tuple[str, ...]:
 
 
 def _write_program(ensemble: Ensemble, example: Tensor, outputs: tuple[str, ...], to: Path) -> None:
-    try:
-        import onnxscript  # noqa: F401 - torch writes ONNX with it
-    except ImportError as error:
-        raise SonotuneError(
-            "ONNX needs two packages more; install them: pip install onnx onnxscript"
-        ) from error
     batch = {0: torch.export.Dim("batch", min=1)}
     with torch.no_grad(), _quiet():
         program = torch.export.export(Plain(ensemble).eval(), (example,), dynamic_shapes=(batch,))

@@ -39,11 +39,12 @@ def test_the_folds_of_one_study_serve_another(tmp_path: Path):
     assert make_folds(pack, Folds.model_validate({"from": str(path)})).digest == manifest.digest
 
 
-def test_a_table_of_test_folds_can_be_given(tmp_path: Path):
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_of_test_folds_can_be_given(separator: str, tmp_path: Path):
     pack = pack_of(labels_of(12, 12, 12))
-    rows = [f"{case},{number % 4}" for number, case in enumerate((*pack.cases, "of another class"))]
+    rows = [f"{case}{separator}{number % 4}" for number, case in enumerate((*pack.cases, "of another class"))]
     path = tmp_path / "mine.csv"
-    path.write_text("\n".join(["case,fold", *rows]))
+    path.write_text("\n".join([f"case{separator}fold", *rows]))
     assert make_folds(pack, Folds(from_=str(path))).fold("r0-f1").test == pack.cases[1::4]
 
 
@@ -51,10 +52,11 @@ DAMAGED = {
     "not JSON": ("folds.json", "{", "is not a fold manifest"),
     "a list": ("folds.json", "[]", "is not a fold manifest"),
     "another schema": ("folds.json", '{"schema": 9, "digest": ""}', "schema 9"),
-    "no columns": ("folds.csv", "a,b\n1,2", "columns case and fold"),
-    "a row twice": ("folds.csv", "case,fold\na,1\na,2", "line 3: case a appears twice"),
+    "no columns": ("folds.csv", "a,b\n1,2", "no column 'case', 'fold'"),
+    "a row twice": ("folds.csv", "case,fold\na,1\na,2", "case a appears twice"),
     "a fold in words": ("folds.csv", "case,fold\na,one", "whole number from 0, got 'one'"),
-    "a short row": ("folds.csv", "case,fold\na", "whole number from 0, got ''"),
+    "a short row": ("folds.csv", "case,fold\na", "row 2 has 1 cells"),
+    "a cell more": ("folds.csv", "case,fold\na,1,2", "row 2 has 3 cells"),
     "too few cases": ("folds.csv", "case,fold\na,1", "says nothing of case 000"),
 }
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from engine.predict import export as exporting
 from engine.predict.ensemble import load_picked
 from engine.predict.export import export
 from engine.predict.finding import disagreement, judge
+from engine.predict.overlay import outlined
 from engine.predict.predict import network_input, predict, restore
+from engine.predict.written import names_of
 from engine.spec.study import Configuration
 from engine.storage import open_storage
 from engine.training import checkpoint
@@ -191,6 +194,20 @@ def test_images_of_one_name_do_not_overwrite_each_other(
     assert [Path(str(f.mask)).name for f in found] == ["first.png", "first-2.png"]
 
 
+def test_an_outline_shows_holes_and_leaves_a_long_thin_image_to_be_seen() -> None:
+    ring = np.zeros((40, 3000), np.uint8)
+    ring[5:35, 100:2900] = 1
+    ring[15:25, 1000:2000] = 0
+    drawn = outlined(np.zeros(ring.shape, np.uint8), ring).any(axis=2)
+    assert drawn[14, 1000:2000].all()  # the hole's edge
+    assert drawn.mean() < 0.1
+
+
+def test_only_the_extensions_of_images_are_taken_off_a_name() -> None:
+    given = ["1.2.840.1", "1.2.840.2", "scan.PNG", "scan.tif", "a.b.jpeg"]
+    assert list(names_of(list(map(Path, given)))) == ["1.2.840.1", "1.2.840.2", "scan", "scan-2", "a.b"]
+
+
 def test_masks_of_a_data_set_are_not_overwritten_but_those_of_a_prediction_are(
     run: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
@@ -206,11 +223,42 @@ def test_masks_of_a_data_set_are_not_overwritten_but_those_of_a_prediction_are(
         predict(picked, pictures, tmp_path / "out")
 
 
+def test_nor_are_they_in_a_folder_that_was_predicted_into_before(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    picked, truth = load_picked(str(run), "cpu"), tmp_path / "masks" / "second.png"
+    predict(picked, pictures[:1], tmp_path)
+    cv2.imwrite(str(truth), np.zeros((8, 8), np.uint8))
+    drawn = truth.read_bytes()
+    with pytest.raises(SonotuneError, match=r"second\.png is there already"):
+        predict(picked, pictures, tmp_path)
+    assert truth.read_bytes() == drawn
+
+
+def test_a_table_of_the_same_name_that_is_not_of_findings_is_not_overwritten(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "predictions.csv").write_text("patient,diagnosis\n7,benign\n")
+    with pytest.raises(SonotuneError, match=r"predictions\.csv is there already"):
+        predict(load_picked(str(run), "cpu"), pictures, tmp_path)
+    assert not (tmp_path / "masks").exists()
+
+
 def test_the_command_prints_findings_for_programs(run: Path, pictures: list[Path], tmp_path: Path) -> None:
     words = ["predict", str(run), *map(str, pictures), "--out", str(tmp_path / "out"), "--json"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert [one["image"] for one in json.loads(result.stdout)] == list(map(str, pictures))
+
+
+def test_long_paths_are_told_whole(run: Path, pictures: list[Path], tmp_path: Path) -> None:
+    place = tmp_path / ("deep" * 30)
+    place.mkdir()
+    given = [path.rename(place / path.name) for path in pictures]
+    done = CliRunner().invoke(app, ["predict", str(run), *map(str, given), "--out", str(tmp_path / "out")])
+    told = "".join(line.split(" ")[1] for line in done.output.splitlines()[1:] if line.startswith(" "))
+    assert "…" not in done.output
+    assert all(str(path) in told for path in given)
 
 
 def test_a_run_without_a_report_or_without_networks_is_refused(run: Path, tmp_path: Path) -> None:
@@ -290,6 +338,15 @@ def test_exported_state_dicts_need_only_their_description(exported: Path) -> Non
     for name in spec["members"]:
         state = torch.load(exported / "weights" / f"{name}.pt", weights_only=True)
         network.load_state_dict(state)
+
+
+def test_an_export_that_lacks_a_package_leaves_nothing_behind(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(SonotuneError, match="pip install onnx onnxscript"):
+        export(load_picked(str(run), "cpu"), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_an_export_does_not_mix_with_what_is_there(run: Path, tmp_path: Path) -> None:

@@ -26,7 +26,10 @@ def predict(run: RunFolder, image: Images, out: Out = Path("predictions"), as_js
     if as_json:
         typer.echo(json.dumps([finding.record() for finding in findings], indent=1))
         return
-    rows = Table("image", "class", "probability", "lesion pixels", "incoherent", "folds differ", box=None)
+    rows = Table(box=None)
+    rows.add_column("image", overflow="fold")  # cut short, images of one folder would all look the same
+    for name in ("class", "probability", "lesion pixels", "incoherent", "folds differ"):
+        rows.add_column(name)
     for found in findings:
         sure = max(found.probabilities.values()) if found.probabilities else None
         differ = (found.class_disagreement, found.mask_disagreement)

@@ -1,9 +1,10 @@
 """Folds from a file: another study's `folds.json`, or a table of test folds."""
 
-import csv
 from pathlib import Path
 
 from engine.data.cases import Pack
+from engine.data.files import reading
+from engine.data.tables import Row, read_table
 from engine.errors import SonotuneError
 from engine.folds import leaks
 from engine.folds.manifest import Manifest
@@ -21,19 +22,26 @@ def read_manifest(path: Path, pack: Pack) -> Manifest:
 
 
 def read_tests(path: Path, pack: Pack) -> dict[str, int]:
-    """Columns `case` and `fold`, every case of the data set once."""
-    rows = list(csv.DictReader(read(path).splitlines()))
-    if not rows or not {"case", "fold"} <= set(rows[0]):
-        raise SonotuneError(f"{path} must be a folds.json, or a CSV with the columns case and fold")
+    """Columns `case` and `fold`, every case of the data set once; read like any other table."""
     tests: dict[str, int] = {}
-    for line, row in enumerate(rows, start=2):
-        case, fold = (row["case"] or "").strip(), (row["fold"] or "").strip()
+    for row in _rows(path):
+        case, fold = row["case"], row["fold"]
         if case in tests:
-            raise SonotuneError(f"{path}, line {line}: case {case} appears twice")
+            raise SonotuneError(f"folds.from: {path}: case {case} appears twice; leave one of its rows")
         if not fold.isdecimal():
-            raise SonotuneError(f"{path}, line {line}: fold must be a whole number from 0, got {fold!r}")
+            raise SonotuneError(
+                f"folds.from: {path}: the fold of case {case} must be a whole number from 0, got {fold!r}"
+            )
         tests[case] = int(fold)
     return complete(tests, path, pack)
+
+
+def _rows(path: Path) -> list[Row]:
+    try:
+        with reading(f"folds.from {str(path)!r}"):
+            return read_table(path, ("case", "fold"))
+    except SonotuneError as error:
+        raise SonotuneError(f"folds.from must be a folds.json, or a table of test folds: {error}") from error
 
 
 def complete(tests: dict[str, int], path: Path, pack: Pack) -> dict[str, int]:

@@ -48,6 +48,7 @@ def export(picked: Picked, to: Path) -> Exported:
     with writing(to):
         if to.exists() and any(not path.name.startswith(ASIDE) for path in to.iterdir()):
             raise SonotuneError(f"{to} is not empty; export into a new folder")
+        _check_packages()
         to.mkdir(parents=True, exist_ok=True)
         for left in to.iterdir():
             shutil.rmtree(left)
@@ -56,6 +57,16 @@ def export(picked: Picked, to: Path) -> Exported:
             for path in Path(aside).iterdir():
                 path.rename(to / path.name)
         return Exported(tuple(sorted(path for path in to.rglob("*") if path.is_file())), outputs)
+
+
+def _check_packages() -> None:
+    """Before anything is written."""
+    try:
+        import onnxscript  # noqa: F401 - torch writes ONNX with it
+    except ImportError as error:
+        raise SonotuneError(
+            "ONNX needs two packages more; install them: pip install onnx onnxscript"
+        ) from error
 
 
 def _export(picked: Picked, to: Path) -> tuple[str, ...]:
@@ -113,12 +124,6 @@ def _outputs(ensemble: Ensemble, example: Tensor) -> tuple[str, ...]:
 
 
 def _write_program(ensemble: Ensemble, example: Tensor, outputs: tuple[str, ...], to: Path) -> None:
-    try:
-        import onnxscript  # noqa: F401 - torch writes ONNX with it
-    except ImportError as error:
-        raise SonotuneError(
-            "ONNX needs two packages more; install them: pip install onnx onnxscript"
-        ) from error
     batch = {0: torch.export.Dim("batch", min=1)}
     with torch.no_grad(), _quiet():
         program = torch.export.export(Plain(ensemble).eval(), (example,), dynamic_shapes=(batch,))

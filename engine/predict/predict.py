@@ -1,6 +1,6 @@
 """Says what a run's picked networks see in new images, and writes it down: masks, overlays, a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from engine.data.decode import Broken, check_place, read_image
 from engine.data.files import writing
 from engine.data.pack import pad, resize_image
 from engine.data.preprocess import prepare
-from engine.errors import SonotuneError, many
+from engine.errors import many
 from engine.explain import grad_cam
 from engine.predict.ensemble import Picked
 from engine.predict.finding import Finding, finding, judge, table
 from engine.predict.overlay import overlay
+from engine.predict.written import FOLDERS, TABLE, names_of, picture, spare
 from engine.spec.data import Data
 
-TABLE, FOLDERS = "predictions.csv", ("masks", "overlays")
 NOBODY = np.zeros(0, np.int64)  # no training cases: nothing here is normalised by them
 
 
@@ -36,11 +36,10 @@ class Seen:
 def predict(picked: Picked, paths: Sequence[Path], out: Path) -> list[Finding]:
     """Every image is looked at before the first is predicted: a broken one among many costs nothing."""
     _check(paths)
-    names = list(_names(paths))
+    names = list(names_of(paths))
     with writing(out):
-        _spare(names, out)
+        spare(names, out)
         out.mkdir(parents=True, exist_ok=True)
-        (out / TABLE).touch()  # what is written beside it is ours, also when this is cut off
         findings = [_write(look(picked, path), name, out) for name, path in zip(names, paths, strict=True)]
         (out / TABLE).write_bytes(table(findings, picked.data.classes))
     return findings
@@ -103,15 +102,9 @@ def _heat(picked: Picked, images: torch.Tensor, raw: int | None, shape: tuple[in
 
 def _write(seen: Seen, name: str, out: Path) -> Finding:
     masks, overlays = (out / folder / f"{name}.png" for folder in FOLDERS)
-    mask = None if seen.mask is None else _picture(seen.mask * 255, masks)
+    mask = None if seen.mask is None else picture(seen.mask * 255, masks)
     shown = overlay(seen.grey, seen.mask, seen.heat)
-    return replace(seen.finding, mask=mask, overlay=_picture(shown, overlays))
-
-
-def _picture(pixels: np.ndarray, path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    return str(path)
+    return replace(seen.finding, mask=mask, overlay=picture(shown, overlays))
 
 
 def _check(paths: Sequence[Path]) -> None:
@@ -125,26 +118,3 @@ def _check(paths: Sequence[Path]) -> None:
             problems.append(f"{path}: {error.text} [{error.rule}]")
     if problems:
         raise many("images that cannot be predicted", problems)
-
-
-def _spare(names: Sequence[str], out: Path) -> None:
-    """What was predicted before is written anew; a data set's own `masks`, which may lie there, never."""
-    places = [out / folder / f"{name}.png" for folder in FOLDERS for name in names]
-    taken = [] if (out / TABLE).exists() else [place for place in places if place.exists()]
-    if taken:
-        raise SonotuneError(
-            f"--out {out}: {taken[0]} is there already, and no {TABLE} says that it was predicted; "
-            "choose another folder"
-        )
-
-
-def _names(paths: Sequence[Path]) -> Iterator[str]:
-    """Images of one name from several folders get numbers."""
-    taken: set[str] = set()
-    for path in paths:
-        name, number = path.stem, 1
-        while name in taken:
-            number += 1
-            name = f"{path.stem}-{number}"
-        taken.add(name)
-        yield name

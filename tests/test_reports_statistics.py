@@ -195,20 +195,6 @@ def test_folds_that_all_differ_by_the_same_prove_nothing() -> None:
     assert significance.corrected_t((ours + 0.1) - 0.1 - ours, 0.5, 0.95)["p"] == 1
 
 
-def test_one_fold_proves_nothing() -> None:
-    found = significance.corrected_t(np.array([0.0]), 0.5, 0.95)
-    assert np.isnan([found[name] for name in ("p", "low", "high", "effect")]).all()
-
-
-def test_cases_without_a_difference_or_without_a_figure_take_no_part_in_signed_ranks() -> None:
-    moved = np.array([0.3, -0.1, 0.25, 0.4])
-    found = significance.signed_rank(np.concatenate([moved, [0.0, np.nan]]))
-    assert (found["p"], found["effect"]) == pytest.approx(
-        tuple(significance.signed_rank(moved)[name] for name in ("p", "effect"))
-    )
-    assert found["difference"] == pytest.approx(moved.sum() / 5)
-
-
 def test_ties_of_signed_ranks_are_ties_whatever_floats_make_of_them() -> None:
     exact = np.array([1, -1, 1, 1, 2, -1, 3, 0]) / 8
     base = np.array([0.3, 0.7, 0.1, 0.9, 0.2, 0.6, 0.05, 0.45])

@@ -149,3 +149,17 @@ def test_mcnemar_by_hand(alone: tuple[int, int], effect: float, difference: floa
     found = significance.mcnemar(ours, theirs)
     assert (found["effect"], found["difference"], found["p"]) == pytest.approx((effect, difference, p))
     assert (found["only_pick"], found["only_other"]) == alone
+
+
+def test_one_fold_proves_nothing() -> None:
+    found = significance.corrected_t(np.array([0.0]), 0.5, 0.95)
+    assert np.isnan([found[name] for name in ("p", "low", "high", "effect")]).all()
+
+
+def test_cases_without_a_difference_or_without_a_figure_take_no_part_in_signed_ranks() -> None:
+    moved = np.array([0.3, -0.1, 0.25, 0.4])
+    found = significance.signed_rank(np.concatenate([moved, [0.0, np.nan]]))
+    assert (found["p"], found["effect"]) == pytest.approx(
+        tuple(significance.signed_rank(moved)[name] for name in ("p", "effect"))
+    )
+    assert found["difference"] == pytest.approx(moved.sum() / 5)

@@ -13,6 +13,7 @@ from engine.driver.resources import Node, Share, share
 from engine.errors import SonotuneError
 from engine.spec.load import study_of
 from engine.spec.resources import Resources
+from engine.spec.train import Train
 from engine.training.memory import CONTEXT, allowed
 from engine.training.numerics import BFLOAT16, Numerics, cpu_units, on_cpu, resolve, threads
 
@@ -183,6 +184,11 @@ def test_bfloat16_is_chosen_where_a_cpu_multiplies_in_it(
     assert found == set(flags.split())
     monkeypatch.setattr("engine.training.numerics.cpu_units", lambda: found)
     assert on_cpu(Resources()).auto_precision == precision
+
+
+def test_a_precision_that_is_asked_for_is_that_of_the_training() -> None:
+    numerics = Numerics("cpu", "bf16", 1)
+    assert [numerics.precision(Train(precision=p)) for p in ("auto", "off")] == ["bf16", "off"]
 
 
 def test_the_kernel_and_torch_say_the_same_of_a_cpu(tmp_path: Path) -> None:

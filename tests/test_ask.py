@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import ray
 
 from engine.driver import launch
 from engine.driver.ask import answer
@@ -22,11 +23,19 @@ def gpu() -> Iterator[None]:
         yield
 
 
-def test_who_was_asked_takes_nothing_of_a_gpu_with_it_into_the_search(gpu: None) -> None:
-    """As a process that stays keeps what torch has reserved, beside folds that share all of the GPU."""
-    asked = answer(lambda about: os.getpid(), "", 1, {})
+@pytest.mark.parametrize("share", [1, 0])
+def test_who_was_asked_takes_nothing_of_a_gpu_with_it_into_the_search(gpu: None, share: float) -> None:
+    """As a process that stays keeps what torch has reserved, beside folds that share all of the GPU; torch
+    sees one also where Ray gives none."""
+    asked = answer(lambda about: os.getpid(), "", share, {})
     wait_until(lambda: start_time(asked) is None, 20)
     assert start_time(asked) is None
+
+
+def test_who_is_asked_stands_where_folds_will_train(gpu: None) -> None:
+    wanted = {"node:__internal_head__": 0.001}
+    given = answer(lambda about: ray.get_runtime_context().get_assigned_resources(), "", 1, wanted)
+    assert given == {"GPU": 1.0} | wanted
 
 
 def test_an_answer_that_fails_is_one_sentence(gpu: None) -> None:
@@ -34,7 +43,7 @@ def test_an_answer_that_fails_is_one_sentence(gpu: None) -> None:
     def fails(about: str) -> None:
         raise MemoryError(about)
 
-    with pytest.raises(SonotuneError, match="no room"):
+    with pytest.raises(SonotuneError, match=r"\Ano room\Z"):
         answer(fails, "no room", 1, {})
     with pytest.raises(SonotuneError, match="the worker that was asked before the first fold is lost"):
         answer(lambda code: os._exit(code), 1, 1, {})

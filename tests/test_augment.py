@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy import ndimage
 
 from engine.data.augment import pipeline
 from engine.data.phantom import CLASSES, generate
@@ -60,6 +61,14 @@ def test_another_seed_changes_otherwise(name):
     assert not np.array_equal(apply(IMAGE, MASK, 1)[0], apply(IMAGE, MASK, 2)[0])
 
 
+@pytest.mark.parametrize(
+    ("name", "strength"), [("speckle", {"low": 0.2, "high": 0.2}), ("elastic", {"low": 0.02, "high": 0.02})]
+)
+def test_a_noise_of_one_strength_has_another_pattern_under_another_seed(name, strength):
+    apply = pipeline(only(**{name: {"p": 1.0} | strength}), SIZE)
+    assert not np.allclose(apply(IMAGE, MASK, 1)[0], apply(IMAGE, MASK, 2)[0], atol=1e-3)
+
+
 def test_a_result_depends_on_its_own_seed_and_not_on_the_calls_before():
     every = only(**{name: {"p": 0.5} for name in NAMES})
     fresh = pipeline(every, SIZE)(TWO, MASK, 5)
@@ -84,6 +93,42 @@ def test_the_strength_of_a_grey_change_does_not_depend_on_normalisation(name):
     apply = pipeline(only(**{name: {"p": 1.0}}), SIZE)
     one, other = apply(IMAGE, MASK, 4)[0], apply(IMAGE * 3 + 7, MASK, 4)[0]
     assert np.allclose(one * 3 + 7, other, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["brightness_contrast", "colour_jitter"])
+@pytest.mark.parametrize("changed", ["brightness", "contrast"])
+def test_brightness_moves_all_greys_alike_and_contrast_moves_them_apart(name, changed):
+    strength = {"brightness": 0.0, "contrast": 0.0} | {changed: 0.2}
+    apply = pipeline(only(**{name: {"p": 1.0} | strength}), SIZE)
+    greys = np.full((SIZE, SIZE, 1), 0.5, np.float32)
+    greys[0], greys[-1], greys[10:20], greys[20:30] = 0.0, 1.0, 0.4, 0.6
+    dark, light = np.transpose([apply(greys, MASK, seed)[0][[15, 25], 0, 0] for seed in range(20)])
+    apart = light / dark if name == "colour_jitter" else light - dark
+    assert np.ptp(light) > 0.02
+    assert (np.ptp(apart) < 1e-3) == (changed == "brightness")
+
+
+def test_a_scaled_picture_keeps_its_proportions():
+    dot = np.zeros((SIZE, SIZE), np.uint8)
+    dot[24:40, 24:40] = 1
+    apply = pipeline(only(scale={"p": 1.0, "low": 0.5, "high": 1.5}), SIZE)
+    for seed in range(8):
+        down, across = np.nonzero(apply(IMAGE, dot, seed)[1])
+        assert abs(np.ptp(down) - np.ptp(across)) <= 1
+
+
+def test_dropout_makes_up_to_as_many_holes_as_it_says():
+    white = np.ones((SIZE, SIZE, 1), np.float32)
+    white[0, 0] = 0.5
+    apply = pipeline(only(dropout={"p": 1.0, "holes": 3, "low": 0.05, "high": 0.05}), SIZE)
+    counts = {ndimage.label(apply(white, MASK, seed)[0][1:, 1:, 0] < 1)[1] for seed in range(30)}
+    assert counts == {1, 2, 3}
+
+
+@pytest.mark.parametrize("name", TONES)
+def test_an_image_of_one_grey_stays_finite(name):
+    flat = np.full((SIZE, SIZE, 1), 0.3, np.float32)
+    assert np.isfinite(pipeline(only(**{name: {"p": 1.0}}), SIZE)(flat, MASK, 4)[0]).all()
 
 
 @pytest.mark.parametrize("name", ["flip_horizontal", "flip_vertical"])

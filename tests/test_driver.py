@@ -216,11 +216,14 @@ def test_hours_of_gpus_are_those_that_each_fold_held_also_of_a_driver_that_was_k
         {"event": "resumed"},
     ]
     assert earlier(before, gpus=2.0) == (4 * hour, 3.25 * hour)
-    clock = iter([0.0, 0.0, 0.5 * hour, 1.5 * hour])
+    clock = iter([0.0, 0.0, 0.5 * hour, *[8 * hour] * 2, *[9.4 * hour] * 2, *[9.5 * hour] * 2])
     spent = Spent(Budget(gpu_hours=4.25), gpus=0.5, records=before, now=lambda: next(clock))
     spent.start(Task("b", "r0-f0"))
     assert spent.end(Task("b", "r0-f0")) == {"clock": hour / 2, "held": hour / 2, "gpus": 0.5}
     assert spent.gpu_seconds == 3.5 * hour
+    assert spent.over() is None  # nothing has run since
+    spent.start(Task("b", "r0-f1"))
+    assert [spent.over(), spent.over()] == [None, "the budget of 4.25 GPU-hours is spent"]
 
 
 @pytest.mark.faults
@@ -234,20 +237,22 @@ def test_only_the_best_configurations_keep_their_checkpoints(one_worker: Path, t
 def test_a_ray_that_does_not_start_gets_a_second_chance_and_is_told_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries = []
+    done = []
 
     def too_slow(**settings: Any) -> None:
-        tries.append(settings)
+        done.append("init")
         raise Exception("The current node timed out during startup.")
 
     monkeypatch.setattr(ray, "init", too_slow)
+    monkeypatch.setattr(ray, "shutdown", lambda: done.append("shutdown"))
     with pytest.raises(SonotuneError, match="Ray does not start on this machine"):
         search(tmp_path / "run")
-    assert len(tries) == 2
+    assert done == ["init", "shutdown"] * 2
     assert not (tmp_path / "run" / RunPaths.study).exists()
 
 
-def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_an_address_where_nothing_answers_is_refused_at_once(address: str, tmp_path: Path) -> None:
     with pytest.raises(SonotuneError, match="nothing answers at --address"):
-        launch.search(study_of(document(), "test"), str(tmp_path / "run"), quiet(), "127.0.0.1:9")
+        launch.search(study_of(document(), "test"), str(tmp_path / "run"), quiet(), address)
     assert not (tmp_path / "run").exists()

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from engine.data.load import load
-from engine.driver.faults import DIED_STARTING, FIRST_PAUSE, Diet, Faults, Verdict, kind_of, shared
+from engine.driver.faults import (
+    DIED_STARTING,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Diet,
+    Faults,
+    Verdict,
+    kind_of,
+    shared,
+)
 from engine.driver.growth import LOOK_EVERY, Slots
 from engine.driver.mend import inspection
 from engine.driver.pauses import Pauses
@@ -30,11 +39,14 @@ def test_pauses_double_and_end_in_giving_up() -> None:
     verdicts = [faults.lost(A, retries=3) for _ in range(4)]
     assert [v.pause for v in verdicts[:3]] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
     assert verdicts[3].act == "give up"
+    assert max(faults.lost(B, retries=99).pause for _ in range(20)) == LONGEST_PAUSE
 
 
 def test_a_worker_lost_after_progress_uses_up_no_retry() -> None:
     faults = Faults()
     assert {faults.lost(A, retries=1, progressed=True).act for _ in range(50)} == {"retry"}
+    assert faults.lost(A, retries=1).act == "retry"
+    assert faults.lost(A, retries=1, progressed=True).act == "retry"
     assert faults.lost(A, retries=1).act == "retry"
     assert faults.lost(A, retries=1).act == "give up"
 
@@ -44,6 +56,27 @@ def test_the_same_error_on_two_folds_breaks_the_configuration() -> None:
     assert faults.error(A, "ValueError at x:1", 5, "text").act == "retry"
     assert faults.error(B, "ValueError at x:1", 5, "text").act == "give up"
     assert faults.broken == {"a": "text"}
+
+
+@pytest.mark.parametrize(("retries", "acts"), [(0, ["give up"]), (5, ["retry", "give up"])])
+def test_an_error_on_one_fold_is_tried_once_more_at_most(retries: int, acts: list[str]) -> None:
+    faults = Faults()
+    assert [faults.error(A, "ValueError at x:1", retries).act for _ in acts] == acts
+    assert faults.broken == {}
+
+
+def test_errors_that_differ_are_not_one_error() -> None:
+    faults = Faults()
+    tasks = [A, B, *(Task(f"c{number}", "r0-f0") for number in range(9))]
+    assert {faults.error(task, f"ValueError at x:{n}", 5).act for n, task in enumerate(tasks)} == {"retry"}
+
+
+def test_what_is_complete_elsewhere_heals_no_error_of_a_fold() -> None:
+    faults = Faults()
+    faults.error(A, "ValueError at x:1", 5)
+    for other in (B, Task("b", A.fold)):
+        faults.healed(other)
+    assert faults.error(B, "ValueError at x:1", 5).act == "give up"
 
 
 def test_errors_that_a_retry_healed_stop_no_study() -> None:
@@ -74,13 +107,14 @@ def test_the_last_words_of_a_worker_tell_what_it_died_of(said: str, after: Diet)
 
 
 def test_a_worker_that_does_not_start_on_two_folds_is_the_configurations_error() -> None:
-    faults, said = Faults(), f"the worker was lost: {DIED_STARTING}\nImportError: no such thing"
+    faults = Faults()
+    said = [f"worker {pid} was lost: {DIED_STARTING}\nImportError: no such thing\n" for pid in (17, 18)]
     acts = [
-        faults.gone(Task("a", fold), said, 3, progressed=False, shared=True).act
-        for fold in ("r0-f0", "r0-f1")
+        faults.gone(task, words, 3, progressed=False, shared=True).act
+        for task, words in zip((A, B), said, strict=True)
     ]
     assert acts == ["retry", "give up"]
-    assert faults.broken == {"a": said}
+    assert faults.broken == {"a": said[1]}
 
 
 def test_memory_is_saved_by_halves_then_by_being_alone() -> None:

@@ -224,6 +224,12 @@ def test_deep_supervision_sums_the_losses_of_every_map_at_its_size() -> None:
     assert set(truth_at(truth, torch.zeros(1, 1, 3, 3)).unique().tolist()) <= {0.0, 1.0}
 
 
+def test_a_coarse_map_is_held_against_the_middle_of_what_it_covers() -> None:
+    truth = torch.zeros(1, 1, 9, 9)
+    truth[..., 1::3, 1::3] = 1
+    assert truth_at(truth, torch.zeros(1, 1, 3, 3)).min() == 1
+
+
 # --- LossNet
 
 

@@ -129,6 +129,19 @@ def test_padding_keeps_proportions_and_covers_a_square_of_original_pixels(data: 
     assert (pack.images[0, :top] == 0).all()
 
 
+def test_what_is_stretched_covers_the_pixels_it_had(data: Data, tmp_path: Path) -> None:
+    assert np.unique(load(data, tmp_path / "c").sizes, axis=0).tolist() == [[HEIGHT, WIDTH]]
+
+
+@pytest.mark.parametrize("shape", [(3, 6), (6, 3), (4, 4)])
+def test_a_padded_picture_is_square_also_where_the_sides_differ_by_an_odd_number(
+    shape: tuple[int, int],
+) -> None:
+    padded = packing.pad(np.ones(shape, np.uint8))
+    assert padded.shape == (max(shape), max(shape))
+    assert padded.sum() == np.prod(shape)
+
+
 @pytest.mark.parametrize("size", [16, 31, 64, 100])
 def test_a_mask_stays_on_its_image_when_both_are_resized(size: int) -> None:
     y, x = np.mgrid[:90, :70]

@@ -89,6 +89,41 @@ def test_filters_are_run_once_for_all_folds(monkeypatch):
     assert len(runs) == 24
 
 
+def test_what_was_used_last_is_filtered_no_second_time(monkeypatch):
+    runs, image = [], generate(3, 32, CLASSES, 98)[0][:1]
+    monkeypatch.setattr(
+        preprocess, "channels", lambda image, spec: runs.append(spec.clahe) or image[..., None]
+    )
+    for clahe in (1.0, 2.0, 1.0, 3.0, 1.0, 3.0, 2.0):
+        prepare(image, Preprocess(normalise="unit", clahe=clahe), ALL)
+    assert runs == [1.0, 2.0, 3.0, 2.0]
+
+
+def test_images_of_the_same_bytes_and_another_shape_are_others():
+    flat = np.zeros((2, 32, 48), np.uint8)
+    for shape in ((2, 32, 48), (2, 48, 32)):
+        assert prepare(flat.reshape(shape), Preprocess(normalise="unit"), ALL).shape == (*shape, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"denoise": "median", "denoise_size": 3}, {"denoise_size": 7}, {"denoise_range": 0.5}, {"clahe": 0.5},
+     {"clahe": 8.0}, {"clahe": 2.0, "clahe_tiles": 2}],
+)  # fmt: skip
+def test_every_setting_of_a_filter_tells(change):
+    given = {"normalise": "unit", "denoise": "bilateral", "denoise_size": 5, "denoise_range": 0.1}
+    plain = prepare(IMAGES[:2], Preprocess(**given, clahe=2.0 if "clahe_tiles" in change else 0.0), ALL)
+    assert not np.array_equal(prepare(IMAGES[:2], Preprocess(**given | change), ALL), plain)
+
+
+def test_only_figures_of_the_data_set_go_with_a_network():
+    assert preprocess.training_scale(IMAGES, Preprocess(normalise="image"), ALL) is None
+    spec, training = Preprocess(normalise="dataset", derivative=1.0), np.arange(5)
+    mean, deviation = preprocess.training_scale(IMAGES, spec, training)
+    unit = prepare(IMAGES, Preprocess(normalise="unit", derivative=1.0), ALL)
+    assert np.allclose((unit - mean) / deviation, prepare(IMAGES, spec, training), atol=1e-5)
+
+
 def test_writing_to_what_was_prepared_spoils_nothing():
     spec = Preprocess(normalise="unit")
     first = prepare(IMAGES, spec, ALL)

@@ -51,7 +51,7 @@ def test_a_pooled_figure_is_what_the_fold_metrics_give_for_all_cases(
         assert ours[c] == pytest.approx(fold_metrics(cases, run.classes)[name], abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["dice_pooled", "iou_pooled", "incoherent"])
+@pytest.mark.parametrize("name", ["dice_pooled", "iou_pooled", "incoherent", "accuracy", "f1_macro"])
 @pytest.mark.parametrize("lacking", ["tp", "predicted"])
 def test_what_a_network_does_not_say_has_no_pooled_figure(
     name: str, lacking: str, case_rows: stack.Stack
@@ -59,12 +59,12 @@ def test_what_a_network_does_not_say_has_no_pooled_figure(
     """Classifiers beside networks with masks, and the other way round."""
     columns = dict(case_rows.columns)
     for column in ("tp", "fp", "fn") if lacking == "tp" else ("predicted",):
-        columns[column] = np.array(columns[column], dtype=float)
+        columns[column] = columns[column].copy()
         columns[column][0] = np.nan if lacking == "tp" else -1
     what = pooled.statistic(name, case_rows.classes)
     assert what is not None
     unknown = np.isnan(pooled.figures(replace(case_rows, columns=columns), what))
-    assert unknown[0] == (lacking == "tp" or name == "incoherent")
+    assert unknown[0] == (name == "incoherent" or (lacking == "tp") == name.endswith("pooled"))
     assert not unknown[1:].any()
 
 
@@ -95,9 +95,11 @@ def test_an_area_under_weights_is_that_of_scikit_learn(case_rows: stack.Stack, d
 
 
 @pytest.mark.parametrize("name", ["ece", "brier", "auc_macro"])
+@pytest.mark.parametrize("decimals", [12, 2])  # rounded, so that some lie on the edge of a bin
 def test_a_figure_of_probabilities_under_weights_is_that_of_the_repeated_rows(
-    case_rows: stack.Stack, name: str
+    case_rows: stack.Stack, name: str, decimals: int
 ) -> None:
+    case_rows = replace(case_rows, probabilities=case_rows.probabilities.round(decimals))
     what = pooled.statistic(name, case_rows.classes)
     assert what is not None
     weights = resample.draws(case_rows.clusters, 3, seed=4)[:, case_rows.cluster]
@@ -158,6 +160,7 @@ def test_the_corrected_t_without_correction_is_the_paired_t_test() -> None:
     found = significance.corrected_t(ours - theirs, 0.0, 0.95)
     expected = stats.ttest_rel(ours, theirs)
     assert found["p"] == pytest.approx(expected.pvalue)
+    assert found["effect"] == pytest.approx(expected.statistic / np.sqrt(10))  # Cohen's d of pairs
     assert (found["low"], found["high"]) == pytest.approx(tuple(expected.confidence_interval(0.95)))
 
 
@@ -213,7 +216,7 @@ def test_mcnemar_is_that_of_statsmodels() -> None:
 
 
 def test_holm_is_that_of_statsmodels() -> None:
-    p = np.random.default_rng(2).uniform(0, 0.2, 9)
+    p = np.random.default_rng(2).uniform(0, 1, 9)
     assert significance.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
@@ -242,6 +245,8 @@ def test_a_test_of_cases_says_how_many_were_compared(case_rows: stack.Stack) -> 
     counts = {row["test"]: row["n"] for row in found}
     assert counts["Wilcoxon signed rank"] == case_rows.clusters
     assert counts["McNemar, exact"] == len(np.unique(case_rows.case))
+    right = case_rows.columns["predicted"][:2] == case_rows.label  # each case is tested once
+    assert found[1]["difference"] == pytest.approx(right[0].mean() - right[1].mean())
 
 
 def test_rows_in_another_order_are_laid_on_those_of_the_same_case() -> None:

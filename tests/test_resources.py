@@ -1,18 +1,21 @@
 """How many folds a cluster holds, and what each of them takes: numbers in, numbers out."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from engine.driver import packing
 from engine.driver import resources as shares
-from engine.driver.growth import LOOK_EVERY, Slots
-from engine.driver.packing import ALONE, packed, packed_in
+from engine.driver.packing import ALONE, Packed, packed, packed_in
 from engine.driver.resources import Node, Share, share
 from engine.errors import SonotuneError
+from engine.spec.load import study_of
 from engine.spec.resources import Resources
+from engine.spec.train import Train
 from engine.training.memory import CONTEXT, allowed
-from engine.training.numerics import BFLOAT16, cpu_units, on_cpu, resolve, threads
+from engine.training.numerics import BFLOAT16, Numerics, cpu_units, on_cpu, resolve, threads
 
 HEAD: Node = {"CPU": 4.0}
 GPUS: Node = {"CPU": 16.0, "GPU": 2.0, "accelerator_type:A100": 1.0}
@@ -31,6 +34,8 @@ GIB = 2.0**30
         (Share(1, 1, {}), [HEAD, GPUS], 2),
         (Share(1, 0, {"accelerator_type:A100": 0.001}), [HEAD, GPUS], 16),
         (Share(1, 0, {"accelerator_type:H100": 0.001}), [HEAD, GPUS], 0),
+        (Share(1, 0, {"licence": 1e-5}), [{"CPU": 2.0, "licence": 1.0}], 2),  # less than Ray counts in
+        (Share(1, 0, {"licence": 0.19}), [{"CPU": 9.0, "licence": 0.57}], 3),  # floats: 5699.99 units
         (Share(1, 0, {}), [], 0),
     ],
 )
@@ -44,6 +49,8 @@ def test_slots_are_counted_node_by_node(wants: Share, nodes: list[Node], count: 
         ({}, [{"CPU": 4.0}], None, 1, 1.0, 0.0),
         ({"threads": 2}, [{"CPU": 4.0}], None, 1, 2.0, 0.0),
         ({"threads": 8}, [{"CPU": 4.0}], None, 1, 4.0, 0.0),
+        ({"threads": 2}, [{"CPU": 1.0}], None, 1, 1.0, 0.0),
+        ({"threads": 4}, [{"CPU": 2.0}, HEAD], None, 1, 4.0, 0.0),  # the larger node has them
         ({}, [HEAD, GPUS], None, 1, 8.0, 1.0),  # the head's cores are not the GPU nodes'
         ({}, [HEAD, GPUS], "cuda", 3, 2.0, 0.3333),
         ({}, [HEAD, GPUS], "cpu", 1, 1.0, 0.0),
@@ -90,7 +97,7 @@ def test_a_ray_of_our_own_declares_what_the_folds_asked_for_take(settings: Any, 
         ({}, 10 * GIB, 6),  # 80 / 12
         ({}, 1 * GIB, 8),  # a core each
         ({}, 79 * GIB, 1),
-        ({"workers": 6}, 1 * GIB, 3),  # 6 on 2 GPUs
+        ({"workers": 5}, 1 * GIB, 3),  # 5 on 2 GPUs
         ({"cpu": 4}, 1 * GIB, 2),  # of 8 cores
         ({"cpu": 0.25}, 1 * GIB, 8),
         ({"cpu": 32}, 1 * GIB, 1),
@@ -101,14 +108,31 @@ def test_as_many_folds_share_a_gpu_as_its_memory_and_cores_hold(
 ) -> None:
     found = packed(Resources(**settings), [HEAD, GPUS], used, 80 * GIB)
     assert found.folds == folds
-    assert packed_in([{"event": "study"}, found.record()]) == found
+    assert packed_in([{"event": "study"}, Packed(9).record(), found.record()]) == found  # the last counts
     assert Share(1, shares.part_of_gpu(folds), {}).slots([{"CPU": 99.0, "GPU": 1.0}]) == folds
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "gpu", "asked"),
+    [("cuda", {}, 0.5, [1]), ("cuda", {"gpu": 0.5}, 0.5, []), ("cpu", {}, 0.5, []), ("cuda", {}, 0, [])],
+)
+def test_what_a_fold_takes_is_measured_on_a_whole_gpu_where_sharing_is_left_to_us(
+    device: Any, settings: Any, gpu: float, asked: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus: list[float] = []
+    monkeypatch.setattr(packing, "answer", lambda _, about, gpu, custom: gpus.append(gpu) or (GIB, 8 * GIB))
+    study = study_of({"study": "x", "resources": settings}, "test")
+    bench: Any = SimpleNamespace(study=study, numerics=Numerics(device, "off", 1))
+    found = packing.pack(bench, Share(1, gpu, {}), [GPUS])
+    assert gpus == asked
+    assert found.folds == (6 if asked else 1)
 
 
 def test_gpus_on_which_no_fold_may_run_are_not_shared_out() -> None:
     others: Node = {"CPU": 64.0, "GPU": 6.0, "accelerator_type:T4": 1.0}
     settings = Resources(workers=8, custom={"accelerator_type:A100": 0.001})
     assert packed(settings, [others, GPUS], 1 * GIB, 80 * GIB).folds == 4
+    assert packed(settings, [others], 1 * GIB, 80 * GIB).folds == 1  # the measured one has gone
 
 
 def test_a_run_that_measured_nothing_shares_no_gpu() -> None:
@@ -121,21 +145,9 @@ def test_what_torch_may_take_leaves_room_for_cuda_itself(folds: int) -> None:
     assert folds * (allowed(part, total) * total + CONTEXT) <= total * 1.0001
 
 
-def test_slots_follow_a_cluster_that_grows_and_are_looked_up_every_few_seconds() -> None:
-    clock, nodes, looks = [0.0], [{"CPU": 2.0}], []
-
-    def look() -> list[Node]:
-        looks.append(clock[0])
-        return nodes
-
-    slots = Slots(Resources(), Share(1, 0, {}), look=look, now=lambda: clock[0])
-    nodes = [{"CPU": 2.0}, {"CPU": 1.0}]
-    assert [slots() for _ in range(100)] == [2] * 100
-    clock[0] = LOOK_EVERY
-    assert slots() == 3
-    assert looks == [0.0, LOOK_EVERY]
-    nodes, clock[0] = [{"CPU": 1.0}], 2 * LOOK_EVERY
-    assert slots() == 1
+def test_no_more_folds_run_than_were_asked_for_or_have_room() -> None:
+    each = Share(1, 0, {})
+    assert [shares.slots(Resources(workers=n), each, [HEAD]) for n in (2, 4, 8)] == [2, 4, 4]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +165,7 @@ def test_no_room_is_said_with_what_there_is() -> None:
     error = shares.no_room(Share(4, 0, {}), [node, node])
     assert "asks for CPU 4, no node has that much (CPU 4)" in str(error)
     assert not shares.may_wait(Resources())
+    assert not shares.may_wait(Resources(gpu=0))
     assert shares.may_wait(Resources(workers=2))
     assert shares.may_wait(Resources(gpu=0.5))
     assert isinstance(error, SonotuneError)
@@ -171,6 +184,11 @@ def test_bfloat16_is_chosen_where_a_cpu_multiplies_in_it(
     assert found == set(flags.split())
     monkeypatch.setattr("engine.training.numerics.cpu_units", lambda: found)
     assert on_cpu(Resources()).auto_precision == precision
+
+
+def test_a_precision_that_is_asked_for_is_that_of_the_training() -> None:
+    numerics = Numerics("cpu", "bf16", 1)
+    assert [numerics.precision(Train(precision=p)) for p in ("auto", "off")] == ["bf16", "off"]
 
 
 def test_the_kernel_and_torch_say_the_same_of_a_cpu(tmp_path: Path) -> None:

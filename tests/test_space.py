@@ -127,6 +127,8 @@ def test_a_branch_has_its_own_dimensions() -> None:
 def test_a_branch_may_be_named_by_a_number() -> None:
     found = study(train={"batch": {"choice": {8: 8, 16: 16}}})
     assert found.configuration({"train.batch": "16"}).train.batch == 16
+    space = study(train={"batch": {"choice": {8: 8, 16: {"int": [16, 32]}}}}).space
+    assert set(space.base({"train.batch": "16"})) == {"train.batch", "train.batch.16"}
 
 
 def test_a_list_may_be_chosen() -> None:

@@ -207,3 +207,4 @@ def test_one_place_is_told_once(refused: Refused) -> None:
     assert told.count("resources.workers") == 1
     assert "should be a valid integer" in told
     assert "'auto'" in told
+    assert refused("search", space(folds__k={"int": [2, 5]})).count("folds.k") == 1

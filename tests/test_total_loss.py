@@ -106,6 +106,28 @@ def test_every_named_mask_loss_is_the_one_it_names(
 
 
 @pytest.mark.parametrize(
+    ("settings", "direct"),
+    [
+        ({"segmentation": "dice", "smooth": 5}, lambda m, y: dice_loss(m, y, 5)),
+        ({"segmentation": "tversky", "smooth": 5}, lambda m, y: tversky_loss(m, y, 0.3, 0.7, 5)),
+        ({"segmentation": "focal", "focal_gamma": 1}, lambda m, y: mask_focal(m, y, 1)),
+    ],
+)
+def test_settings_of_a_mask_loss_reach_it(
+    settings: dict[str, object], direct: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    prediction, truth, *_ = example()
+    found = terms(Loss.model_validate(settings)).parts["mask"]
+    torch.testing.assert_close(found, direct(prediction.masks[0], truth))
+
+
+def test_without_focus_the_class_loss_is_cross_entropy() -> None:
+    plain = terms(Loss(classification="cross_entropy")).parts["classification"]
+    unfocused = terms(Loss(classification="focal", focal_gamma=0)).parts["classification"]
+    torch.testing.assert_close(unfocused, plain)
+
+
+@pytest.mark.parametrize(
     ("name", "monai"),
     [
         ("dice_ce", ml.DiceCELoss(sigmoid=True, smooth_nr=1, smooth_dr=1)),
@@ -151,6 +173,10 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     weights = objective(Loss(class_weights="balanced")).weights
     assert weights is not None
     np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6)
+    absent, one = (
+        build_loss(Loss(class_weights="balanced"), np.array([6, 3, n]), BOTH).weights for n in (0, 1)
+    )
+    torch.testing.assert_close(absent, one)
     listed = objective(Loss(class_weights=(1.0, 2.0, 3.0))).weights
     assert listed is not None
     assert listed.tolist() == [1, 2, 3]
@@ -273,6 +299,7 @@ def test_dynamic_weight_averaging_by_hand() -> None:
     expected = [2 * value / sum(raised) for value in raised]
     assert pace_weights(history, 2.0).tolist() == pytest.approx(expected)
     assert pace_weights(torch.full((2, 2), torch.nan), 2.0).tolist() == [1.0, 1.0]
+    assert pace_weights(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), 2.0).tolist() == [1.0, 1.0]
 
 
 def test_dynamic_weight_averaging_waits_for_two_epochs_and_favours_the_slower_task() -> None:
@@ -317,6 +344,18 @@ REFUSED = {
         BOTH,
         "deep_supervision",
         "none or one",
+    ),
+    "equal supervision of one map": (
+        Loss(deep_supervision="equal"),
+        BOTH,
+        "deep_supervision=equal",
+        "none or one",
+    ),
+    "uncertainty from the other edge": (
+        Loss(lambda_=0, weighting="uncertainty"),
+        BOTH,
+        "lambda=0",
+        "between 0 and 1",
     ),
     "alpha without soft regions": (Loss(alpha=0.4), BOTH, "alpha=0.4", "has none"),
     "a reconstruction without its branch": (

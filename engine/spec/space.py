@@ -67,8 +67,8 @@ def resolve(node: Any, params: Mapping[str, Scalar], path: str = "") -> Any:
 
 
 def merge(below: Any, above: Any) -> Any:
-    """`above` over `below`, mapping by mapping; a distribution is replaced whole."""
-    if isinstance(below, dict) and isinstance(above, dict) and not (kind_of(below) or kind_of(above)):
+    """`above` over `below`, mapping by mapping; of both the values are chosen already."""
+    if isinstance(below, dict) and isinstance(above, dict):
         return below | {key: merge(below.get(key), value) for key, value in above.items()}
     return above
 

@@ -1,0 +1,48 @@
+"""What a space allows at its ends and by chance, and what is laid over it."""
+
+from typing import Any
+
+import pytest
+
+from engine.errors import SonotuneError
+from engine.spec.load import refuse_empty
+from engine.spec.overrides import apply_overrides
+from tests.test_space import study
+
+
+@pytest.mark.parametrize(
+    "high", [{"far": 60, "near": 30}, {"far": 60, "other": {"choice": {"far": 60, "near": 30}}}],
+    ids=["a branch", "a branch of a branch"],
+)  # fmt: skip
+def test_an_end_in_a_branch_that_only_another_branch_refuses_is_found(high: dict[str, Any]) -> None:
+    """Too rare for what is drawn by chance."""
+    low = {"choice": {"none": 0, "some": {"uniform": [0, 30.0001]}}}
+    with pytest.raises(SonotuneError, match="low must not exceed high"):
+        study(augment={"rotation": {"p": 0.5, "low": low, "high": {"choice": high}}})
+
+
+def test_values_that_contradict_each_other_by_chance_alone_are_found() -> None:
+    """Each goes with the first of the other."""
+    rotation = {"p": 0.5, "low": {"choice": [0, 30]}, "high": {"choice": [60, 10]}}
+    with pytest.raises(SonotuneError, match="low must not exceed high"):
+        study(augment={"rotation": rotation})
+
+
+def test_one_configuration_may_be_trained_on_purpose() -> None:
+    refuse_empty(study(search={"configs": 1}))
+    with pytest.raises(SonotuneError, match="there is nothing to search"):
+        refuse_empty(study(search={"configs": 2}))
+
+
+def test_an_override_wins_over_a_profile() -> None:
+    document = {"profiles": {"smoke": {"train.epochs": 2, "train.batch": 4}}}
+    assert apply_overrides(document, "smoke", ["train.epochs=3"]) == {"train": {"epochs": 3, "batch": 4}}
+
+
+def test_a_branch_exists_under_the_variants_that_leave_it_and_where_it_is_chosen() -> None:
+    lr = {"choice": {"a": 0.1, "b": {"uniform": [0.2, 1]}}}
+    variants = {"x": None, "y": {"train": {"lr": {"uniform": [0.01, 0.02]}}}}
+    space = study(train={"lr": lr}, variants=variants).space
+    there = [set(space.base(given)) - {"variants"} for given in
+             ({"variants": "x"}, {"variants": "x", "train.lr": "b"}, {"variants": "y"})]  # fmt: skip
+    assert there == [{"train.lr"}, {"train.lr", "train.lr.b"}, {"variants.y.train.lr"}]

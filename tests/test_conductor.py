@@ -257,19 +257,6 @@ def test_the_checkpoints_of_a_failed_configuration_go_when_its_last_fold_has_end
     assert storage.list(RunPaths.checkpoints) == [good]
 
 
-def test_a_failed_configurations_checkpoints_stay_while_another_of_its_folds_runs(tmp_path: Path) -> None:
-    one, storage = conductor(tmp_path, study(configs=1)), LocalStorage(tmp_path)
-    keeper, left = Keeper(storage, one, most=10), []
-    tasks = [task for _ in FOLDS if (task := one.next())]
-    for task in tasks:
-        storage.write(f"{RunPaths.checkpoint(task)}/last.pt", b"weights")
-    for task in tasks:
-        one.ended(task, "failed")
-        keeper.ended(task.key)
-        left.append(len(storage.list(RunPaths.checkpoints)))
-    assert left == [1, 1, 0]
-
-
 def test_checkpoints_that_cannot_be_deleted_end_no_search_and_are_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

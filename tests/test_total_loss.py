@@ -1,4 +1,4 @@
-"""The whole loss: its weights, how they move, what they resume from, and what is refused."""
+"""The whole loss: its weights, how they move, and what they resume from."""
 
 import io
 import math
@@ -8,46 +8,22 @@ import monai.losses as ml
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from engine.errors import SonotuneError
-from engine.losses.check import Traits, check_loss
+from engine.losses.check import check_loss
 from engine.losses.cross_entropy import mask_cross_entropy
 from engine.losses.dice import dice_loss
 from engine.losses.focal import mask_focal
-from engine.losses.total import Objective, Terms, build_loss
+from engine.losses.total import build_loss
 from engine.losses.tversky import tversky_loss
 from engine.losses.weighting import pace_weights, scheduled_lambda, uncertainty_total
 from engine.models.contract import Prediction
 from engine.models.registry import MODELS, small
 from engine.models.registry import traits as model_traits
 from engine.spec.loss import FeatureLoss, Loss, Schedule
+from tests.losses import BOTH, CLASSIFIER, COUNTS, EVERYTHING, SEGMENTER, example, objective, terms
 
 torch.set_num_threads(1)
-BOTH = Traits("a model")
-EVERYTHING = Traits("a model", deep_supervision=True, soft_regions=True, reconstructs=True)
-SEGMENTER = Traits("a model", classifies=False)
-CLASSIFIER = Traits("a model", segments=False)
-COUNTS = np.array([6, 3, 1])
-
-
-def objective(loss: Loss, traits: Traits = BOTH) -> Objective:
-    return build_loss(loss, COUNTS, traits)
-
-
-def terms(loss: Loss, traits: Traits = BOTH, epoch: int = 1, heads: int = 1) -> Terms:
-    return objective(loss, traits)(*example(traits, heads), epoch)
-
-
-def example(traits: Traits = BOTH, heads: int = 1) -> tuple[Prediction, Tensor, Tensor, Tensor]:
-    torch.manual_seed(0)
-    images, truth = torch.randn(2, 1, 16, 16), (torch.rand(2, 1, 16, 16) < 0.4).float()
-    aux = {"soft_regions": torch.randn(2, 2, 8, 8), "reconstruction": torch.randn(2, 1, 16, 16)}
-    masks = [torch.randn(2, 1, 16 >> place, 16 >> place) for place in reversed(range(heads))]
-    logits = torch.randn(2, 3) if traits.classifies else None
-    prediction = Prediction(masks if traits.segments else [], logits, aux)
-    return prediction, truth, torch.tensor([0, 2]), images
 
 
 def test_lambda_weighs_segmentation_and_the_rest_goes_to_classification() -> None:
@@ -326,98 +302,3 @@ def test_a_weighting_resumes_where_it_stopped(weighting: str) -> None:
     second.load_state_dict(torch.load(io.BytesIO(saved.getvalue()), weights_only=True))
     assert second(*example(), 3).total.item() == first(*example(), 3).total.item()
     assert second(*example(), 3).total.item() != objective(loss)(*example(), 3).total.item()
-
-
-# --- what cannot be
-
-
-REFUSED = {
-    "a mask loss without masks": (
-        Loss(segmentation="dice"),
-        CLASSIFIER,
-        "segmentation=dice",
-        "does not segment",
-    ),
-    "a feature loss without masks": (Loss(gamma=0.2), CLASSIFIER, "gamma=0.2", "does not segment"),
-    "deep supervision of one map": (
-        Loss(deep_supervision="inverse"),
-        BOTH,
-        "deep_supervision",
-        "none or one",
-    ),
-    "equal supervision of one map": (
-        Loss(deep_supervision="equal"),
-        BOTH,
-        "deep_supervision=equal",
-        "none or one",
-    ),
-    "uncertainty from the other edge": (
-        Loss(lambda_=0, weighting="uncertainty"),
-        BOTH,
-        "lambda=0",
-        "between 0 and 1",
-    ),
-    "alpha without soft regions": (Loss(alpha=0.4), BOTH, "alpha=0.4", "has none"),
-    "a reconstruction without its branch": (
-        Loss(reconstruction=1.0),
-        BOTH,
-        "reconstruction",
-        "no such branch",
-    ),
-    "a class loss without classes": (Loss(classification="focal"), SEGMENTER, "focal", "does not classify"),
-    "class weights without classes": (
-        Loss(class_weights="balanced"),
-        SEGMENTER,
-        "weights",
-        "does not classify",
-    ),
-    "smoothing without classes": (Loss(label_smoothing=0.1), SEGMENTER, "smoothing", "does not classify"),
-    "weighting of one task": (Loss(weighting="dwa"), SEGMENTER, "weighting=dwa", "has one"),
-    "uncertainty from the edge": (
-        Loss(lambda_=1, weighting="uncertainty"),
-        BOTH,
-        "lambda",
-        "between 0 and 1",
-    ),
-    "weights of another class count": (Loss(class_weights=(1.0, 2.0)), BOTH, "2 weights", "3 classes"),
-}
-
-
-@pytest.mark.parametrize(("loss", "traits", "one", "other"), REFUSED.values(), ids=REFUSED)
-def test_an_impossible_combination_is_refused_naming_both_sides(
-    loss: Loss, traits: Traits, one: str, other: str
-) -> None:
-    (problem,) = check_loss(loss, traits, classes=3)
-    assert one in problem
-    assert other in problem
-    with pytest.raises(SonotuneError, match="does not fit model 'a model'"):
-        objective(loss, traits)
-
-
-@pytest.mark.parametrize("traits", [BOTH, EVERYTHING, SEGMENTER, CLASSIFIER])
-def test_the_default_loss_suits_every_model(traits: Traits) -> None:
-    assert check_loss(Loss(), traits, 3) == []
-    assert math.isfinite(terms(Loss(), traits).total.item())
-
-
-def test_all_mistakes_are_told_at_once() -> None:
-    loss = Loss(alpha=0.4, reconstruction=1.0, weighting="dwa", segmentation="dice", gamma=1.0)
-    assert len(check_loss(loss, CLASSIFIER)) == 5
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"lambda": 1.5}, {"lambda": math.nan}, {"focal_gamma": -1}, {"class_weights": (0.0, 1.0)},
-     {"label_smoothing": 1.0}, {"segmentation": "lovasz"}, {"smooth": 0}, {"lamda": 0.5},
-     {"lossnet": {"levels": 6}}, {"schedule": {"epochs": 0}}],
-)  # fmt: skip
-def test_a_value_outside_of_its_bounds_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
-        Loss.model_validate(change)
-
-
-def test_the_section_survives_json() -> None:
-    loss = Loss(lambda_=0.85, class_weights=(1.0, 2.0), alpha=None, schedule=Schedule(to=0.3))
-    record = loss.model_dump(mode="json", by_alias=True)
-    assert record["lambda"] == 0.85
-    assert Loss.model_validate(record) == loss

@@ -95,11 +95,11 @@ def slots(options: argparse.Namespace) -> None:
 
 
 def print_slots(slept: list[list[float]], count: int, seconds: float, busy: float) -> None:
-    wall = max(end for _, end, _ in slept) - slept[0][0]
-    begun = {worker: start for start, _, worker in reversed(slept)}  # each worker's first fold
+    wall = max(end for _, end, *_ in slept) - slept[0][0]
+    begun = {worker: start for start, _, worker, _ in reversed(slept)}  # each worker's first fold
     firsts = max(begun.values())
     lasts = slept[-1][0]  # from here on slots run empty
-    steady = sum(max(0.0, min(end, lasts) - max(start, firsts)) for start, end, _ in slept)
+    steady = sum(max(0.0, min(end, lasts) - max(start, firsts)) for start, end, *_ in slept)
     events = len(slept) * (EPOCHS + 2)  # a start, a report per epoch, an end
     print(f"{len(slept)} folds of {seconds:g} s on {count} slots, {os.cpu_count()} cores")
     print(f"all {len(begun)} workers at work after  {firsts - slept[0][0]:8.1f} s")

@@ -1,4 +1,7 @@
-"""Folds that sleep in the place of training, and note when."""
+"""Folds that sleep in the place of training, and note when.
+
+Like real ones they go on after the epochs that were heard of: a frozen fold does not sleep those again.
+"""
 
 import json
 import os
@@ -10,9 +13,10 @@ from typing import Any
 EPOCHS = 4
 
 
-def note(folder: str | Path, began: float) -> None:
-    """One file per fold: its beginning, its end, and its worker."""
-    (Path(folder) / f"{os.getpid()}-{began}.json").write_text(json.dumps([began, time.time(), os.getpid()]))
+def note(folder: str | Path, began: float, epochs: int = EPOCHS) -> None:
+    """One file per stretch of a fold without a freeze: its beginning, its end, its worker and its epochs."""
+    row = [began, time.time(), os.getpid(), epochs]
+    (Path(folder) / f"{os.getpid()}-{began}.json").write_text(json.dumps(row))
 
 
 def spans(folder: str | Path) -> list[list[float]]:
@@ -30,10 +34,10 @@ def sleeper(seconds: float, notes: str | Path | None = None, epochs: int = EPOCH
 
         def sleep(self) -> Iterator[dict[str, Any]]:
             began = time.time()
-            for epoch in range(1, epochs + 1):
+            for epoch in range(self.heard + 1, epochs + 1):
                 time.sleep(seconds / epochs)
-                if epoch == epochs and notes:
-                    note(notes, began)
+                if notes:
+                    note(notes, began, epoch - self.heard)
                 yield {"epoch": epoch, "score": 0.5, "best": 0.5, "values": [0.5], "stage": "main"}
             return FoldResult(self.task.key, self.task.fold, "complete", {}, [], "", score=0.5, values=[0.5])
 

@@ -2,6 +2,7 @@
 
     python benchmarks/racing.py benchmarks/tables/phantom.parquet other.parquet --out racing.csv
     python benchmarks/racing.py --made 0,1,2 --slots 1,16 --repeats 50 --out racing.csv
+    python benchmarks/racing.py TABLE --configs 12 --out small.csv      # small studies: 12 of its rows each
 
 Every rule runs through the same simulator, on the same orders, with the same price of a start. Points are
 appended to the CSV as they are done, and points already in it are not computed again.
@@ -11,6 +12,7 @@ import argparse
 import csv
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +68,27 @@ def summary(outcomes: list[Outcome]) -> dict[str, Any]:
     return row
 
 
+def studies(table: Table, make: Any, repeats: int, slots: int, args: argparse.Namespace) -> list[Outcome]:
+    if not args.configs:
+        return simulate(table, make, repeats, slots, args.seed, OVERHEAD)
+    drawn = [(few(table, args.configs, args.seed + repeat), args.seed + repeat) for repeat in range(repeats)]
+    return [simulate(some, make, 1, slots, seed, OVERHEAD)[0] for some, seed in drawn]
+
+
+def few(table: Table, count: int, seed: int) -> Table:
+    """So many of a table's configurations, as if nobody knew of the others."""
+    rows = np.random.default_rng(seed).choice(len(table.scores), count, replace=False)
+    return replace(table, scores=table.scores[rows], test=table.test[rows], seconds=table.seconds[rows])
+
+
 def measure(table: Table, args: argparse.Namespace, done: set[tuple[str, ...]], out: Any) -> None:
     for slots in args.slots:
         for rule, knob, values in SWEEPS:
             if args.rules and rule not in args.rules:
                 continue
             for value in values:
-                key = (Path(table.name).stem, rule, knob, str(float(value)), str(slots), str(args.audit))
+                name = Path(table.name).stem + (f", {args.configs} of it" if args.configs else "")
+                key = (name, rule, knob, str(float(value)), str(slots), str(args.audit))
                 if key not in done:
                     out.writerow(point(table, key, args))
                     args.handle.flush()
@@ -84,7 +100,7 @@ def point(table: Table, key: tuple[str, ...], args: argparse.Namespace) -> dict[
     settings = spec.Race.model_validate({"rule": "none", "audit": args.audit, knob: number})
     repeats = min(args.repeats, 10) if rule in SLOW else args.repeats
     begun = time.monotonic()
-    outcomes = simulate(table, maker(rule, settings), repeats, int(slots), args.seed, OVERHEAD)
+    outcomes = studies(table, maker(rule, settings), repeats, int(slots), args)
     row = dict(zip(KEYS, key, strict=True)) | summary(outcomes)
     row |= {"repeats": repeats, "seconds": round((time.monotonic() - begun) / repeats, 3)}
     print(f"{name:14} {rule:16} {knob}={value:6} slots={slots:3} spent {row['spent']:.3f} "
@@ -110,6 +126,7 @@ def main() -> None:
     )
     parser.add_argument("--rules", type=lambda text: text.split(","), default=[])
     parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--configs", type=int, default=0)
     parser.add_argument("--audit", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("racing.csv"))

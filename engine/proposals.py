@@ -125,7 +125,8 @@ class Proposals:
         for number in numbers:
             self.sampler.tell(number, values, STATES[found.state], entry.figures)
             if self.mirror:
-                self.mirror.ended(number, STATES[found.state], values)
+                excess = self.sampler.excess(entry.figures)
+                self.mirror.ended(number, STATES[found.state], values, excess)
 
     def flush(self) -> None:
         if self.mirror:

@@ -131,3 +131,13 @@ def test_an_entry_that_finds_no_room_is_cut_off_again_and_comes_later(tmp_path: 
     assert (tmp_path / "optuna.log").read_bytes() == whole
     mirror.flush()
     assert opened_by_optuna(tmp_path).trials[0].state.name == "COMPLETE"
+
+
+def test_what_lies_above_a_bound_is_no_best_trial(tmp_path: Path, records: list) -> None:
+    mirror = mirrored(tmp_path, records, until=2)
+    mirror.ended(0, "complete", [0.9], {"parameters": 0.5, "flops": -0.1})
+    mirror.ended(1, "complete", [0.5], {"parameters": 0.0, "flops": -0.2})
+    mirror.flush()
+    study = opened_by_optuna(tmp_path)
+    assert study.trials[0].constraints == {"parameters": 0.5, "flops": -0.1}
+    assert study.best_trial.number == 1

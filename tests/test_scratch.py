@@ -123,10 +123,27 @@ def test_where_something_writes_on_the_next_sweep_finds_the_folder_again(
     assert not folder.exists()
 
 
+ONCE_IT_RUNS = """
+with connected(None, 1):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+"""
+WHILE_RAY_STARTS = """
+def tell():
+    while not getattr(signal.getsignal(signal.SIGTERM), "__module__", "").startswith("ray."):
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=tell, daemon=True).start()
+with connected(None, 1):
+    time.sleep(60)
+"""
+
+
 @pytest.mark.faults
-def test_a_driver_told_to_go_before_it_hands_out_anything_goes_quietly() -> None:
-    told = "import os, signal, time; from engine.driver.cluster import connected"
-    told += "\nwith connected(None, 1): os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"
+@pytest.mark.parametrize("script", [ONCE_IT_RUNS, WHILE_RAY_STARTS], ids=["once it runs", "while Ray starts"])
+def test_a_driver_told_to_go_before_it_hands_out_anything_goes_quietly(script: str) -> None:
+    told = "import os, signal, threading, time\nfrom engine.driver.cluster import connected" + script
     root = Path(__file__).parents[1]
     process = subprocess.run([sys.executable, "-c", told], cwd=root, capture_output=True, text=True)
     assert "SIGTERM received" not in process.stderr

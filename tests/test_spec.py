@@ -130,6 +130,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"data__classes": ["a b", "c"]}, "data.classes.0: got 'a b'; should be a letter, then letters"
     ),
     "a word in the place of a list": ({"tracking": "mlflow"}, "tracking: got 'mlflow'; should be a list"),
+    "nothing in the place of names": (
+        {"search__budget": None}, "search.budget: got None; should be a mapping of names to values; {} leaves"
+    ),
     "a distribution with a typo": (
         {"model__width": {"choise": [4, 8]}}, "or a distribution: one of uniform, loguniform, int, choice"
     ),

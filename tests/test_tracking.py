@@ -1,6 +1,11 @@
 """Trackers get every epoch of every fold, below the configuration they belong to, and can do no harm."""
 
+import os
+import pty
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,6 +128,50 @@ def test_two_runs_of_one_name_are_two_on_a_shared_server(
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("study").experiment_id
     assert sorted(run.info.run_name for run in client.search_runs([experiment])) == sorted(2 * [KEY, "r0-f0"])
+
+
+def test_mlflow_whose_server_is_away_is_left_out_within_seconds_and_its_user_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow", reason="mlflow is not installed (extra: tracking)")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    said: list[str] = []
+    began = time.monotonic()
+    with start(
+        ("mlflow",), LocalStorage(tmp_path), "study", lambda task: Configuration(), said.append
+    ) as told:
+        assert not told.backends
+    assert said == ["tracking: mlflow failed and is left out from now on; run.log says why"]
+    assert time.monotonic() - began < 60
+
+
+NOBODY_LOGGED_IN = f"""
+import sys
+from pathlib import Path
+from engine.driver.tracking import start
+from engine.spec.study import Configuration
+from engine.storage import LocalStorage
+from engine.task import Task
+
+with start(("wandb",), LocalStorage(Path(sys.argv[1])), "study", lambda task: Configuration()) as told:
+    told.epoch(Task({KEY!r}, "r0-f0"), {{"epoch": 1, "score": 0.5}})
+    print(list(told.backends))
+"""
+
+
+def test_wandb_asks_nobody_on_a_terminal_who_they_are(tmp_path: Path) -> None:
+    """Its question would keep all folds waiting."""
+    pytest.importorskip("wandb", reason="wandb is not installed (extra: tracking)")
+    others = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    ours, theirs = pty.openpty()
+    process = subprocess.run(
+        [sys.executable, "-c", NOBODY_LOGGED_IN, str(tmp_path)],
+        env=others | {"HOME": str(tmp_path / "home"), "TERM": "xterm"},
+        cwd=Path(__file__).parents[1], stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, timeout=60,
+    )  # fmt: skip
+    os.close(ours)
+    os.close(theirs)
+    assert process.stdout.split() == [b"[]"]
 
 
 def test_wandb_writes_offline_runs_into_the_run_folder(

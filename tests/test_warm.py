@@ -19,6 +19,7 @@ from engine.sampler.mirror import Mirror
 from engine.sampler.sampler import Past, Sampler
 from engine.sampler.warm import _means, check_warm, earlier
 from engine.spec.load import study_of
+from engine.spec.search import SamplerName
 from engine.spec.study import Study
 from engine.storage import LocalStorage, open_storage
 from tests.sampled import replay
@@ -109,11 +110,23 @@ def test_a_run_with_another_objective_teaches_nothing(tmp_path: Path) -> None:
     assert "another objective" in notes[0]
 
 
-def test_a_sampler_that_does_not_learn_is_not_warmed() -> None:
-    with pytest.raises(SonotuneError, match="no effect with sampler random, which does not learn; leave it"):
-        check_warm("random", ["runs/old"])
-    check_warm("tpe", ["runs/old"])
-    check_warm("random", [])
+@pytest.mark.parametrize("sampler", ["random", "grid", "qmc", "cmaes", "nsga2"])
+def test_a_sampler_that_takes_no_notice_of_earlier_runs_is_not_warmed(sampler: SamplerName) -> None:
+    told = (
+        f"no effect with sampler {sampler}, which does not learn from earlier runs; .* one of tpe, motpe, gp"
+    )
+    with pytest.raises(SonotuneError, match=told):
+        check_warm(sampler, ["runs/old"])
+    check_warm(sampler, [])
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_sampler_that_may_be_warmed_proposes_otherwise_when_it_is(sampler: SamplerName) -> None:
+    check_warm(sampler, ["runs/old"])
+    toy = study(sampler=sampler)
+    cold, warm = (Sampler(toy.fixed.search, toy.space, 0) for _ in range(2))
+    warm.warm(Past({"loss.lambda": n / 5, "train.lr": 1e-3}, [float(n)], {}) for n in range(5))
+    assert cold.ask() != warm.ask()
 
 
 def test_a_note_on_an_earlier_run_shows_no_key_of_its_address(tmp_path: Path) -> None:

@@ -47,11 +47,12 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its tracebacks of lost workers are in run.log
     with scratch() as folder, _heard_by_the_log():
         try:
-            if address:
-                _join(address)
-            else:
-                with _on_loopback():
-                    _start(folder, workers, gpus)
+            with _told_to_go():
+                if address:
+                    _join(address)
+                else:
+                    with _on_loopback():
+                        _start(folder, workers, gpus)
             with _told_to_go():
                 yield folder
         finally:
@@ -60,10 +61,13 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
 
 @contextmanager
 def _told_to_go() -> Iterator[None]:
-    """SIGTERM is like Ctrl-C: Ray would take it for a crash, print a stack of C++ and abort."""
+    """SIGTERM is like Ctrl-C: Ray would take it for a crash, print a stack of C++ and abort. While it starts,
+    it puts handlers of its own in our place, which end the process with numbers of their own."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
     finally:
         signal.signal(signal.SIGTERM, before)
 

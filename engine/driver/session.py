@@ -1,7 +1,7 @@
 """One driver's life over a run folder: its first task to its last, and what becomes of each."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -178,7 +178,7 @@ class Session:
         log.info("%d side by side, each with %s; %s", slots(), share.request(), self.shared.numerics.record())
         with (
             View(self.conductor, names, slots, console) as view,
-            self._tracking() as trackers,
+            self._tracking(console.print) as trackers,
             self._inspection() as results,
         ):
             searcher = TaskSearcher(self.conductor, slots, lambda wait: self._look_back(results, wait))
@@ -215,9 +215,9 @@ class Session:
     def _share(self, nodes: Sequence[shares.Node]) -> shares.Share:
         return shares.share(self.study.fixed.resources, nodes, self.shared.numerics.device, self.packed.folds)
 
-    def _tracking(self) -> tracking.Tracking:
-        fixed = self.study.fixed
-        return tracking.start(fixed.tracking, self.storage, fixed.study, self.conductor.configuration_of)
+    def _tracking(self, tell: Callable[[str], None]) -> tracking.Tracking:
+        fixed, known = self.study.fixed, self.conductor.configuration_of
+        return tracking.start(fixed.tracking, self.storage, fixed.study, known, tell)
 
     def _fit(
         self, searcher: TaskSearcher, scheduler: TaskScheduler, share: shares.Share, scratch: Path

@@ -14,7 +14,22 @@ from engine.task import Task
 ENDED = {"complete": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}  # else KILLED, until it goes on
 NO_METRICS = {"epoch", "stage", "values"}
 
+# A search waits for what its trackers say. Left to themselves they try for minutes or hours to reach a server
+# that is gone, and W&B asks on a terminal who its user is. Whoever sets one of these has it so.
+IMPATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "WANDB_FINISH_TIMEOUT": "60",
+    "WANDB_FINISH_TIMEOUT_RAISES": "true",
+    "WANDB_SILENT": "true",
+}
+
 ConfigurationOf = Callable[[Task], Trained]
+
+
+def hurry() -> None:
+    for name, value in IMPATIENCE.items():
+        os.environ.setdefault(name, value)
 
 
 def metrics(row: Mapping[str, Any]) -> dict[str, float]:
@@ -90,6 +105,7 @@ class MLflow:
     MOST_RUNS = 10_000
 
     def __init__(self, root: Path, study: str, run: str, configuration_of: ConfigurationOf) -> None:
+        hurry()
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
@@ -158,6 +174,7 @@ class WandB:
     """W&B has no runs below runs: a configuration is a group, each of its folds a run in it."""
 
     def __init__(self, root: Path, study: str, run: str, configuration_of: ConfigurationOf) -> None:
+        hurry()
         for name in ("CACHE", "CONFIG", "DATA"):
             os.environ.setdefault(f"WANDB_{name}_DIR", str(root / name.lower()))
         self.root, self.study, self.run_folder, self.configuration_of = root, study, run, configuration_of

@@ -23,6 +23,7 @@ log = logging.getLogger("sonotune")
 
 FOLDER = "tracking"
 RUN = f"{FOLDER}/run"
+FAILED = "tracking: %s failed and is left out from now on"
 MODULES: Mapping[Tracker, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 
 
@@ -61,7 +62,7 @@ class Tracking:
             try:
                 action(backend)
             except Exception:
-                log.warning("tracking: %s failed and is left out from now on", name, exc_info=True)
+                log.warning(FAILED, name, exc_info=True)
                 with suppress(Exception):
                     self.backends.pop(name).close()
 
@@ -88,11 +89,20 @@ def start(
     storage: Storage,
     study: str,
     configuration_of: Callable[[Task], Trained],
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> Tracking:
+    """One that cannot even begin, its server being away, is told to the user, who still looks on."""
     require(trackers, storage)
     root = (storage.local() or Path()) / FOLDER
     run = _name_of_run(storage) if trackers else ""
-    return Tracking({name: BACKENDS[name](root / name, study, run, configuration_of) for name in trackers})
+    begun: dict[str, Backend] = {}
+    for name in trackers:
+        try:
+            begun[name] = BACKENDS[name](root / name, study, run, configuration_of)
+        except Exception:
+            log.warning(FAILED, name, exc_info=True)
+            tell(f"{FAILED % name}; run.log says why")
+    return Tracking(begun)
 
 
 def _name_of_run(storage: Storage) -> str:

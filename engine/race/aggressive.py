@@ -6,6 +6,7 @@ from engine.race.stopper import Stopper
 
 class Aggressive(Stopper):
     name = "aggressive"
+    bar_named = "the best's mean"
 
     def bar(self, best: int) -> float:
         """What the mean of the finished folds must reach."""
@@ -15,5 +16,5 @@ class Aggressive(Stopper):
         mask, best = self.finished(row), self.incumbent(row)
         if best is None or not mask.any() or mask.all():
             return []
-        below = self.heat.best[row, mask, 0].mean() < self.bar(best)
-        return [(row, f"mean of {mask.sum()} folds below the best's")] if below else []
+        below, count = self.heat.best[row, mask, 0].mean() < self.bar(best), int(mask.sum())
+        return [(row, f"mean of {count} fold{'s' * (count != 1)} below {self.bar_named}")] if below else []

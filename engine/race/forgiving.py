@@ -5,6 +5,7 @@ from engine.race.aggressive import Aggressive
 
 class Forgiving(Aggressive):
     name = "forgiving"
+    bar_named = "the best's worst fold"
 
     def bar(self, best: int) -> float:
         return float(self.heat.best[best, :, 0].min())

@@ -84,15 +84,25 @@ class Mirror:
             self._operation.SET_TRIAL_INTERMEDIATE_VALUE, trial_id=number, step=step, intermediate_value=value
         )
 
-    def ended(self, number: int, state: State, values: Sequence[float] | None) -> None:
-        """Pruned shows as pruned, although the sampler was told a value for it."""
+    def ended(
+        self,
+        number: int,
+        state: State,
+        values: Sequence[float] | None,
+        excess: Mapping[str, float] | None = None,
+    ) -> None:
+        """Pruned shows as pruned, although the sampler was told a value for it; what lies above a bound is no
+        best trial of Optuna's either."""
+        for name, above in (excess or {}).items():
+            told = {f"constraints:{name}": above}
+            self._add(self._operation.SET_TRIAL_SYSTEM_ATTR, trial_id=number, system_attr=told)
         code = {"complete": 1, "pruned": 2, "failed": 3}[state]
-        told = list(values) if values is not None and state != "failed" else None
+        final = list(values) if values is not None and state != "failed" else None
         self._add(
             self._operation.SET_TRIAL_STATE_VALUES,
             trial_id=number,
-            state=code if told or code != 1 else 3,
-            values=told,
+            state=code if final or code != 1 else 3,
+            values=final,
             datetime_complete=self._now(),
         )
 

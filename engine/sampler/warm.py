@@ -28,11 +28,13 @@ class Known:
 
 
 def check_warm(sampler: SamplerName, locations: Sequence[str]) -> None:
-    """What is asked for must have an effect."""
-    if locations and sampler not in KINDS:
+    """What is asked for must have an effect. Whose generations are made of their own proposals alone (cmaes,
+    nsga2) take no notice of others."""
+    takers = [name for name, kind in KINDS.items() if kind.anew]
+    if locations and sampler not in takers:
         raise SonotuneError(
-            f"--warm-from has no effect with sampler {sampler}, which does not learn; leave it away, or take "
-            f"one of {', '.join(KINDS)}"
+            f"--warm-from has no effect with sampler {sampler}, which does not learn from earlier runs; "
+            f"leave it away, or take one of {', '.join(takers)}"
         )
 
 

@@ -60,6 +60,8 @@ def _rule(detail: ErrorDetails) -> str:
         return "should be a list"
     if kind == "too_short":
         return f"should have at least {detail['ctx']['min_length']} items"
+    if kind == "model_type":
+        return "should be a mapping of names to values; {} leaves them at their defaults"
     rule = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if kind in SCALARS and isinstance(given, dict) and len(given) == 1:
         return f"{rule}, or a distribution: one of {', '.join(KINDS)}"

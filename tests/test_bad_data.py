@@ -162,6 +162,10 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "label not in classes": ("manifest", lambda r: swap(r / "cases.csv", "benign", "cyst", 1), "label", "'cyst'"),
     "label in capitals": ("manifest", lambda r: swap(r / "cases.csv", "benign", "Benign", 1), "label", "'Benign'"),
     "empty label": ("manifest", lambda r: swap(r / "cases.csv", "benign", "", 1), "label", "''"),
+    "a row per lesion": ("manifest", lambda r: repeat_row(r / "cases.csv", 1), "same-name", "one row, '|' between"),
+    "paths of Windows": (
+        "manifest", lambda r: swap(r / "cases.csv", "pictures/0", "pictures\\0"), "missing", "parted by '/' here",
+    ),
     "duplicate ids": ("manifest", lambda r: repeat_row(r / "cases.csv", 1), "same-name", "c0"),
     "manifest with ../": ("manifest", lambda r: swap(r / "cases.csv", "pictures/0", "../0"), "outside", "'../0.png'"),
     "../ that comes back": (

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from zipfile import ZipFile
 
+from engine.data.files import reading
 from engine.errors import SonotuneError, many
 
 Row = dict[str, str]
@@ -15,12 +16,17 @@ LARGEST = 256 * 1024**2  # bytes, unpacked; the largest data sets have some thou
 
 def read_table(path: Path, needed: Iterable[str] = ()) -> list[Row]:
     """Rows as text by column name, spaces around cells removed; an empty cell is ''."""
+    with reading(f"table {str(path)!r}"):
+        return _table(path, list(needed))
+
+
+def _table(path: Path, needed: list[str]) -> list[Row]:
     if not path.is_file():
         raise SonotuneError(f"table {str(path)!r} does not exist or is not a file")
     _check_size(path, path.stat().st_size)
     readers = {".parquet": _parquet, ".xlsx": _excel}
     names, lines = readers.get(path.suffix.lower(), _csv)(path)
-    _check_names(path, names, list(needed))
+    _check_names(path, names, needed)
     if not lines:
         raise SonotuneError(f"table {str(path)!r} has a header and no rows")
     return [dict(zip(names, line, strict=True)) for line in lines]

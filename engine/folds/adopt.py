@@ -14,8 +14,8 @@ def read_manifest(path: Path, pack: Pack) -> Manifest:
     manifest = Manifest.from_json(read(path), str(path))
     if set(manifest.classes) != set(pack.classes):
         raise SonotuneError(
-            f"{path} splits the classes {', '.join(manifest.classes)}, "
-            f"this study has {', '.join(pack.classes)}"
+            f"folds.from: {path} splits the classes {', '.join(manifest.classes)}, this study has "
+            f"{', '.join(pack.classes)}; give data.classes the same, or leave folds.from out"
         )
     return manifest
 

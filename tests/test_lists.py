@@ -105,6 +105,20 @@ def test_folds_that_cannot_be_used_are_told_with_their_file(
     assert f"folds.from: {path}" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "case,group,,\n001,a,,\n002,a,,\n",
+        "\r\n\r\ncase;group\r\n001;a\r\n002;a",
+        ";\ncase;group\n001;a\n002;a",
+    ],
+)
+def test_what_a_spreadsheet_leaves_around_a_table_is_no_part_of_it(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text, newline="")
+    assert read_table(path) == [{"case": "001", "group": "a"}, {"case": "002", "group": "a"}]
+
+
 def test_a_table_that_is_wrong_in_every_row_fills_no_screen(tmp_path: Path) -> None:
     path = table(tmp_path, "case,fold", ["a,1,2"] * 900)
     with pytest.raises(SonotuneError, match="900 problems") as error:

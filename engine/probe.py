@@ -35,6 +35,7 @@ class Projection:
     hours: tuple[float, float]
     slots: int
     finals: int = 0  # outer folds, each of which trains the pick of its inner ones
+    staged: bool = False  # first stages are counted for each configuration, as if nobody shared one
 
     @property
     def fold_epochs(self) -> tuple[int, int]:
@@ -70,7 +71,8 @@ def _measured(bench: Bench, configuration: Configuration, fold: str) -> Measured
     if stage is None:
         return found
     first = measure(bench.job(stage, fold), bench.pack)
-    return replace(found, first_seconds=(stage.inner_folds + 1) * first.fold_seconds)
+    seconds = (stage.inner_folds + 1) * first.fold_seconds
+    return replace(found, first_seconds=seconds, first_epochs=stage.epochs)
 
 
 def memory_of_largest(bench: Bench) -> tuple[float, float]:
@@ -158,9 +160,11 @@ def project(study: Study, folds: int, measured: list[Measured], finals: int = 0)
     """Between all configurations like the cheapest and all like the dearest, none of them stopped early."""
     configs = int(min(study.fixed.search.configs, study.space.size))
     slots = slots_here(study)
-    epochs = [m.configuration.train.epochs for m in measured]
+    epochs, staged = [m.epochs for m in measured], any(m.first_epochs for m in measured)
     hours = [(configs * folds + finals) * m.fold_seconds / slots / 3600 for m in measured]
-    return Projection(configs, folds, (min(epochs), max(epochs)), (min(hours), max(hours)), slots, finals)
+    return Projection(
+        configs, folds, (min(epochs), max(epochs)), (min(hours), max(hours)), slots, finals, staged
+    )
 
 
 def _print_models(console: Console, measured: Mapping[str, Measured]) -> None:
@@ -184,11 +188,12 @@ def _print_projection(console: Console, study: Study, cost: Projection) -> None:
     size = "no end of configurations" if space.size == inf else _many(space.size, "configuration")
     console.print(f"{study.name}: {_many(len(space.dimensions), 'dimension')}, {size}; every end is sound")
     plural = "s" * (cost.epochs[1] != 1)
+    shared = " and no first stage is shared" if cost.staged else ""
     picks = f" and {_many(cost.finals, 'outer fold')} of the picks" if cost.finals else ""
     console.print(
         f"search: {_many(cost.configs, 'configuration')} × {_many(cost.folds, 'fold')}{picks} × "
         f"{_span(cost.epochs, 'd')} epoch{plural} = {_span(cost.fold_epochs, ',')} fold-epochs "
-        "where nothing is stopped early",
+        f"where nothing is stopped early{shared}",
         highlight=False,
     )
     console.print(

@@ -1,6 +1,7 @@
 """`sonotune check`: the smallest, largest and busiest model of a space, a step of each, and the cost."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,18 @@ def test_the_outer_folds_of_a_nested_design_cost_a_fold_each() -> None:
     cost = project(study(), 4, [measured(2, 0.1)], finals=2)
     assert cost.fold_epochs == (28, 28)
     assert cost.hours[0] == pytest.approx(project(study(), 4, [measured(2, 0.1)]).hours[0] * 14 / 12)
+
+
+def test_the_epochs_of_a_first_stage_are_counted() -> None:
+    """As a budget of epochs counts them."""
+    two = replace(measured(2, 0.1), first_seconds=1.0, first_epochs=3)
+    cost = project(study(), 4, [two])
+    assert cost.fold_epochs == (60, 60)
+    console = Console(record=True, width=200)
+    _print_projection(console, study(), cost)
+    assert (
+        "60 fold-epochs where nothing is stopped early and no first stage is shared" in console.export_text()
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 
+MOST_SHOWN = 50  # problems in one message
 USER = re.compile(r"(?<=://)(?:[^/\s:@]*:\S*@|[^/\s@]+@)")  # a password may hold a slash or an @
 USER_OF_ONE = re.compile(r"(?<=://)[^/:@]*:.*@")
 QUERY = re.compile(r"(://[^\s?'\"`]*)\?[^\s'\"`;,)]*")
@@ -32,7 +33,12 @@ class StorageError(SonotuneError):
 
 
 def many(title: str, problems: list[str]) -> SonotuneError:
-    """All problems of one input at once, so that a user mends a file in one go."""
+    """All problems of one input at once, so that a user mends a file in one go; not a screen of each row of a
+    table that is wrong from its first to its last."""
     if len(problems) == 1:
         return SonotuneError(f"{title}: {problems[0]}")
-    return SonotuneError("\n".join([f"{title}: {len(problems)} problems", *(f"  - {p}" for p in problems)]))
+    rest = len(problems) - MOST_SHOWN
+    lines = [*problems[:MOST_SHOWN], *([f"and {rest} more"] if rest > 0 else [])]
+    return SonotuneError(
+        "\n".join([f"{title}: {len(problems)} problems", *(f"  - {line}" for line in lines)])
+    )

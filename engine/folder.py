@@ -42,12 +42,20 @@ class Head:
 
 def new(location: str) -> Storage:
     """A place where no run is yet."""
-    storage = open_storage(location)
+    storage = named(location)
     check_free(storage, location)
+    try_to_write(storage)
+    return storage
+
+
+def named(location: str) -> Storage:
+    """No name would be the folder one stands in: a shell's variable that is not set."""
+    if not location.strip():
+        raise SonotuneError(f"--run is {location!r}; a run needs a folder, name it")
+    storage = open_storage(location)
     place = storage.local()
     if place and place.is_file():
         raise SonotuneError(f"{location} is a file; a run needs a folder, choose another --run")
-    try_to_write(storage)
     return storage
 
 

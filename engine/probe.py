@@ -34,18 +34,22 @@ class Projection:
     epochs: tuple[int, int]
     hours: tuple[float, float]
     slots: int
+    finals: int = 0  # outer folds, each of which trains the pick of its inner ones
+    staged: bool = False  # first stages are counted for each configuration, as if nobody shared one
 
     @property
     def fold_epochs(self) -> tuple[int, int]:
-        return (self.configs * self.folds * self.epochs[0], self.configs * self.folds * self.epochs[1])
+        trained = self.configs * self.folds + self.finals
+        return (trained * self.epochs[0], trained * self.epochs[1])
 
 
 def probe(study: Study, console: Console) -> None:
+    slots_here(study)  # what has no room is refused before a step of it is trained
     bench = Bench.of(study)
-    fold = bench.manifest.names[0]
-    measured = {title: _measured(bench, c, fold) for c, title in chosen(bench).items()}
+    folds, finals = len(bench.manifest.names), len(bench.manifest.finals)
+    measured = {title: _measured(bench, c, bench.manifest.names[0]) for c, title in chosen(bench).items()}
     _print_models(console, measured)
-    _print_projection(console, study, project(study, len(bench.manifest.names), list(measured.values())))
+    _print_projection(console, study, project(study, folds, list(measured.values()), finals))
 
 
 def chosen(bench: Bench) -> dict[Configuration, str]:
@@ -67,7 +71,8 @@ def _measured(bench: Bench, configuration: Configuration, fold: str) -> Measured
     if stage is None:
         return found
     first = measure(bench.job(stage, fold), bench.pack)
-    return replace(found, first_seconds=(stage.inner_folds + 1) * first.fold_seconds)
+    seconds = (stage.inner_folds + 1) * first.fold_seconds
+    return replace(found, first_seconds=seconds, first_epochs=stage.epochs)
 
 
 def memory_of_largest(bench: Bench) -> tuple[float, float]:
@@ -142,19 +147,23 @@ def _moved(study: Study, params: Params, name: str) -> Iterator[dict[str, Scalar
         yield from (study.space.base({**params, name: end}) for end in dimension.distribution.ends())
 
 
-def project(study: Study, folds: int, measured: list[Measured]) -> Projection:
-    """Between all configurations like the cheapest and all like the dearest, none of them stopped early."""
-    fixed = study.fixed
-    configs = int(min(fixed.search.configs, study.space.size))
+def slots_here(study: Study) -> int:
     here = [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
-    share = resources.share(fixed.resources, here)
-    slots = resources.slots(fixed.resources, share, here)
+    share = resources.share(study.fixed.resources, here)
+    slots = resources.slots(study.fixed.resources, share, here)
     if slots < 1:
         raise resources.no_room(share, here)
-    epochs = [m.configuration.train.epochs for m in measured]
-    seconds = [configs * folds * m.fold_seconds / slots for m in measured]
+    return slots
+
+
+def project(study: Study, folds: int, measured: list[Measured], finals: int = 0) -> Projection:
+    """Between all configurations like the cheapest and all like the dearest, none of them stopped early."""
+    configs = int(min(study.fixed.search.configs, study.space.size))
+    slots = slots_here(study)
+    epochs, staged = [m.epochs for m in measured], any(m.first_epochs for m in measured)
+    hours = [(configs * folds + finals) * m.fold_seconds / slots / 3600 for m in measured]
     return Projection(
-        configs, folds, (min(epochs), max(epochs)), (min(seconds) / 3600, max(seconds) / 3600), slots
+        configs, folds, (min(epochs), max(epochs)), (min(hours), max(hours)), slots, finals, staged
     )
 
 
@@ -179,10 +188,12 @@ def _print_projection(console: Console, study: Study, cost: Projection) -> None:
     size = "no end of configurations" if space.size == inf else _many(space.size, "configuration")
     console.print(f"{study.name}: {_many(len(space.dimensions), 'dimension')}, {size}; every end is sound")
     plural = "s" * (cost.epochs[1] != 1)
+    shared = " and no first stage is shared" if cost.staged else ""
+    picks = f" and {_many(cost.finals, 'outer fold')} of the picks" if cost.finals else ""
     console.print(
-        f"search: {_many(cost.configs, 'configuration')} × {_many(cost.folds, 'fold')} × "
+        f"search: {_many(cost.configs, 'configuration')} × {_many(cost.folds, 'fold')}{picks} × "
         f"{_span(cost.epochs, 'd')} epoch{plural} = {_span(cost.fold_epochs, ',')} fold-epochs "
-        "where nothing is stopped early",
+        f"where nothing is stopped early{shared}",
         highlight=False,
     )
     console.print(

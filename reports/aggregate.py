@@ -61,15 +61,22 @@ def _cube(rows: Sequence[Sequence[FoldResult]], split: str, names: Sequence[str]
 
 def ratios(run: Run) -> dict[str, float]:
     """n_test/n_train of the true training parts, which the corrected variance of a mean needs."""
-    sizes = [s for s in run.sizes().values() if s["train"]]
-    if sizes:
-        train = sum(s["train"] for s in sizes)
-        return {split: sum(s[split] for s in sizes) / train for split in SPLITS}
-    results = [r for c in run.complete for r in c.folds.values() if r.train_cases]
-    if not results:
+    sizes = [s for s in run.sizes().values() if s["train"]] or _sizes_trained(run)
+    if not sizes:
         return dict.fromkeys(SPLITS, math.nan)
-    share = sum(r.test_cases for r in results) / sum(r.train_cases for r in results)
-    return dict.fromkeys(SPLITS, share)
+    train = sum(s["train"] for s in sizes)
+    return {split: sum(s[split] for s in sizes) / train for split in SPLITS}
+
+
+def _sizes_trained(run: Run) -> list[dict[str, int]]:
+    """What a lost folds.json held, as the results have it; one configuration has all folds."""
+    return [
+        {"train": result.train_cases}
+        | {split: len(run.cases(config.id, fold, split, ["case"])) for split in SPLITS}
+        for config in run.complete[:1]
+        for fold, result in config.folds.items()
+        if result.train_cases
+    ]
 
 
 def summarise(values: np.ndarray, ratio: float, confidence: float) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Reads a run folder. What cannot be read is listed beside what can, never guessed."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +16,7 @@ from reports.events import config_of, configurations, kind_of
 from reports.run import Config, Problem, Run, fold_rows
 
 READERS = 4
+OUTER = re.compile(r"o[0-9]+")
 
 
 def load(location: str) -> Run:
@@ -26,10 +28,10 @@ def load(location: str) -> Run:
     provenance = _read(storage, RunPaths.provenance, files.mapping, problems)
     journal = tuple(_journal(storage, problems))
     results = _results(storage, problems)
-    outer = {str(row.get("name")) for row in manifest.get("finals") or () if isinstance(row, dict)}
+    outer = _outer(manifest, results)
     main = [r for r in results if r.stage == "main" and r.fold not in outer]
     stages = tuple(r for r in results if r.stage != "main")
-    folds = _fold_names(manifest, main, problems)
+    folds = _fold_names(manifest, main, outer, problems)
     return Run(
         location=str(location),
         storage=storage,
@@ -125,15 +127,26 @@ def _sound(storage: Storage, task: Task) -> FoldResult | Problem | None:
     return Problem(RunPaths.result(task), f"{', '.join(bad)} missing or damaged") if bad else result
 
 
+def _outer(manifest: Mapping[str, Any], results: Sequence[FoldResult]) -> set[str]:
+    """Where no manifest says so, an outer fold beside inner ones is told by its name: it is none of them."""
+    if manifest:
+        return {str(row.get("name")) for row in manifest.get("finals") or () if isinstance(row, dict)}
+    trained = {result.fold for result in results}
+    outer = {fold for fold in trained if OUTER.fullmatch(fold)}
+    return outer if trained - outer else set()
+
+
 def _fold_names(
-    manifest: Mapping[str, Any], results: Sequence[FoldResult], problems: list[Problem]
+    manifest: Mapping[str, Any], results: Sequence[FoldResult], outer: set[str], problems: list[Problem]
 ) -> tuple[str, ...]:
     named = tuple(str(row["name"]) for row in fold_rows(manifest))
     if named:
         return named
     seen = tuple(sorted({r.fold for r in results}))
     if seen:
-        problems.append(Problem(RunPaths.folds, f"names no folds; taken from the results: {', '.join(seen)}"))
+        beside = f"; left out of every mean, as outer folds: {', '.join(sorted(outer))}" if outer else ""
+        told = f"names no folds; taken from the results: {', '.join(seen)}{beside}"
+        problems.append(Problem(RunPaths.folds, told))
     return seen
 
 

@@ -239,6 +239,19 @@ def test_a_curated_table_is_the_same_wherever_the_data_set_is_named_from(
     assert "benign/benign (1).png,benign/benign (1)_mask.png" in near.splitlines()[1]
 
 
+def test_cases_that_others_kept_and_nobody_has_here_are_told(tmp_path: Path) -> None:
+    root = sound(tmp_path / "data")
+    (tmp_path / "ids.csv").write_text("class;id\nbenign;1\nbenign;2\nBenign;3\n")
+    words = ["audit", "--source", "busi", "--root", str(root), "--out", str(tmp_path / "a")]
+    told = CliRunner().invoke(app, [*words, "--against", str(tmp_path / "ids.csv")])
+    assert "1 of its cases are unknown here, such as 'Benign (3)'" in told.output
+    with pytest.raises(SonotuneError, match="does not exist"):
+        CliRunner().invoke(
+            app, [*words[:-1], str(tmp_path / "b"), "--against", "nowhere.csv"], catch_exceptions=False
+        )
+    assert not (tmp_path / "b").exists()
+
+
 def test_the_page_shows_pairs_and_escapes_names(tmp_path: Path) -> None:
     root, out = tmp_path / "data", tmp_path / "out"
     table = layouts.write_manifest(root, layouts.some_pictures(), lambda n: {"case": f"<b>{n}&"})

@@ -86,6 +86,7 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "floating point pixels": (
         "busi", lambda r: ((r / IMAGE).unlink(), big_sixteen((r / IMAGE).with_suffix(".tif"))), "depth", "(1).tif",
     ),
+    "a strip that would be padded": ("padded", lambda r: strip(r), "too-large", "8001×8; data.aspect: pad would"),
     "a picture of one colour": ("busi", lambda r: put(r / IMAGE, grey(0)), "blank", "value 0"),
     "mask larger than image": ("busi", lambda r: put(r / MASK, np.eye(99, dtype=np.uint8)), "mask-size", "99×99"),
     "mask smaller than image": ("busi", lambda r: put(r / MASK, np.eye(9, dtype=np.uint8)), "mask-size", "9×9"),
@@ -161,6 +162,10 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "label not in classes": ("manifest", lambda r: swap(r / "cases.csv", "benign", "cyst", 1), "label", "'cyst'"),
     "label in capitals": ("manifest", lambda r: swap(r / "cases.csv", "benign", "Benign", 1), "label", "'Benign'"),
     "empty label": ("manifest", lambda r: swap(r / "cases.csv", "benign", "", 1), "label", "''"),
+    "a row per lesion": ("manifest", lambda r: repeat_row(r / "cases.csv", 1), "same-name", "one row, '|' between"),
+    "paths of Windows": (
+        "manifest", lambda r: swap(r / "cases.csv", "pictures/0", "pictures\\0"), "missing", "parted by '/' here",
+    ),
     "duplicate ids": ("manifest", lambda r: repeat_row(r / "cases.csv", 1), "same-name", "c0"),
     "manifest with ../": ("manifest", lambda r: swap(r / "cases.csv", "pictures/0", "../0"), "outside", "'../0.png'"),
     "../ that comes back": (
@@ -195,6 +200,11 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
 }  # fmt: skip
 
 
+def strip(root: Path) -> None:
+    for name in (IMAGE, MASK):
+        put(root / name, np.tile(np.repeat(np.uint8([0, 255]), 4001)[:8001], (8, 1)))
+
+
 def more(index: int) -> dict[str, object]:
     return {"case": f"c{index}", "patient": f"p{index // 3}", "fold": index % 2, "spacing": 0.1}
 
@@ -202,6 +212,8 @@ def more(index: int) -> dict[str, object]:
 def write(source: str, root: Path) -> Data:
     """A sound data set of the source, ten cases of each class."""
     classes = TWO if source in ("udiat", "bus_bra") else layouts.CLASSES
+    if source == "padded":
+        return write("busi", root).model_copy(update={"aspect": "pad"})
     pictures = some_pictures(4 if source != "bus_bra" else 10, classes)
     place = root
     if source == "manifest":

@@ -1,5 +1,7 @@
 """`sonotune check`: the smallest, largest and busiest model of a space, a step of each, and the cost."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,41 @@ def test_the_projection_multiplies_what_was_measured() -> None:
     assert cost.fold_epochs == (12, 24)
     assert cost.hours[0] * 3600 == pytest.approx(3 * 2 * 2 * (10 * 0.1 + 5 * 0.1))
     assert cost.hours[1] * 3600 == pytest.approx(3 * 2 * 4 * (10 * 0.2 + 5 * 0.1))
+
+
+def test_the_outer_folds_of_a_nested_design_cost_a_fold_each() -> None:
+    cost = project(study(), 4, [measured(2, 0.1)], finals=2)
+    assert cost.fold_epochs == (28, 28)
+    assert cost.hours[0] == pytest.approx(project(study(), 4, [measured(2, 0.1)]).hours[0] * 14 / 12)
+
+
+def test_the_epochs_of_a_first_stage_are_counted() -> None:
+    """As a budget of epochs counts them."""
+    two = replace(measured(2, 0.1), first_seconds=1.0, first_epochs=3)
+    cost = project(study(), 4, [two])
+    assert cost.fold_epochs == (60, 60)
+    console = Console(record=True, width=200)
+    _print_projection(console, study(), cost)
+    assert (
+        "60 fold-epochs where nothing is stopped early and no first stage is shared" in console.export_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"resources": {"cpu": 4096}}, "no node has that much"), ({"tracking": ["wandb"]}, "needs the package")],
+)
+def test_what_a_search_refuses_of_its_machine_is_refused_before_a_step_is_trained(
+    change: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import yaml
+
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as where it is not installed
+    monkeypatch.setattr("engine.probe.measure", lambda *_: pytest.fail("a step was trained"))
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY | change))
+    with pytest.raises(SonotuneError, match=told):
+        CliRunner().invoke(app, ["check", str(path)], catch_exceptions=False)
 
 
 def test_a_small_space_ends_before_its_number_of_configurations() -> None:

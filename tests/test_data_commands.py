@@ -80,6 +80,14 @@ def test_folds_are_written_for_another_study(
     assert "r0-f2" in told
 
 
+def test_the_outer_folds_of_a_nested_design_are_shown_too(
+    busi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SONOTUNE_CACHE", str(tmp_path / "c"))
+    nested = ("--set", "folds.outer=2", "--out", tmp_path / "folds.json")
+    assert "│ o1 " in run("folds", write_space(tmp_path, busi), *nested)
+
+
 def test_an_audit_whose_reader_went_away_has_written_all_of_its_files(busi: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-c", "from engine.cli import main; main()", "data", "audit", "--source", "busi",
              "--root", str(busi), "--out", str(tmp_path / "a"), "--write-groups",

@@ -206,7 +206,7 @@ REFUSED = {
     "patients split on purpose": (TORN, Folds(k=3, group_by="none"), "patients in more than one part: p"),
     "duplicates split on purpose": (TWINS, Folds(k=3, group_by="patient"), "duplicates in more than one"),
     "no official folds": (pack_of(NINE), Folds(from_="official"), "no official fold; leave folds.from out"),
-    "one official fold": (pack_of(NINE, official=(1,) * 27), Folds(from_="official"), "at least 2, got 1"),
+    "one official fold": (pack_of(NINE, official=(1,) * 27), Folds(from_="official"), "at least 2, got fold"),
     "another k than the official one": (
         pack_of(NINE, official=(1, 2, 3) * 9), Folds(from_="official", k=5), "3 folds are given",
     ),

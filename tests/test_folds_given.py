@@ -136,3 +136,5 @@ def label_in(pack: Pack, case: str) -> int:
 def test_an_unknown_fold_is_answered_with_the_known_ones():
     with pytest.raises(SonotuneError, match="there is no fold r9-f9; the folds are r0-f0, r0-f1"):
         make_folds(pack_of(NINE), Folds(k=3)).fold("r9-f9")
+    with pytest.raises(SonotuneError, match=r"o1-r0-f2, o0, o1$"):
+        make_folds(pack_of(labels_of(18, 18, 18)), Folds(k=3, outer=2)).fold("zz")

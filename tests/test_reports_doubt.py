@@ -79,6 +79,30 @@ def test_the_ratio_is_that_of_the_true_training_parts(small: Path) -> None:
     assert figures(run).ratio == ratios(run)
 
 
+def test_the_ratio_outlives_a_lost_folds_json(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", SMALL)
+    known = ratios(load(str(folder)))
+    (folder / "folds.json").unlink()
+    assert ratios(load(str(folder))) == pytest.approx(known)
+
+
+def test_an_outer_fold_is_none_of_the_folds_even_where_no_manifest_says_so(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", replace(SMALL, outer=2))
+    known = load(str(folder)).folds
+    (folder / "folds.json").unlink()
+    run = load(str(folder))
+    assert run.folds == known
+    assert "left out of every mean, as outer folds: o0, o1" in " ".join(p.what for p in run.problems)
+
+
+def test_outer_folds_by_themselves_are_averaged(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", replace(SMALL, outer=2))
+    (folder / "folds.json").unlink()
+    for inner in folder.glob("results/*/o*-r*"):
+        shutil.rmtree(inner)
+    assert load(str(folder)).folds == ("o0", "o1")
+
+
 @pytest.mark.parametrize("select", [{"rule": "median_rank", "metrics": ["assd"]},
                                     {"rule": "pareto", "metrics": ["dice", "hausdorff"]}])  # fmt: skip
 def test_what_cannot_be_chosen_by_again_is_said_to_be_uncorrected(small: Path, select: dict) -> None:

@@ -20,6 +20,17 @@ def test_a_run_folder_that_is_a_file_is_refused(refused: Refused) -> None:
     assert "run is a file; a run needs a folder" in refused("search", space(), "--run", "run")
 
 
+def test_a_single_fold_needs_a_folder_before_it_is_trained(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.training.alone.load", lambda *_: pytest.fail("the data were read"))
+    Path("run").write_text("mine")
+    assert "run is a file; a run needs a folder" in refused("train", space(), "--run", "run")
+    assert "cannot write" in refused("train", space(), "--run", "run/below")
+    for nothing in ("", " "):
+        assert f"--run is {nothing!r}; a run needs a folder" in refused("train", space(), "--run", nothing)
+
+
 def test_a_run_folder_below_a_file_is_refused(refused: Refused) -> None:
     Path("file").write_text("mine")
     assert "cannot write" in refused("search", space(), "--run", "file/run")

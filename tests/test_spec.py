@@ -35,6 +35,18 @@ TEXTS: dict[str, tuple[str | bytes, str]] = {
     "no text": (b"\xff\xfe\x00\x01", "is not UTF-8 text"),
     "control characters": ("study: \x00x\n", "not readable as YAML"),
     "too long": ("# " + "x" * 1_000_001, "a search space has at most 1000000"),
+    "a section without a leaf": (
+        "study: x\nsearch:\n# configs: 3\n",
+        "search: got None; should be a mapping of names to",
+    ),
+    "a section as a list": (
+        "study: x\nfolds:\n- k: 3\n",
+        "folds: got [{'k': 3}]; should be a mapping of names",
+    ),
+    "a name that is a number": (
+        "study: 2024\n",
+        "study: got 2024; should be a text; put it in quotes: '2024'",
+    ),
     "no study": ("seed: 1\n", "study: is missing; it has no default"),
 }
 

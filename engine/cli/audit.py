@@ -49,11 +49,13 @@ def audit(
     """Look for duplicates, conflicting labels and broken files."""
     from engine.data.audit import audit as run
     from engine.data.duplicates import THRESHOLDS
+    from engine.data.select import read_ids
     from engine.data.write_audit import write_curated, write_findings, write_groups_of
 
     console = Console(soft_wrap=True, highlight=False)
     start = perf_counter()
     limit = THRESHOLDS[method] if threshold is None else threshold
+    kept = None if against is None else read_ids(against)
     with bar(console) as progress:
         found = run(data_of(source, root, set_), method, limit, progress)
         write_findings(found, out)
@@ -64,8 +66,8 @@ def audit(
         console.print(f"data.groups: {groups} lets folds.group_by keep duplicates together", markup=False)
     if curate and curated:
         _print_curated(console, curate, *curated, out)
-    if against is not None:
-        _compare(console, found, against)
+    if against is not None and kept is not None:
+        _compare(console, found, against, kept)
     console.print(f"{out / 'audit.html'}, {perf_counter() - start:.1f} s", markup=False)
 
 
@@ -95,17 +97,20 @@ def _print_curated(console: Console, rule: "Rule", kept: int, gone: list["LeftOu
     console.print(f"to use it: data.keep: curated, data.ids: {out / 'curated.csv'}", markup=False)
 
 
-def _compare(console: Console, found: "Audit", against: Path) -> None:
+def _compare(console: Console, found: "Audit", against: Path, kept: list[str]) -> None:
     from engine.data.curate import compare
-    from engine.data.select import read_ids
 
-    agreement = compare(found, read_ids(against))
+    agreement = compare(found, kept)
     console.print(
         f"against {against}: {len(agreement.theirs)} left out there, {len(agreement.ours)} duplicates here,"
         f" {len(agreement.ours & agreement.theirs)} in common;"
         f" precision {agreement.precision:.3f}, recall {agreement.recall:.3f}",
         markup=False,
     )
+    if agreement.unknown:
+        first = min(agreement.unknown)
+        told = f"{len(agreement.unknown)} of its cases are unknown here, such as {first!r}"
+        console.print(told, style="yellow", markup=False)
     for title, cases in (
         ("here only", agreement.ours - agreement.theirs),
         ("there only", agreement.theirs - agreement.ours),

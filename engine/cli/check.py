@@ -13,6 +13,8 @@ def check(space: Space, set_: Set = None, profile: Profile = None) -> None:
     from engine.sampler.designs import check_design
 
     check_design(study.fixed.search.sampler, study.space)
+    from engine.driver.tracking import check_installed
     from engine.probe import probe
 
+    check_installed(study.fixed.tracking)
     probe(study, Console(soft_wrap=True))

@@ -74,7 +74,7 @@ def folds(
     for note in dict.fromkeys((*packed.notes, *manifest.notes, *manifest.warnings)):
         console.print(f"note: {note}", markup=False)
     table = Table("fold", "train", "validation", "test")
-    for fold in manifest.folds:
+    for fold in (*manifest.folds, *manifest.finals):
         table.add_row(fold.name, *(str(len(part)) for part in (fold.train, fold.validation, fold.test)))
     console.print(table)
     LocalStorage(out.absolute().parent).write(out.name, manifest.to_json().encode())

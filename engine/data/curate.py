@@ -78,6 +78,7 @@ class Agreement:
 
     ours: frozenset[str]
     theirs: frozenset[str]
+    unknown: frozenset[str]  # what they kept and this data set has not, under that name at least
 
     @property
     def precision(self) -> float:
@@ -90,4 +91,5 @@ class Agreement:
 
 def compare(audit: Audit, kept_elsewhere: Iterable[str]) -> Agreement:
     every = {facts.case.name for facts in audit.facts}
-    return Agreement(frozenset(audit.group_of), frozenset(every - set(kept_elsewhere)))
+    kept = frozenset(kept_elsewhere)
+    return Agreement(frozenset(audit.group_of), frozenset(every - kept), kept - every)

@@ -24,7 +24,6 @@ from engine.spec.data import Data
 from engine.storage import LocalStorage
 
 PACKED_FROM = {"source", "classes", "size", "aspect", "other_mask_size", "skip_broken", "count", "seed"}
-MOST_SHOWN = 50  # broken cases in one message
 WAY_OUT = "--skip-broken, in a study data.skip_broken: true"
 
 
@@ -48,7 +47,7 @@ def _grouped(pack: Pack, data: Data) -> Pack:
         return pack
     if data.groups == "none":
         return replace(pack, groups=(None,) * len(pack))
-    return replace(pack, groups=read_groups(Path(data.groups).expanduser(), pack))
+    return read_groups(Path(data.groups).expanduser(), pack)
 
 
 def default_cache() -> Path:
@@ -97,7 +96,8 @@ def _key(data: Data, found: Found) -> str:
     """Changes with every file, every table entry and every setting that the packed arrays depend on."""
     settings = data.model_dump(mode="json", include=PACKED_FROM)
     files = [stamp(path) for case in found.cases for path in (case.image, *case.masks)]
-    facts = [VERSION, settings, [asdict(case) for case in found.cases], files, list(map(str, found.problems))]
+    told = [*map(str, found.problems), *found.notes]
+    facts = [VERSION, settings, [asdict(case) for case in found.cases], files, told]
     if data.source == "phantom":
         facts.append(hashlib.sha256(Path(phantom.__file__).read_bytes()).hexdigest())
     return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:20]
@@ -136,9 +136,7 @@ def _duplicates(good: list[Square], progress: Progress | None) -> tuple[str | No
 
 def _refused(data: Data, problems: list[Problem]) -> SonotuneError:
     title = f"data set {data.root!r} has broken cases; mend them, or leave them out ({WAY_OUT})"
-    shown = [str(problem) for problem in problems[:MOST_SHOWN]]
-    rest = len(problems) - len(shown)
-    return many(title, [*shown, f"and {rest} more"] if rest else shown)
+    return many(title, [str(problem) for problem in problems])
 
 
 def _told(problems: list[Problem]) -> list[str]:

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from engine.data.cases import Case, Problem
+from engine.data.decode import LARGEST, Broken
 from engine.data.duplicates import pixel_hash
-from engine.data.examine import examine
+from engine.data.examine import examine, shown
 from engine.data.parallel import Progress, in_order
 from engine.data.similarity import thumbnail
 from engine.spec.data import Data
@@ -42,7 +43,11 @@ def _square(case: Case, root: Path, data: Data) -> Square:
         return Square(case, None, None, (0, 0), found.problems, found.remarks)
     image, mask = found.image, found.mask
     if data.aspect == "pad":
-        image, mask = pad(image), pad(mask)
+        try:
+            image, mask = pad(image), pad(mask)
+        except Broken as broken:
+            problem = Problem(case.name, shown(case.image, root), broken.rule, broken.text)
+            return Square(case, None, None, (0, 0), (problem,), found.remarks)
     small = resize_mask(mask, data.size)
     remarks = found.remarks
     if mask.any() and not small.any():
@@ -64,6 +69,12 @@ def pad(pixels: np.ndarray) -> np.ndarray:
     """Black on both sides of the shorter axis, so that the picture stays in the middle of a square."""
     height, width = pixels.shape
     side = max(height, width)
+    if side**2 > LARGEST:
+        raise Broken(
+            "too-large",
+            f"is {width}×{height}; data.aspect: pad would make a square of more than {LARGEST:,} pixels of "
+            "it; crop it, or set data.aspect: stretch",
+        )
     top, left = (side - height) // 2, (side - width) // 2
     return np.pad(pixels, ((top, side - height - top), (left, side - width - left)))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.data.cases import NORMAL, Case, Found, Problem
 from engine.data.files import natural
+from engine.data.sources.manifest import BETWEEN_MASKS
 from engine.data.tables import read_table
 from engine.errors import SonotuneError
 from engine.spec.data import Data
@@ -43,6 +44,8 @@ def _names(cases: tuple[Case, ...]) -> list[Problem]:
         other = first.setdefault(case.name, case)
         if other is not case:
             text = f"has the case name {case.name!r}, as {other.image.name} has; names must differ"
+            if other.image == case.image:
+                text = f"is listed twice as {case.name!r}; masks go into one row, {BETWEEN_MASKS!r} between"
             bad.append(Problem(case.name, case.image.name, "same-name", text))
     return bad
 
@@ -60,12 +63,17 @@ def _labels(cases: tuple[Case, ...], data: Data) -> list[Problem]:
 
 
 def _ids_to_keep(cases: tuple[Case, ...], data: Data) -> list[str]:
-    names = read_ids(Path(data.ids or "").expanduser())
+    try:
+        names = read_ids(Path(data.ids or "").expanduser())
+    except SonotuneError as error:
+        raise SonotuneError(f"data.ids: {error}") from error
     known = {case.name for case in cases}
     unknown = [name for name in names if name not in known]
     if unknown:
+        like = f"; its cases are named like {cases[0].name!r}" if cases else ", which has none"
         raise SonotuneError(
             f"data.ids {data.ids!r} names {len(unknown)} cases unknown to data.root, such as {unknown[0]!r}"
+            f"{like}"
         )
     return names
 
@@ -77,7 +85,10 @@ def read_ids(path: Path) -> list[str]:
         return [row["case"] for row in rows]
     if {"class", "id"} <= set(rows[0]):
         return [f"{row['class']} ({row['id']})" for row in rows]
-    raise SonotuneError(f"table {str(path)!r} needs a column 'case', or the columns 'class' and 'id'")
+    raise SonotuneError(
+        f"table {str(path)!r} needs a column 'case', or the columns 'class' and 'id'; it has "
+        f"{', '.join(rows[0])}"
+    )
 
 
 def check_classes(labels: list[str], data: Data) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from zipfile import ZipFile
 
+from engine.data.files import reading
 from engine.errors import SonotuneError, many
 
 Row = dict[str, str]
@@ -15,12 +16,17 @@ LARGEST = 256 * 1024**2  # bytes, unpacked; the largest data sets have some thou
 
 def read_table(path: Path, needed: Iterable[str] = ()) -> list[Row]:
     """Rows as text by column name, spaces around cells removed; an empty cell is ''."""
+    with reading(f"table {str(path)!r}"):
+        return _table(path, list(needed))
+
+
+def _table(path: Path, needed: list[str]) -> list[Row]:
     if not path.is_file():
         raise SonotuneError(f"table {str(path)!r} does not exist or is not a file")
     _check_size(path, path.stat().st_size)
     readers = {".parquet": _parquet, ".xlsx": _excel}
     names, lines = readers.get(path.suffix.lower(), _csv)(path)
-    _check_names(path, names, list(needed))
+    _check_names(path, names, needed)
     if not lines:
         raise SonotuneError(f"table {str(path)!r} has a header and no rows")
     return [dict(zip(names, line, strict=True)) for line in lines]
@@ -47,18 +53,18 @@ def _check_names(path: Path, names: list[str], needed: list[str]) -> None:
 
 def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
     text = _text(path)
-    header = text.split("\n", 1)[0]
+    header = text.lstrip("\r\n").split("\n", 1)[0]
     separator = max(SEPARATORS, key=header.count)
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
     except csv.Error as error:
         raise SonotuneError(f"table {str(path)!r} is not a CSV file: {error}") from None
-    if not lines:
-        raise SonotuneError(f"table {str(path)!r} is empty; a header and rows are needed")
-    names = [cell.strip() for cell in lines[0]]
-    body = [
-        (number, line) for number, line in enumerate(lines[1:], start=2) if any(cell.strip() for cell in line)
+    full = [
+        (number, line) for number, line in enumerate(lines, start=1) if any(cell.strip() for cell in line)
     ]
+    if not full:
+        raise SonotuneError(f"table {str(path)!r} is empty; a header and rows are needed")
+    names, body = full[0][1], full[1:]
     uneven = [
         f"row {n} has {len(line)} cells, the header has {len(names)}"
         for n, line in body
@@ -66,7 +72,13 @@ def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
     ]
     if uneven:
         raise many(f"table {str(path)!r}", uneven)
-    return names, [[cell.strip() for cell in line] for _, line in body]
+    return _trimmed([[cell.strip() for cell in line] for _, line in full])
+
+
+def _trimmed(lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows without the empty columns that a spreadsheet leaves to the right."""
+    width = max(index for line in lines for index, cell in enumerate(line, start=1) if cell)
+    return lines[0][:width], [line[:width] for line in lines[1:]]
 
 
 def _text(path: Path) -> str:
@@ -114,8 +126,7 @@ def _excel(path: Path) -> tuple[list[str], list[list[str]]]:
     lines = [line for line in lines if any(line)]
     if not lines:
         raise SonotuneError(f"table {str(path)!r} is empty; a header and rows are needed")
-    width = max(index for line in lines for index, cell in enumerate(line, start=1) if cell)
-    return lines[0][:width], [line[:width] for line in lines[1:]]
+    return _trimmed(lines)
 
 
 def _cell(value: object) -> str:

@@ -74,6 +74,10 @@ def require(trackers: tuple[Tracker, ...], storage: Storage) -> None:
             f"tracking: {', '.join(trackers)} write files, but {storage.location} is no folder on a disk; "
             "leave tracking out, or choose a local --run"
         )
+    check_installed(trackers)
+
+
+def check_installed(trackers: tuple[Tracker, ...]) -> None:
     for name in trackers:
         try:
             importlib.import_module(MODULES[name])

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from engine.data.cases import Pack
-from engine.data.files import reading
 from engine.data.tables import Row, read_table
 from engine.errors import SonotuneError
 from engine.folds import leaks
@@ -15,8 +14,8 @@ def read_manifest(path: Path, pack: Pack) -> Manifest:
     manifest = Manifest.from_json(read(path), str(path))
     if set(manifest.classes) != set(pack.classes):
         raise SonotuneError(
-            f"{path} splits the classes {', '.join(manifest.classes)}, "
-            f"this study has {', '.join(pack.classes)}"
+            f"folds.from: {path} splits the classes {', '.join(manifest.classes)}, this study has "
+            f"{', '.join(pack.classes)}; give data.classes the same, or leave folds.from out"
         )
     return manifest
 
@@ -38,17 +37,22 @@ def read_tests(path: Path, pack: Pack) -> dict[str, int]:
 
 def _rows(path: Path) -> list[Row]:
     try:
-        with reading(f"folds.from {str(path)!r}"):
-            return read_table(path, ("case", "fold"))
+        return read_table(path, ("case", "fold"))
     except SonotuneError as error:
-        raise SonotuneError(f"folds.from must be a folds.json, or a table of test folds: {error}") from error
+        raise SonotuneError(
+            f"folds.from must be official, a folds.json, or a table of test folds: {error}"
+        ) from error
 
 
 def complete(tests: dict[str, int], path: Path, pack: Pack) -> dict[str, int]:
     """Cases that this study leaves out (another choice of classes) may be in the file; the reverse not."""
     missing = set(pack.cases) - set(tests)
     if missing:
-        raise SonotuneError(f"{path} says nothing of {leaks.some(missing)}")
+        unknown = set(tests) - set(pack.cases)
+        like = f" (it names {leaks.some(unknown)} beside)" if unknown else ""
+        raise SonotuneError(
+            f"folds.from: {path} says nothing of {leaks.some(missing)}{like}; give each case a row"
+        )
     return {case: tests[case] for case in pack.cases}
 
 

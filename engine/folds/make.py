@@ -44,7 +44,8 @@ def checked(pack: Pack, spec: Folds, manifest: Manifest) -> Manifest:
     problems = [p for fold in (*manifest.folds, *manifest.finals) for p in leaks.of_parts(fold, pack)]
     problems += leaks.of_tests(manifest.folds, pack) + leaks.of_finals(manifest, pack)
     if problems:
-        raise many("the folds are unsound", problems)
+        whose = f" (mend folds.from: {spec.from_}, or leave it out)" if spec.from_ else ""
+        raise many(f"the folds are unsound{whose}", problems)
     leaking = [p for fold in (*manifest.folds, *manifest.finals) for p in leaks.of_units(fold, pack)]
     if leaking and not spec.allow_leak:
         grouped = "leave out folds.from" if spec.from_ else "set folds.group_by: both"  # given folds stay
@@ -121,18 +122,24 @@ def official(pack: Pack, table: Table, spec: Folds) -> list[Fold]:
             f"folds.from: official, but {leaks.some(without)} have no official fold; leave folds.from "
             "out, or give a file with the columns case and fold"
         )
-    return from_tests(dict(zip(pack.cases, map(int, pack.official), strict=True)), table, spec)  # type: ignore[arg-type]
+    tests = dict(zip(pack.cases, map(int, pack.official), strict=True))  # type: ignore[arg-type]
+    return from_tests(tests, table, spec)
 
 
 def from_tests(tests: dict[str, int], table: Table, spec: Folds) -> list[Fold]:
     """Folds in the order of their given numbers, with `k` as many as there are."""
-    numbers = sorted(set(tests.values()))
+    numbers, given_by = sorted(set(tests.values())), f"folds.from: {spec.from_}"
     if len(numbers) < 2:
-        raise SonotuneError(f"given folds must be at least 2, got {len(numbers)}")
+        raise SonotuneError(
+            f"{given_by}: given folds must be at least 2, got fold {numbers[0]} for each case of "
+            "data.classes; number the test folds, or leave folds.from out"
+        )
     if "k" in spec.model_fields_set and spec.k != len(numbers):
         raise SonotuneError(f"folds.k is {spec.k}, but {len(numbers)} folds are given; leave k out")
     if spec.repeats > 1:
-        raise SonotuneError(f"given folds cannot be repeated, got folds.repeats={spec.repeats}")
+        raise SonotuneError(
+            f"{given_by}: given folds cannot be repeated, got folds.repeats={spec.repeats}; leave repeats out"
+        )
     given = np.array([tests[name] for name in table.names])
     folds = []
     for number, value in enumerate(numbers):

@@ -61,10 +61,10 @@ class Manifest:
         return sum(len(f.validation) for f in self.folds) / sum(len(f.train) for f in self.folds)
 
     def fold(self, name: str) -> Fold:
-        for fold in (*self.folds, *self.finals):
-            if fold.name == name:
-                return fold
-        raise SonotuneError(f"there is no fold {name}; the folds are {', '.join(self.names)}")
+        known = {fold.name: fold for fold in (*self.folds, *self.finals)}
+        if name not in known:
+            raise SonotuneError(f"there is no fold {name}; the folds are {', '.join(known)}")
+        return known[name]
 
     def to_json(self) -> str:
         return json.dumps({"schema": SCHEMA, "digest": self.digest} | asdict(self), indent=1) + "\n"

@@ -35,7 +35,7 @@ class Seen:
 
 def predict(picked: Picked, paths: Sequence[Path], out: Path) -> list[Finding]:
     """Every image is looked at before the first is predicted: a broken one among many costs nothing."""
-    _check(paths)
+    _check(paths, picked.data)
     names = list(names_of(paths))
     with writing(out):
         spare(names, out)
@@ -107,13 +107,13 @@ def _write(seen: Seen, name: str, out: Path) -> Finding:
     return replace(seen.finding, mask=mask, overlay=picture(shown, overlays))
 
 
-def _check(paths: Sequence[Path]) -> None:
+def _check(paths: Sequence[Path], data: Data) -> None:
     problems = []
     for path in paths:
         try:
             real = path.resolve()
             check_place(real, real.parent)
-            read_image(real)
+            packed(read_image(real), data)
         except Broken as error:
             problems.append(f"{path}: {error.text} [{error.rule}]")
     if problems:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine import folder
 from engine.data.cases import Pack
 from engine.data.load import default_cache, load
 from engine.errors import SonotuneError
@@ -14,7 +15,7 @@ from engine.past import stored
 from engine.preflight import check_study
 from engine.results import RunPaths
 from engine.spec.study import Configuration, FirstStage, Study
-from engine.storage import Storage, open_storage
+from engine.storage import Storage
 from engine.task import Task
 from engine.training.job import Job, make_job
 from engine.training.numerics import Numerics, resolve
@@ -59,11 +60,12 @@ def train_alone(study: Study, location: str, fold: str) -> Iterator[dict[str, An
     """The first end of every dimension, or what `search.first` starts with."""
     from engine.training.run_task import train_task
 
-    storage = open_storage(location)
+    storage = folder.named(location)
     if storage.exists(RunPaths.study):
         raise SonotuneError(
             f"{location} holds a search, whose report would count this fold as its own; choose another --run"
         )
+    folder.try_to_write(storage)
     bench = Bench.of(study)
     configuration = study.configuration(study.space.base(study.first[0] if study.first else {}))
     for part in (configuration.first_stage, configuration):

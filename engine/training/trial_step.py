@@ -25,6 +25,12 @@ class Measured:
     steps: int  # of an epoch
     validated: int  # cases, each epoch
     first_seconds: float = 0.0  # of the first stage that this one needs, on one fold
+    first_epochs: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """Of both stages: a budget of epochs counts those of either."""
+        return self.first_epochs + self.configuration.train.epochs
 
     @property
     def fold_seconds(self) -> float:

@@ -10,6 +10,8 @@ from engine.spec.data import Data
 
 LAYOUT = "a CSV or Parquet file with the columns image, mask, label (and case, patient, fold, spacing)"
 BETWEEN_MASKS = "|"  # several lesions of one image: their masks are united
+NEEDED = ("image", "mask", "label")
+READ = (*NEEDED, "case", "patient", "fold", "spacing")
 
 
 def find(data: Data) -> Found:
@@ -18,7 +20,8 @@ def find(data: Data) -> Found:
         raise SonotuneError(f"data.root {data.root!r} is not a file; expected {LAYOUT}")
     cases: list[Case] = []
     problems: list[Problem] = []
-    for number, row in enumerate(read_table(table, ("image", "mask", "label")), start=2):
+    rows = read_table(table, NEEDED)
+    for number, row in enumerate(rows, start=2):
         wrong = _mistake(row)
         if wrong:
             rule, text = wrong
@@ -26,7 +29,15 @@ def find(data: Data) -> Found:
         else:
             cases.append(_case(row, table.parent))
     cases, gaps = without_gaps(cases)
-    return Found(tuple(cases), (*problems, *gaps))
+    return Found(tuple(cases), (*problems, *gaps), _notes(table, rows[0]))
+
+
+def _notes(table: Path, row: Row) -> tuple[str, ...]:
+    """A column `Patient` that nobody reads would leave patients torn, and nobody would know why."""
+    unread = [name for name in row if name and name not in READ]
+    if not unread:
+        return ()
+    return (f"{table.name}: columns that are not read: {', '.join(unread)}; read are {', '.join(READ)}",)
 
 
 def _name(row: Row) -> str:
@@ -55,9 +66,11 @@ def _mistake(row: Row) -> tuple[str, str] | None:
     """The first rule that a row breaks, and why."""
     if not PurePosixPath(row["image"]).name:
         return "no-image", "names no image"
-    outside = [name for name in (row["image"], *_masks(row)) if _leaves(name)]
-    if outside:
+    names = (row["image"], *_masks(row))
+    if outside := [name for name in names if _leaves(name)]:
         return "outside", f"names {outside[0]!r}; only relative paths inside the manifest's folder are read"
+    if windows := [name for name in names if "\\" in name]:
+        return "missing", f"names {windows[0]!r}; folders are parted by '/' here"
     if row.get("fold") and read_fold(row["fold"]) is None:
         return "fold", f"has fold {row['fold']!r}; a whole number from 0 to 999 is needed"
     if row.get("spacing") and read_spacing(row["spacing"]) is None:

@@ -176,12 +176,13 @@ def head_of(journal: Journal, storage: Storage) -> Head:
     if journal.records[0].get("event") != "study":
         raise SonotuneError("the journal does not begin with its study record; it is damaged or foreign")
     record = {k: v for k, v in journal.records[0].items() if k != "event"}
+    writer = f"sonotune {record.get('version')} began it, this is {__version__}: resume with that version"
     if record.get("schema") != SCHEMA:
-        raise SonotuneError(f"the journal has schema {record.get('schema')}, this sonotune reads {SCHEMA}")
+        raise SonotuneError(f"the journal has schema {record.get('schema')}, {SCHEMA} is read here; {writer}")
     try:
         return Head(**record)
     except TypeError as error:
-        raise SonotuneError(f"the journal's study record cannot be read ({error}); it is damaged") from error
+        raise SonotuneError(f"the journal's study record cannot be read ({error}); {writer}") from error
 
 
 def check_head(head: Head, fingerprint: str, manifest: Manifest) -> None:

@@ -15,7 +15,6 @@ from engine.finals import FAILED, OVER, Finals
 from engine.journal.journal import Journal
 from engine.proposals import Proposals
 from engine.race.events import (
-    KINDS,
     Dropped,
     Ended,
     Event,
@@ -37,6 +36,7 @@ BESIDE = frozenset({"reused", "note", "clock", "held", "gpus", "figures"})  # an
 
 
 OF_A_TASK = (Started, Reported, Ended, Lost)
+OF_THE_RUN = ("study", "changed", "packed", "reuse")  # read by whoever needs them; no decision follows
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Ledger:
             except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
                 raise SonotuneError(
                     f"record {number} of the journal does not follow from those before it ({error!r}), "
-                    "so it is damaged or foreign; start a new run that reuses this one's results"
+                    "so it is damaged, foreign or of a newer sonotune; go on with the version that wrote "
+                    "it, or start a new run that reuses this one's results"
                 ) from error
         if (decision := self.race.decision()) is not None:
             self.record(decision)  # and with it all that follow
@@ -86,7 +87,7 @@ class Ledger:
             self.proposals.warm(Known(**one) for one in record["past"])
         elif record["event"] == "asked":
             self.proposals.ask_again(record["params"])
-        elif record["event"] in KINDS:
+        elif record["event"] not in OF_THE_RUN:
             self._count(record)
             self._take(from_record(record, BESIDE))
 

@@ -124,6 +124,17 @@ def test_a_journal_of_another_space_is_refused(tmp_path: Path) -> None:
         again.replay(again.ledger.journal.records)
 
 
+@pytest.mark.parametrize("strange", [{"event": "paused"}, {"event": "resumed", "by": "somebody"}])
+def test_what_a_newer_version_has_journaled_is_not_passed_over(
+    strange: dict[str, Any], tmp_path: Path
+) -> None:
+    list(play(conductor(tmp_path, study())))
+    again = conductor(tmp_path, study())
+    records = [*again.ledger.journal.records[:2], strange]
+    with pytest.raises(SonotuneError, match=r"record 3 .* of a newer sonotune; go on with the version"):
+        again.replay(records)
+
+
 def test_what_was_trained_elsewhere_is_journaled_but_not_handed_out(tmp_path: Path) -> None:
     def past(task: Task, configuration: Configuration) -> Past | None:
         if task.fold != "r0-f1":

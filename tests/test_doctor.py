@@ -1,16 +1,19 @@
 """The doctor says what is wrong and how it is mended, and never fails itself."""
 
 import shutil
+import socket
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ray._private import services
 from typer.testing import CliRunner
 
 from engine import doctor
 from engine.cli.app import app
 from engine.doctor import GIB, Finding
+from engine.driver.cluster import check_address
 from engine.driver.examine import clock, examine_cluster
 from engine.errors import SonotuneError
 
@@ -113,6 +116,16 @@ def test_a_folder_that_is_not_the_driver_s_is_red(tmp_path: Path) -> None:
 def test_a_cluster_where_nothing_answers_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(SonotuneError, match="nothing answers at --address"):
         next(iter(examine_cluster("127.0.0.1:9", str(tmp_path))))
+
+
+def test_a_head_that_listens_to_loopback_alone_is_not_waited_for() -> None:
+    """Ray goes to this machine's other address, for minutes, where there is one."""
+    if services.resolve_ip_for_localhost("127.0.0.1") == "127.0.0.1":
+        pytest.skip("this machine has no address but loopback")
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        place = f"127.0.0.1:{head.getsockname()[1]}"
+        with pytest.raises(SonotuneError, match=f"nothing answers at --address {place}, which is "):
+            check_address(place)
 
 
 def test_auto_is_refused_at_once_where_the_head_is_gone(

@@ -11,6 +11,7 @@ from engine.driver.reuse import check_reuse
 from engine.errors import SonotuneError
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal, read_journal
+from engine.journal.records import encode, seal
 from engine.results import RunPaths
 from engine.spec.load import study_of
 from engine.spec.study import short_hash
@@ -105,6 +106,18 @@ def test_a_change_that_was_cut_off_before_the_study_was_written_is_written_later
     (tmp_path / RunPaths.study).write_text(edited)
     with pytest.raises(SonotuneError, match="was edited after the run began"):
         check_document(storage, journal)
+
+
+@pytest.mark.parametrize(("strange", "why"), [({"schema": 2}, "has schema 2, 1 is read here"),
+                                             ({"site": "A"}, "cannot be read .*'site'")])  # fmt: skip
+def test_a_run_of_a_newer_version_is_refused_by_its_name(
+    strange: dict[str, object], why: str, tmp_path: Path
+) -> None:
+    folder.begin(open_storage(str(tmp_path)), STUDY, MANIFEST, HEAD, "sonotune search").close()
+    head = HEAD.record() | {"version": "9.8"} | strange
+    (tmp_path / RunPaths.journal).write_bytes(seal([encode(1, head)]))
+    with pytest.raises(SonotuneError, match=f"{why}.*sonotune 9.8 began it, .*resume with that version"):
+        gone_on_with(tmp_path)
 
 
 def test_the_way_out_can_be_copied_whatever_the_folder_is_called(tmp_path: Path) -> None:

@@ -48,6 +48,13 @@ def test_whatever_python_reads_of_json_is_read(storage: Storage) -> None:
     assert read_journal(storage) == (odd, [])
 
 
+def test_what_tells_of_no_event_is_none_of_ours(tmp_path: Path) -> None:
+    lines = [seal([encode(1, RECORDS[0])]), seal([encode(2, {"note": 1})]), seal([encode(3, RECORDS[1])])]
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
+    with pytest.raises(SonotuneError, match=r"line 2: .* so the journal is damaged"):
+        read_journal(LocalStorage(tmp_path))
+
+
 def test_numbers_go_on_after_reopening(storage: Storage) -> None:
     fill(storage, RECORDS)
     journal = Journal(storage)

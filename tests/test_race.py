@@ -69,7 +69,7 @@ def test_an_event_survives_its_record(event):
 
 
 def test_an_unknown_record_names_the_valid_ones():
-    with pytest.raises(SonotuneError, match=r"opened, started.*got 'jumped'"):
+    with pytest.raises(ValueError, match=r"opened, started.*got 'jumped'"):
         from_record({"event": "jumped"})
 
 

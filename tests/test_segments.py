@@ -82,6 +82,28 @@ def test_many_segments_are_merged_by_a_resume_and_a_half_done_merge_does_no_harm
     assert list(storage.objects) == [f"journal/{segment_name(1, 300)}"]
 
 
+def test_a_list_that_lags_costs_a_resume_no_segment() -> None:
+    class Lagging(Objects):
+        def list(self, folder: str) -> list[str]:
+            nonlocal looks
+            looks += 1
+            return super().list(folder)[: None if looks < 3 else -1]
+
+    storage, looks = Lagging(), 0
+    before = {f"journal/{segment_name(n, n)}": line for n, line in enumerate(whole().splitlines(True), 1)}
+    storage.objects |= before
+    Journal(storage)
+    assert storage.objects == before
+
+
+def test_two_histories_of_one_run_in_one_place_are_told_as_such() -> None:
+    storage, lines = Objects(), whole().splitlines(keepends=True)
+    storage.write(f"journal/{segment_name(1, 3)}", b"".join(lines[:3]))
+    storage.write(f"journal/{segment_name(2, 4)}", b"".join(lines[1:]))
+    with pytest.raises(SonotuneError, match=r"0000000002-0000000004.* tells records 2 to 3 a second time"):
+        Journal(storage)
+
+
 def test_a_run_that_was_copied_to_a_bucket_and_back_goes_on_with_its_journal(tmp_path: Path) -> None:
     disk, bucket = LocalStorage(tmp_path), Objects()
     fill(disk, RECORDS)

@@ -164,6 +164,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "variant is wrong": ({"variants": {"a": None, "b": {"loss": {"gamma": -1}}}}, "(with variants=b)"),
     "no such rule": ({"race__rule": "nonne"}, "race.rule: got 'nonne'"),
     "no such tracker": ({"tracking": ["tensorbord"]}, "tracking.0: got 'tensorbord'"),
+    "a GPU and a half": ({"resources__gpu": 1.5}, "resources.gpu: got 1.5; must be whole, or a part of one GPU"),
     "no workers": ({"resources__workers": 0}, "resources.workers: got 0; should be greater than or equal to 1"),
     "name is a path": ({"study": "../x"}, "study: got '../x'; study must be letters"),
     "negative seed": ({"seed": -1}, "seed: got -1; should be greater than or equal to 0"),

@@ -132,8 +132,9 @@ def _on_loopback() -> Iterator[None]:
 
 
 def check_address(address: str | None) -> None:
-    """Ray itself would wait for minutes for a host that is not there."""
-    found = _known_here() if address == "auto" else address
+    """Ray itself would wait for minutes for a host that is not there. It joins `127.0.0.1` by the machine's
+    other address, at which a head that was started for loopback alone does not listen."""
+    found = address if not address or address.startswith("ray://") else _known_here(address)
     place = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", found or "")
     if place is None:
         return
@@ -147,10 +148,11 @@ def check_address(address: str | None) -> None:
         ) from error
 
 
-def _known_here() -> str | None:
-    """Where `auto` leads: RAY_ADDRESS, or what a head on this machine left behind, be that alive or not."""
+def _known_here(address: str) -> str | None:
+    """Where Ray goes; for `auto` RAY_ADDRESS, or what a head on this machine left behind, be that alive or
+    not."""
     try:
-        return services.canonicalize_bootstrap_address("auto")
+        return services.canonicalize_bootstrap_address(address)
     except (ConnectionError, ValueError):
         return None  # joining it says why
 

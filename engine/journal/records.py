@@ -44,7 +44,8 @@ def decode(line: bytes, number: int) -> tuple[Record, bool] | None:
     except (ValueError, RecursionError):  # a checksum says that a line is whole, not that we wrote it
         return None
     ends = record.pop("commit", None) is not None
-    return (record, ends) if record.pop("n", None) == number else None
+    ours = record.pop("n", None) == number and isinstance(record.get("event"), str)
+    return (record, ends) if ours else None
 
 
 def _parsed(text: bytes) -> Any:

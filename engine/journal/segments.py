@@ -24,23 +24,24 @@ class Segments:
         """What was listed may be gone when it is read: a resume has merged it into one that is there now."""
         for _ in range(LOOKS):
             try:
-                records, _, warnings = self._read()
+                records, _, warnings = self._read(self._names())
                 return records, warnings
             except FileNotFoundError as error:
                 gone = error
         raise SonotuneError(f"segments of the journal go while they are read ({gone}); try again") from gone
 
     def load(self) -> tuple[list[Record], list[str]]:
-        """Removes what a crash has left over, and merges where there are too many segments."""
-        before = set(self._names())
-        records, contents, warnings = self._read()
+        """Removes what a crash has left over, and merges where there are too many segments. Listed once: what
+        a second list did not show would be taken for a leftover."""
+        names = self._names()
+        records, contents, warnings = self._read(names)
         if len(contents) > MERGE_ABOVE:
             contents = self._merged(contents, len(records))
-        self._each(self.storage.delete, [_path(name) for name in sorted(before - contents.keys())])
+        self._each(self.storage.delete, [_path(name) for name in names if name not in contents])
         return records, warnings
 
     def joined(self) -> bytes:
-        return b"".join(self._read()[1].values())
+        return b"".join(self._read(self._names())[1].values())
 
     def add(self, data: bytes, first: int, last: int) -> None:
         self.storage.write(segment_path(first, last), data)
@@ -51,9 +52,9 @@ class Segments:
     def _names(self) -> list[str]:
         return [name for name in self.storage.list(RunPaths.segments) if name.endswith(".jsonl")]
 
-    def _read(self) -> tuple[list[Record], dict[str, bytes], list[str]]:
+    def _read(self, listed: Iterable[str]) -> tuple[list[Record], dict[str, bytes], list[str]]:
         """The records, the sound segments they come from, and what had to be dropped."""
-        names = list(_chain(self._names()))
+        names = list(_chain(listed))
         contents = dict(
             zip(names, self._each(self.storage.read, [_path(name) for name in names]), strict=True)
         )
@@ -111,7 +112,12 @@ def _chain(names: Iterable[str]) -> Iterator[str]:
         first, last = _range(name)
         if last <= reached:
             continue
-        if first != reached + 1:
+        if first <= reached:
+            raise SonotuneError(
+                f"{_path(name)} of the journal tells records {first} to {reached} a second time, as where "
+                "two copies of a run that both went on were put together; take one of the two out"
+            )
+        if first > reached + 1:
             raise SonotuneError(
                 f"the journal lacks records {reached + 1} to {first - 1} before {_path(name)}; "
                 "restore the missing segment, or start a new run that reuses this one's results"

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from engine.errors import SonotuneError
 from engine.task import Task
 
 Status = Literal["complete", "diverged", "failed", "stopped", "frozen", "interrupted"]
@@ -124,13 +123,10 @@ def from_record(record: Mapping[str, Any], beside: frozenset[str] = frozenset())
     for name in beside & fields.keys():
         del fields[name]
     if kind is None:
-        raise SonotuneError(f"race events are {', '.join(KINDS)}, got {record.get('event')!r}")
+        raise ValueError(f"race events are {', '.join(KINDS)}, got {record.get('event')!r}")
     if "task" in fields:
         fields["task"] = Task(**fields["task"])
     if "values" in fields:
         fields["values"] = tuple(fields["values"])
-    try:
-        event: Event = kind(**fields)
-    except TypeError as error:
-        raise SonotuneError(f"a journaled {record['event']} event does not fit: {error}") from error
+    event: Event = kind(**fields)
     return event

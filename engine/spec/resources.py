@@ -2,11 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from engine.spec.section import Section
 
 Amount = Annotated[float, Field(gt=0)]
+
+
+def _of_one_or_whole(gpus: float) -> float:
+    """Ray refuses others when the first fold is to start."""
+    if gpus > 1 and not gpus.is_integer():
+        raise ValueError("must be whole, or a part of one GPU")
+    return gpus
+
+
+Gpus = Annotated[float, Field(ge=0), AfterValidator(_of_one_or_whole)]
 
 
 class Resources(Section):
@@ -15,9 +25,10 @@ class Resources(Section):
     itself say a number: it is what the autoscaler is told, and the search waits for the first node."""
     cpu: Amount | Literal["auto"] = "auto"
     """Cores of one fold; `auto` is 1, or with GPUs the cores divided by the folds that share them."""
-    gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    """GPUs of one fold, also a fraction; `auto` shares a GPU among as many folds as fit into its memory,
-    measured with the largest configuration of the space when the run begins; 0 where there is no GPU."""
+    gpu: Gpus | Literal["auto"] = "auto"
+    """GPUs of one fold, also a fraction of one; `auto` shares a GPU among as many folds as fit into its
+    memory, measured with the largest configuration of the space when the run begins;
+    0 where there is no GPU."""
     threads: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
     """Torch's threads per fold on a CPU; `auto` is the whole cores of `cpu`, or 1 where that is `auto`.
     Part of a result's address, since sums depend on it: resolved once, when the run begins."""

@@ -1,6 +1,8 @@
 """A small network on one fold of a small study, trained without Ray, and what it leaves behind."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +20,7 @@ from engine.training.numerics import Numerics
 from tests.run_folder import TIMES
 from tests.trained import advance
 
-DOCUMENT = {
+DOCUMENT: dict[str, Any] = {
     "study": "training",
     "data": {"source": "phantom", "count": 48, "size": 32},
     "folds": {"k": 2},
@@ -27,8 +29,17 @@ DOCUMENT = {
 }
 
 
-def job_of(pack: Pack, keep: str = "best", **train: Any) -> Job:
-    study = study_of(DOCUMENT | {"train": DOCUMENT["train"] | train}, "test")
+STILL: dict[str, Any] = {
+    "model": {"name": "unet_mtl", "width": 4, "depth": 2, "norm": "instance"},
+    "augment": {"preset": "none"},
+}  # no chance and no running means: where nothing is learned, every epoch is like the one before
+
+
+def job_of(
+    pack: Pack, keep: str = "best", sections: Mapping[str, Any] = MappingProxyType({}), **train: Any
+) -> Job:
+    """`sections` are laid over the document's own, and `train` into its."""
+    study = study_of({**DOCUMENT, **sections, "train": DOCUMENT["train"] | train}, "test")
     configuration = study.configuration({})
     fold = make_folds(pack, study.fixed.folds).folds[0]
     task = Task(configuration.config_id, fold.name)

@@ -1,6 +1,7 @@
 """Optimizer steps: from parts of a batch, at which rate, in which layout, and what they leave alone."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from engine.objective import objectives
 from engine.spec.load import study_of
 from engine.spec.train import Train
 from engine.task import Task
+from engine.training.batches import Batch
 from engine.training.job import Job
-from engine.training.network import build_network, fastest_layout
-from engine.training.numerics import Numerics
+from engine.training.network import Network, build_network, fastest_layout
+from engine.training.numerics import Numerics, Precision
 from engine.training.optim import Schedule, build_optimizer
 from tests.one_fold import DOCUMENT, run, table
 
@@ -26,6 +28,18 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
     return load(study_of(DOCUMENT, "test").fixed.data, tmp_path_factory.mktemp("cache"))
+
+
+def built(train: dict[str, Any], precision: Precision = "off", **sections: Any) -> Network:
+    torch.manual_seed(0)
+    configuration = study_of(DOCUMENT | {"train": train} | sections, "test").configuration({})
+    return build_network(configuration, 1, np.array([5, 5, 5]), 32, Numerics("cpu", precision, 1))
+
+
+def batch_of(pack: Pack) -> Batch:
+    images = pack.images[:8, None].astype(np.float32) / 255
+    columns = images, pack.masks[:8, None].astype(np.float32), pack.labels[:8], np.arange(8)
+    return Batch(*map(torch.from_numpy, map(np.ascontiguousarray, columns)))
 
 
 def test_parts_of_a_batch_make_the_same_step_as_the_whole(pack: Pack, tmp_path: Path) -> None:
@@ -43,8 +57,17 @@ def test_parts_of_a_batch_make_the_same_step_as_the_whole(pack: Pack, tmp_path: 
         job = Job(task, configuration.record(), fold, pack.fingerprint, 0, Numerics("cpu", "off", 1),
                   objectives(study.fixed.search))  # fmt: skip
         run(job, pack, tmp_path / str(parts))
-        losses.append(table(job, tmp_path / str(parts), "epochs")["validation_total_loss"][0].as_py())
+        (row,) = table(job, tmp_path / str(parts), "epochs").to_pylist()
+        losses.append([row["train_total"], row["validation_total_loss"]])
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+def test_a_loss_learns_its_weights_beside_the_network(pack: Pack) -> None:
+    network = built({"epochs": 1, "batch": 8}, loss={"weighting": "uncertainty"})
+    before = [p.detach().clone() for p in network.objective.parameters()]
+    network.step(batch_of(pack), 1)
+    assert before
+    assert not any(torch.equal(*pair) for pair in zip(before, network.objective.parameters(), strict=True))
 
 
 def test_what_a_loss_learns_is_not_decayed(pack: Pack) -> None:
@@ -93,3 +116,57 @@ def test_a_plateau_is_one_whatever_its_sign(score: float) -> None:
         schedule.end(score)
     assert rates[3] == 1.0
     assert rates[-1] < 0.2
+
+
+def test_a_gradient_is_clipped_as_it_is_and_not_as_half_precision_scales_it(pack: Pack) -> None:
+    """At a rate of one a step of plain descent is as long as its gradient."""
+    train = {"epochs": 1, "batch": 8, "optimizer": "sgd", "momentum": 0.0, "lr": 1.0, "clip": 0.01}
+    for scaler in (torch.amp.GradScaler("cpu", enabled=False), torch.amp.GradScaler("cpu", init_scale=1024)):
+        network = built(train)
+        network.scaler = scaler
+        before = torch.nn.utils.parameters_to_vector(network.model.parameters()).detach().clone()
+        network.step(batch_of(pack), 1)
+        after = torch.nn.utils.parameters_to_vector(network.model.parameters()).detach()
+        assert float((after - before).norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize(("precision", "same"), [("off", True), ("bf16", False)])
+def test_answers_and_losses_are_numbers_of_full_precision(
+    pack: Pack, precision: Precision, same: bool
+) -> None:
+    network, batch = built({"epochs": 1, "batch": 8}, precision), batch_of(pack)
+    network.model.eval()
+    found = network.predict(batch.images)
+    assert found.logits is not None
+    with torch.no_grad():
+        plain = network.model(batch.images)
+    for ours, theirs in ((found.masks[-1], plain.masks[-1]), (found.logits, plain.logits)):
+        assert ours.dtype == torch.float32
+        assert torch.equal(ours, theirs) == same
+        assert torch.allclose(ours, theirs, atol=0.05)
+    assert {value.dtype for value in network.step(batch, 1).values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("train", "factors"),
+    [
+        ({"epochs": 3, "schedule": "constant"}, [1, 1, 1]),
+        ({"epochs": 5, "schedule": "cosine", "lr_floor": 0.2}, [1, 0.883, 0.6, 0.317, 0.2]),
+        ({"epochs": 7, "schedule": "cosine", "warmup": 2}, [1 / 3, 2 / 3, 1, 0.854, 0.5, 0.146, 0]),
+        ({"epochs": 1, "schedule": "cosine"}, [1]),
+        ({"epochs": 4, "schedule": "lambda", "decay": 0.5, "lr_floor": 0.2}, [1, 0.5, 0.25, 0.2]),
+        ({"epochs": 4, "schedule": "lambda", "decay": 0.5, "warmup": 1}, [0.5, 1, 0.5, 0.25]),
+    ],
+)  # fmt: skip
+def test_a_rate_rises_to_its_value_and_falls_to_its_floor(
+    train: dict[str, Any], factors: list[float]
+) -> None:
+    """All that is trained follows it, also what a loss learns."""
+    settings = Train(lr=0.5, **train)
+    weights = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
+    optimizer = build_optimizer(settings, weights[:1], weights[1:])
+    schedule = Schedule(settings, optimizer)
+    for epoch, factor in enumerate(factors, start=1):
+        assert schedule.start(epoch) == pytest.approx(0.5 * factor, abs=5e-4)
+        assert [group["lr"] for group in optimizer.param_groups] == [schedule.start(epoch)] * 2
+        schedule.end(0.0)

@@ -1,4 +1,4 @@
-"""A search over two stages: no stage trained twice, disk bounded, blind first stages survived."""
+"""A search over two stages: no stage trained twice, blind first stages survived."""
 
 import json
 from collections import Counter
@@ -15,7 +15,6 @@ from engine.conductor import Conductor
 from engine.data.cases import Pack
 from engine.data.load import load
 from engine.driver import launch
-from engine.driver.disk import Keeper
 from engine.journal.journal import Journal
 from engine.past import adopt, stored
 from engine.race.race import Race
@@ -222,35 +221,3 @@ def test_first_stages_that_find_nothing_fail_their_configurations_and_not_the_st
     assert all("found no lesion in any training case" in r["note"] for r in ends)
     page = Path(write(str(tmp_path))).read_text()
     assert "found no lesion in any training case" in page
-
-
-def widths(count: int) -> Study:
-    """As many configurations, each with a first stage of its own."""
-    segment = SEGMENTER | {"width": {"choice": [2 * n for n in range(1, count + 1)]}}
-    return study_of(document(segment=segment) | {
-        "search": {"sampler": "grid", "configs": count}, "race": {"rule": "none"},
-    }, "test")  # fmt: skip
-
-
-def test_checkpoints_of_first_stages_are_bounded_and_those_in_use_stay(tmp_path: Path) -> None:
-    """Six configurations, the later the better; two are kept, and beside theirs two idle first stages."""
-    spec, storage = widths(6), LocalStorage(tmp_path)
-    sampler = Sampler(spec.fixed.search, spec.space, 0)
-    one = Conductor(spec, sampler, Race(spec.fixed.race, ("r0-f0", "r0-f1"), 6, 0), Journal(storage))
-    keeper = Keeper(storage, one, 2)
-    most = 0
-    while (task := one.next()) is not None:
-        storage.write(f"{RunPaths.checkpoint(task)}/best.pt", b"weights")
-        score = 0.1 * len(one.entries)
-        one.reported(task, 1, score, [score])
-        one.ended(task, "complete", score, [score])
-        keeper.ended(task.key)
-        most = max(most, len(set(storage.list(RunPaths.checkpoints)) & one.stages.keys()))
-        kept = [first_of(one.entries[key].configuration).key for key in keeper.kept]
-        assert set(kept) <= set(storage.list(RunPaths.checkpoints))
-    keeper.sweep()
-    left = set(storage.list(RunPaths.checkpoints))
-    stages = [first_of(entry.configuration).key for entry in one.entries.values()]
-    assert left & set(stages) == set(stages[-4:])
-    assert left - set(stages) == set(list(one.entries)[-2:])
-    assert most == 5  # and the one in training

@@ -147,6 +147,19 @@ def test_answers_and_losses_are_numbers_of_full_precision(
     assert {value.dtype for value in network.step(batch, 1).values()} == {torch.float32}
 
 
+@pytest.mark.parametrize(("precision", "within"), [("off", torch.float32), ("bf16", torch.bfloat16)])
+def test_steps_and_answers_are_computed_in_the_precision_that_was_asked_for(
+    pack: Pack, precision: Precision, within: torch.dtype
+) -> None:
+    network, batch = built({"epochs": 1, "batch": 8}, precision), batch_of(pack)
+    seen: list[torch.dtype] = []
+    first = next(part for part in network.model.modules() if isinstance(part, torch.nn.Conv2d))
+    first.register_forward_hook(lambda *told: seen.append(told[2].dtype))
+    network.step(batch, 1)
+    network.predict(batch.images)
+    assert seen == [within] * 2
+
+
 @pytest.mark.parametrize(
     ("train", "factors"),
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import persist
 from engine.storage import Storage, open_storage
 from tests.gcs_server import Server, gcs_server
 from tests.refusals import Refused, refusing
@@ -43,6 +44,12 @@ def refused(
     monkeypatch.chdir(work)
     monkeypatch.setenv("SONOTUNE_CACHE", str(cache))
     return refusing(work, monkeypatch, capsys)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storage is tried again at once, and less often."""
+    monkeypatch.setattr(persist, "PAUSES", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture

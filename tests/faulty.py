@@ -30,6 +30,8 @@ from tests.run_folder import digits, records, summary, tasks
 
 ROOT = Path(__file__).parents[1]
 
+ONE_CONFIG = {"sampler": "random", "configs": 1}
+
 Process = tuple[int, str | None]  # pid and start, as pids come again
 
 

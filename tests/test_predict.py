@@ -1,11 +1,8 @@
-"""New images through a run's picked networks, and those networks taken elsewhere."""
+"""New images through a run's picked networks, and what is written of them."""
 
 import csv
 import json
-import re
-import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,40 +13,19 @@ from typer.testing import CliRunner
 from engine.cli.app import app
 from engine.data.phantom import generate
 from engine.errors import SonotuneError
-from engine.predict import export as exporting
 from engine.predict.ensemble import load_picked
 from engine.predict.export import export
-from engine.predict.finding import disagreement, judge
-from engine.predict.overlay import outlined
-from engine.predict.predict import network_input, predict, restore
-from engine.predict.written import names_of
-from engine.spec.study import Configuration
+from engine.predict.predict import network_input, predict
 from engine.storage import open_storage
-from engine.training import checkpoint
+from tests.predicted import CLASSES, STUDY
 from tests.trained import finished_run
 
 torch.set_num_threads(1)
-CLASSES = ("benign", "malignant", "normal")
-STUDY: dict[str, Any] = {
-    "study": "small",
-    "data": {"source": "phantom", "count": 24, "size": 32, "aspect": "pad"},
-    "folds": {"k": 2, "validation": 0.3},
-    "model": {"name": "unet_mtl", "width": 4, "depth": 2},
-    "train": {"epochs": 2, "batch": 8},
-    "predict": {"refine": True},
-}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finished_run(tmp_path_factory.mktemp("small"), STUDY)
-
-
-@pytest.fixture(scope="module")
-def measured_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Normalised by the training cases' own figures, and with two channels."""
-    own = {"preprocess": {"normalise": "dataset", "derivative": 1.0}, "model": STUDY["model"]}
-    return finished_run(tmp_path_factory.mktemp("measured"), STUDY | own)
 
 
 @pytest.fixture
@@ -101,24 +77,6 @@ def test_a_packed_training_case_is_said_the_same_of_as_in_training(run: Path, tm
     assert np.array_equal(given.numpy(), trained_on.transpose(0, 3, 1, 2))
 
 
-def test_each_member_normalises_by_its_own_training_cases(measured_run: Path, tmp_path: Path) -> None:
-    from engine.data.load import load
-    from engine.data.preprocess import prepare
-    from engine.folder import manifest_in, study_in
-    from engine.training.job import Parts
-
-    storage = open_storage(measured_run)
-    pack = load(study_in(storage).fixed.data, tmp_path)
-    picked = load_picked(str(measured_run), "cpu")
-    for fold, member in zip(manifest_in(storage).folds, picked.ensemble.ordered, strict=True):
-        rows = Parts.of(fold, pack).train
-        trained_on = prepare(pack.images, picked.configuration.preprocess, rows)[0].transpose(2, 0, 1)
-        given = member.normalised(network_input(picked, pack.images[0]))[0].numpy()
-        assert given == pytest.approx(trained_on, abs=1e-6)
-    scales = [member.mean.flatten().tolist() for member in picked.ensemble.ordered]
-    assert scales[0] != scales[1]
-
-
 def test_the_ensemble_is_the_mean_of_its_folds(run: Path) -> None:
     ensemble = load_picked(str(run), "cpu").ensemble
     images = torch.rand(3, 1, 32, 32)
@@ -129,51 +87,6 @@ def test_the_ensemble_is_the_mean_of_its_folds(run: Path) -> None:
     assert torch.allclose(whole.masks, (alone[0].masks + alone[1].masks) / 2)
     assert torch.allclose(whole.classes, (alone[0].classes + alone[1].classes) / 2)
     assert each.classes.shape == (2, 3, 3)
-
-
-@pytest.mark.parametrize(
-    ("raw", "lesion", "refines", "final", "kept", "odd"),
-    [
-        (2, True, True, 2, False, True),  # said normal: the mask is emptied
-        (2, True, False, 2, True, True),
-        (0, False, True, 2, False, True),  # nothing drawn: said normal
-        (0, False, False, 0, False, True),
-        (0, True, True, 0, True, False),
-        (2, False, True, 2, False, False),
-    ],
-)
-def test_refinement_makes_class_and_mask_agree(
-    raw: int, lesion: bool, refines: bool, final: int, kept: bool, odd: bool
-) -> None:
-    judged = judge(raw, np.full((4, 4), lesion, np.uint8), CLASSES, refines)
-    assert judged.mask is not None
-    assert (judged.final, bool(judged.mask.any()), judged.incoherent) == (final, kept, odd)
-
-
-def test_one_task_alone_cannot_be_incoherent() -> None:
-    assert judge(1, None, CLASSES, True).incoherent is None
-    assert judge(None, np.ones((2, 2), np.uint8), CLASSES, True).incoherent is None
-
-
-def test_folds_that_agree_do_not_differ_and_disjoint_ones_do() -> None:
-    half = np.zeros((2, 4, 4))
-    half[:, :2] = 1.0
-    assert disagreement(half, 0.5) == 0.0
-    assert disagreement(np.zeros((2, 4, 4)), 0.5) == 0.0
-    half[1] = half[1, ::-1]
-    assert disagreement(half, 0.5) == 1.0
-
-
-@pytest.mark.parametrize(("shape", "aspect"), [((40, 60), "pad"), ((61, 40), "pad"), ((40, 60), "stretch")])
-def test_a_square_is_taken_back_to_where_it_came_from(shape: tuple[int, int], aspect: str) -> None:
-    from engine.data.pack import pad, resize_image
-
-    image = np.zeros(shape, np.uint8)
-    image[10:30, 15:35] = 255
-    square = resize_image(pad(image) if aspect == "pad" else image, 64).astype(np.float32) / 255
-    back = restore(square, shape, aspect) > 0.5
-    assert back.shape == shape
-    assert (back != (image > 0)).mean() < 0.02
 
 
 def test_every_broken_image_is_named_before_anything_is_written(run: Path, tmp_path: Path) -> None:
@@ -192,20 +105,6 @@ def test_images_of_one_name_do_not_overwrite_each_other(
     twin.write_bytes(pictures[0].read_bytes())
     found = predict(load_picked(str(run), "cpu"), [pictures[0], twin], tmp_path / "out")
     assert [Path(str(f.mask)).name for f in found] == ["first.png", "first-2.png"]
-
-
-def test_an_outline_shows_holes_and_leaves_a_long_thin_image_to_be_seen() -> None:
-    ring = np.zeros((40, 3000), np.uint8)
-    ring[5:35, 100:2900] = 1
-    ring[15:25, 1000:2000] = 0
-    drawn = outlined(np.zeros(ring.shape, np.uint8), ring).any(axis=2)
-    assert drawn[14, 1000:2000].all()  # the hole's edge
-    assert drawn.mean() < 0.1
-
-
-def test_only_the_extensions_of_images_are_taken_off_a_name() -> None:
-    given = ["1.2.840.1", "1.2.840.2", "scan.PNG", "scan.tif", "a.b.jpeg"]
-    assert list(names_of(list(map(Path, given)))) == ["1.2.840.1", "1.2.840.2", "scan", "scan-2", "a.b"]
 
 
 def test_masks_of_a_data_set_are_not_overwritten_but_those_of_a_prediction_are(
@@ -274,105 +173,6 @@ def test_a_run_without_a_report_or_without_networks_is_refused(run: Path, tmp_pa
     shutil.rmtree(bare / "report")
     with pytest.raises(SonotuneError, match="sonotune report"):
         load_picked(str(bare), "cpu")
-
-
-def test_checkpoints_without_figures_of_their_training_cases_are_refused(
-    measured_run: Path, tmp_path: Path
-) -> None:
-    import shutil
-
-    old = tmp_path / "old"
-    shutil.copytree(measured_run, old)
-    storage = open_storage(old)
-    key = storage.list("checkpoints")[0]
-    path = f"checkpoints/{key}/r0-f0/best.pt"
-    state = checkpoint.load(storage, path, "cpu")
-    assert state is not None
-    checkpoint.save(storage, path, {"model": state["model"], "epoch": state["epoch"]})
-    with pytest.raises(SonotuneError, match="mean and deviation"):
-        load_picked(str(old), "cpu")
-
-
-@pytest.fixture(scope="module")
-def exported(measured_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("onnxscript")
-    place = tmp_path_factory.mktemp("exported") / "out"
-    export(load_picked(str(measured_run), "cpu"), place)
-    return place
-
-
-@pytest.mark.export
-def test_the_page_on_exports_names_the_files_that_one_has(exported: Path) -> None:
-    page = Path(__file__).parents[1].joinpath("docs/predict.md").read_text()
-    written = {str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file()}
-    table = page.split("## What `export` writes")[1]
-    named = set(re.findall(r"^\| (`[^|]+) \|", table, re.M))
-    assert named == {f"`{re.sub(r'r0-f[0-9]', '<fold>', name)}`" for name in written}
-
-
-@pytest.mark.export
-def test_exported_networks_give_the_same_numbers(measured_run: Path, exported: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    picked = load_picked(str(measured_run), "cpu")
-    spec = json.loads((exported / "spec.json").read_text())
-    images = torch.rand(3, *spec["input"]["shape"][1:])
-    with torch.no_grad():
-        wanted = [part.numpy() for part in picked.ensemble(images)]
-        program = torch.export.load(exported / "ensemble.pt2").module()
-        assert all(np.allclose(a.numpy(), b, atol=1e-5) for a, b in zip(program(images), wanted, strict=True))
-    session = onnxruntime.InferenceSession(str(exported / "ensemble.onnx"))
-    said = dict(zip(spec["outputs"], session.run(spec["outputs"], {"images": images.numpy()}), strict=True))
-    assert np.allclose(said["masks"], wanted[0], atol=1e-4)
-    assert np.allclose(said["classes"], wanted[1], atol=1e-4)
-
-
-@pytest.mark.export
-def test_exported_state_dicts_need_only_their_description(exported: Path) -> None:
-    from engine.models.registry import build
-
-    spec = json.loads((exported / "spec.json").read_text())
-    configuration = Configuration.model_validate(spec["configuration"])
-    _, channels, size, _ = spec["input"]["shape"]
-    network = build(configuration.model, channels, len(spec["classes"]), size)
-    assert list(spec["members"]) == ["r0-f0", "r0-f1"]
-    for name in spec["members"]:
-        state = torch.load(exported / "weights" / f"{name}.pt", weights_only=True)
-        network.load_state_dict(state)
-
-
-def test_an_export_that_lacks_a_package_leaves_nothing_behind(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(SonotuneError, match="pip install onnx onnxscript"):
-        export(load_picked(str(run), "cpu"), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_an_export_does_not_mix_with_what_is_there(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(SonotuneError, match="not empty"):
-        export(load_picked(str(run), "cpu"), tmp_path)
-
-
-def test_an_export_that_was_cut_off_is_in_nobodys_way(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def cut_off(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    picked = load_picked(str(run), "cpu")
-    (tmp_path / ".sonotune-killed" / "weights").mkdir(parents=True)
-    monkeypatch.setattr(exporting, "_write_program", cut_off)
-    with pytest.raises(KeyboardInterrupt):
-        export(picked, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(exporting, "_write_program", lambda *_: None)
-    done = export(picked, tmp_path)
-    assert [str(path.relative_to(tmp_path)) for path in done.files] == [
-        "spec.json", "weights/r0-f0.pt", "weights/r0-f1.pt"
-    ]  # fmt: skip
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["spec.json", "weights"]
 
 
 def test_a_place_that_cannot_be_written_is_named_before_and_while_writing(

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 from scipy import stats
 from sklearn import metrics as sk
+from statsmodels.stats.multitest import multipletests
 
 from reports import aggregate, pooled, significance, stack
 from reports.aggregate import summarise
@@ -149,6 +150,49 @@ def test_mcnemar_by_hand(alone: tuple[int, int], effect: float, difference: floa
     found = significance.mcnemar(ours, theirs)
     assert (found["effect"], found["difference"], found["p"]) == pytest.approx((effect, difference, p))
     assert (found["only_pick"], found["only_other"]) == alone
+
+
+def test_all_tests_of_a_page_are_adjusted_together(run_folder: Path, rows: stack.Stack) -> None:
+    known = aggregate.figures(load(str(run_folder)))
+    pick, *others = rows.configs
+    found = significance.frame(known, rows, pick, dict.fromkeys(others, "runner-up"), 0.95)
+    assert {row["other"] for row in found} == set(others)
+    p = np.array([row["p"] for row in found])
+    told = np.isfinite(p)
+    adjusted = np.array([row["p_holm"] for row in found])
+    assert adjusted[told] == pytest.approx(multipletests(p[told], method="holm")[1])
+    assert np.isnan(adjusted[~told]).all()
+
+
+def test_the_least_difference_that_is_shown_is_just_shown() -> None:
+    differences = np.array([0.01, -0.02, 0.03, 0.0, 0.02])
+    need = significance.detectable(5, 0.25, 0.95)["standard_deviations"]
+    at_it = differences - differences.mean() + need * differences.std(ddof=1)
+    assert significance.corrected_t(at_it, 0.25, 0.95)["p"] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "left"), [("predicted", ["Wilcoxon signed rank"]), ("dice", ["McNemar, exact"])]
+)
+def test_what_one_of_the_two_does_not_say_is_not_tested(
+    lacking: str, left: list[str], rows: stack.Stack
+) -> None:
+    """Whichever of the two it is; of one whose cases are lost nothing is."""
+    pick, other = rows.configs[:2]
+    for one in (0, 1):
+        column = rows.columns[lacking].copy()
+        column[one] = -1 if lacking == "predicted" else np.nan
+        some = replace(rows, columns=rows.columns | {lacking: column})
+        assert [r["test"] for r in significance._case_tests(some, pick, other, frozenset())] == left
+    assert significance._case_tests(rows.pick([pick]), pick, other, frozenset()) == []
+
+
+def test_cautions_are_of_the_tests_that_were_made(run_folder: Path) -> None:
+    known = aggregate.figures(load(str(run_folder)))
+    told = significance.cautions(known, [{"test": "Wilcoxon signed rank"}], True, 0.95)
+    assert significance.GROUPED not in told
+    assert significance.GROUPED in significance.cautions(known, [{"test": "McNemar, exact"}], True, 0.95)
+    assert significance.GROUPED not in significance.cautions(known, [{"test": "McNemar, exact"}], False, 0.95)
 
 
 def test_one_fold_proves_nothing() -> None:

@@ -1,8 +1,6 @@
 """Curves, the race, importance and published figures against other implementations or by hand."""
 
-import json
 import shlex
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +11,14 @@ from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
 from engine.errors import SonotuneError
-from engine.results import digest
 from engine.spec.select import Select
 from reports import (
     boards,
     by_model,
     configs,
-    correction,
     diagnosis,
     importance,
     learning,
-    nested,
     parts,
     pooled,
     published,
@@ -35,7 +30,6 @@ from reports.load import load
 from reports.sections import Code
 from reports.study import score_statistic, study_of
 from reports.tables import Column, Table, formatted
-from reports.together import together
 from reports.warn import warnings_of
 from tests.runs import Plan, make_run
 
@@ -168,78 +162,6 @@ def test_a_planted_outlier_is_marked_and_a_hard_fold_is_not() -> None:
     assert (far[:, 0] == 4).all()
 
 
-def nested_run(place: Path, **changes: object) -> Path:
-    plan = Plan(configs=4, folds=2, outer=3, cases=120, quality=(0.3, 0.4, 0.95, 0.5), tested=2)
-    return make_run(place, replace(plan, **changes))
-
-
-def test_the_outer_estimate_is_the_mean_of_the_outer_folds_picks(tmp_path: Path) -> None:
-    run = load(str(nested_run(tmp_path / "run")))
-    assert len(run.folds) == 6
-    found = nested.rows(run, Select())
-    assert {row["config_id"] for row in found} == {run.configs[2].id}
-    dice = next(row for row in nested.estimates(found) if row["metric"] == "dice")
-    assert dice["mean"] == pytest.approx(np.mean([r.test["dice"] for r in run.finals]))
-    assert dice["outer_folds"] == 3
-
-
-def test_of_two_tested_on_an_outer_fold_the_pick_of_its_inner_folds_counts(tmp_path: Path) -> None:
-    folder = nested_run(tmp_path / "run")
-    run = load(str(folder))
-    worse = run.configs[0].id
-    shutil.copytree(folder / f"results/{run.configs[2].id}/o1", folder / f"results/{worse}/o1")
-    result = folder / f"results/{worse}/o1/result.json"
-    record = json.loads(result.read_text())["result"] | {"key": worse}
-    body = json.dumps(record, sort_keys=True)
-    result.write_text(json.dumps({"sha256": digest(body.encode()), "result": record}))
-    again = load(str(folder))
-    assert len(again.finals) == 4
-    assert {row["config_id"] for row in nested.rows(again, Select())} == {run.configs[2].id}
-
-
-def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> None:
-    run = load(str(nested_run(tmp_path / "run")))
-    study = study_of(run, Select(bootstraps=100))
-    section = correction.section(study)
-    assert section is not None
-    shown = {table.name: table for table in section.shown}
-    assert {"optimism", "outer_estimate", "outer_folds"} <= set(shown)
-    dice = next(row for row in shown["optimism"].rows if row["metric"] == "dice")
-    assert dice["outer"] == pytest.approx(np.mean([row["dice"] for row in study.outer]))
-    told = f", outer folds {dice['outer']:.3f} ± {dice['outer_std']:.3f}"
-    assert next(line for line in parts.sentences(study) if line.startswith("Dice:")).endswith(told)
-    assert next(h for h in parts.headlines(study).rows if h.label == "Test Dice").note.endswith(told)
-
-
-def test_a_pick_that_is_not_trained_on_its_outer_fold_yet_has_no_estimate(tmp_path: Path) -> None:
-    """After an extension another one is picked; what the old pick came to says nothing of the new one."""
-    folder = nested_run(tmp_path / "run")
-    run = load(str(folder))
-    stale = replace(run, finals=tuple(replace(r, key=run.configs[0].id) for r in run.finals))
-    found = nested.rows(stale, Select())
-    assert {row["config_id"] for row in found} == {run.configs[2].id}
-    assert {row["told"] for row in found} == {"its pick is not trained yet"}
-    assert nested.estimates(found) == []
-
-
-def test_an_outer_fold_that_was_not_tested_leaves_no_outer_estimate(tmp_path: Path) -> None:
-    folder = nested_run(tmp_path / "run")
-    run = load(str(folder))
-    shutil.rmtree(folder / f"results/{run.configs[2].id}/o2")
-    found = nested.rows(load(str(folder)), Select())
-    assert [row["told"] for row in found] == ["", "", "not trained yet"]
-    assert nested.estimates(found) == []
-    assert "no outer estimate yet" in nested.told(run, found, Select())
-
-
-def test_the_page_says_by_which_rule_the_outer_folds_were_picked(tmp_path: Path) -> None:
-    run = load(str(nested_run(tmp_path / "run")))
-    assert "one_se chose by its inner folds" in nested.told(run, [], Select(rule="one_se"))
-    told = nested.told(run, [], Select(rule="median_rank"))  # the search knew Dice and F1 as their sum only
-    assert "best_mean chose by its inner folds" in told
-    assert "The pick above is by median_rank" in told
-
-
 def test_a_copied_command_names_the_run_and_does_nothing_else(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "my run; echo hurt $(id)", Plan(configs=2, cases=60, epochs=2))
     section = parts.pick(study_of(load(str(folder)), Select(bootstraps=100)))
@@ -314,24 +236,6 @@ def test_an_unknown_table_lists_the_known_ones() -> None:
         published.find("acsnet.99")
 
 
-def test_runs_on_the_same_folds_lie_side_by_side(tmp_path: Path) -> None:
-    runs = [
-        load(str(make_run(tmp_path / name, Plan(configs=n, name=name)))) for name, n in (("a", 3), ("b", 2))
-    ]
-    both = together(runs, str(tmp_path / "out"))
-    assert len(both.configs) == 5
-    known = figures(both)
-    study = study_of(both, Select(baseline=runs[1].configs[0].id + "·2"))
-    assert set(study.test.configs) == set(known.configs)
-
-
-def test_a_run_without_a_finished_fold_may_come_first(tmp_path: Path) -> None:
-    begun = load(str(make_run(tmp_path / "a", Plan(configs=2, dropped=2, name="a"))))
-    done = load(str(make_run(tmp_path / "b", Plan(configs=2, name="b"))))
-    both = together([replace(begun, classes=()), done], str(tmp_path / "out"))
-    assert both.classes == done.classes
-
-
 def test_equal_scores_leave_nothing_to_explain() -> None:
     rows = [{"config_id": str(n), "train.lr": 0.1 * (n + 1), "score_mean": 0.5} for n in range(8)]
     assert importance.importance(rows) == []
@@ -352,14 +256,6 @@ def test_a_count_just_below_a_unit_is_read_in_the_next() -> None:
     assert [formatted(column, value) for value in (999_400, 999_600, 999.6e6)] == ["999 k", "1 M", "1 G"]
 
 
-def test_runs_that_pick_otherwise_say_so(tmp_path: Path) -> None:
-    runs = [load(str(make_run(tmp_path / name, Plan(configs=2, name=name)))) for name in ("a", "b")]
-    other = replace(runs[1], study=dict(runs[1].study) | {"select": {"rule": "one_se"}})
-    assert not together(runs, str(tmp_path / "out")).manifest["warnings"]
-    told = together([runs[0], other], str(tmp_path / "out")).manifest["warnings"]
-    assert told == ["b picks by another select or search.constraints; those of a count here"]
-
-
 def test_a_baseline_that_no_configuration_is_costs_no_report(tmp_path: Path) -> None:
     run = load(str(make_run(tmp_path / "run", Plan(configs=2, cases=30))))
     study = study_of(run, Select(baseline="abcdef", bootstraps=100))
@@ -373,15 +269,3 @@ def test_a_baseline_that_no_configuration_is_costs_no_report(tmp_path: Path) -> 
 def test_numbers_in_csv_files_are_plain() -> None:
     rows = [{"a": np.float64(0.25), "b": np.float32(0.5), "c": 1.5, "d": np.int64(3), "e": np.nan}]
     assert Table("t", "T", (), rows).csv() == b"a,b,c,d,e\n0.25,0.5,1.5,3,\n"
-
-
-def test_runs_on_other_folds_are_refused_with_the_reason(tmp_path: Path) -> None:
-    runs = [load(str(make_run(tmp_path / str(s), Plan(configs=2, seed=s)))) for s in (0, 1)]
-    with pytest.raises(SonotuneError, match=r"fold r0-f0 has other train cases"):
-        together(runs, str(tmp_path / "out"))
-    goal = replace(runs[0], study={"search": {"objective": "hd95"}})
-    with pytest.raises(SonotuneError, match=r"different objectives \(search\.objective\)"):
-        together([runs[0], goal], str(tmp_path / "out"))
-    other = load(str(make_run(tmp_path / "k", Plan(configs=2, folds=4))))
-    with pytest.raises(SonotuneError, match="r0-f3"):
-        together([runs[0], other], str(tmp_path / "out"))

@@ -8,16 +8,14 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine import persist as persisting
 from engine.errors import SonotuneError, StorageError, without_secrets
 from engine.journal.journal import Journal, read_journal
 from engine.lock.lease import Lease
-from engine.persist import persist
 from engine.results import FoldResult, damaged_files, read_result, write_result
 from engine.storage import LocalStorage, ObjectStorage, Storage, open_storage
 from engine.task import Task
@@ -51,11 +49,6 @@ def objects(server: Server) -> Storage:
 @pytest.fixture(params=["disk", "objects", "in_google"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return LocalStorage(tmp_path) if request.param == "disk" else request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(persisting, "PAUSES", (0.0, 0.0, 0.0))
 
 
 def test_what_is_written_is_read_listed_and_deleted(storage: Storage) -> None:
@@ -188,53 +181,10 @@ def test_a_storage_that_fails_one_call_in_five_loses_nothing(
     assert [record["epoch"] for record in Journal(objects).records] == list(range(20))
 
 
-def flaky(failures: list[Exception]) -> Callable[[], str]:
-    def action() -> str:
-        if failures:
-            raise failures.pop(0)
-        return "done"
-
-    return action
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError("AWS Error NETWORK_CONNECTION during PutObject operation: curlCode: 28, Timeout was reached"),
-        OSError("AWS Error SLOW_DOWN during PutObject operation"),
-        OSError(errno.EIO, "Input/output error", "/nfs/x"),
-        OSError(errno.ESTALE, "Stale file handle", "/nfs/x"),
-        ConnectionResetError("peer"),
-        RuntimeError("a client library's own kind of error"),
-    ],
-)
-def test_what_may_pass_is_tried_again(error: Exception, impatient: None) -> None:
-    assert persist(flaky([error, error]), "write x") == "done"
-    with pytest.raises(SonotuneError, match=r"cannot write x: .*4 tries"):
-        persist(flaky([error] * 9), "write x")
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), "no room left; make room"),
-        (OSError(errno.EACCES, "Permission denied", "/run/x"), "rights are missing"),
-        (OSError(errno.EROFS, "Read-only file system", "/run/x"), "rights are missing"),
-        (OSError(errno.ENOTDIR, "Not a directory", "/run/x"), "Not a directory"),
-        (OSError("AWS Error ACCESS_DENIED during PutObject operation"), "rights are missing"),
-        (OSError("AWS Error NO_SUCH_BUCKET during PutObject operation"), "no such bucket; create it"),
-    ],
-)
-def test_what_will_not_pass_is_said_at_once(error: Exception, message: str) -> None:
-    failures = [error]
-    with pytest.raises(SonotuneError, match=message):
-        persist(flaky(failures), "write x")
-    assert failures == []
-
-
-def test_a_mistake_of_the_program_is_not_taken_for_one_of_the_storage(tmp_path: Path) -> None:
-    with pytest.raises(TypeError):
-        LocalStorage(tmp_path).write("x", "text")  # type: ignore[arg-type]
+def test_what_a_killed_writer_left_aside_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / ".best.pt.1f2e3d4c").write_bytes(b"half of a chec")
+    LocalStorage(tmp_path).write("last.pt", b"whole")
+    assert LocalStorage(tmp_path).list("") == ["last.pt"]
 
 
 @pytest.mark.parametrize(

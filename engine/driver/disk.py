@@ -25,7 +25,7 @@ class Keeper:
         select = conductor.study.fixed.select
         self.foreseen = outer_rule(select, objectives_of(conductor.study)) == select.rule
         self.race = conductor.race
-        self.kept: set[str] = set()
+        self.kept = self._complete(self.storage.list(RunPaths.checkpoints))
         self.pruned: set[str] = set()  # first stages whose checkpoints are gone
         self.told = False  # of what cannot be deleted
 
@@ -44,12 +44,16 @@ class Keeper:
 
     def sweep(self) -> None:
         """At the end of a session: a worker that was stopped may have written one more checkpoint."""
-        self.kept = {key for key in self.conductor.entries if mean(self.race, key) is not None}
+        there = self.storage.list(RunPaths.checkpoints)
+        self.kept = self._complete(there)
         self.pruned.clear()
         losers = set(self._losers())
-        there = self.storage.list(RunPaths.checkpoints)
         self._discard_unless_picked([key for key in there if key in losers or is_useless(self.race, key)])
         self._prune_stages()
+
+    def _complete(self, keys: Collection[str]) -> set[str]:
+        """A session that goes on finds those of the ones before it."""
+        return {key for key in keys if key in self.conductor.entries and mean(self.race, key) is not None}
 
     def _discard_unless_picked(self, keys: Collection[str]) -> None:
         """What failed or was dropped in one outer fold may be the pick of another."""

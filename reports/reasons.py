@@ -15,6 +15,7 @@ from engine.picking import (
 )
 from engine.spec.select import Select
 from reports.measures import label, listed, many
+from reports.tables import number
 
 
 def _why_best(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
@@ -38,11 +39,11 @@ def _why_one_se(
     head = (
         f"{configs[best]} is the cheapest ({_count(e.cost[best])} {select.cost}) of the "
         f"{many(eligible, 'configuration')} within one standard error of the best mean: its "
-        f"score {mean[best]:.4f} is at least {floor:.4f}"
+        f"score {_score(mean[best])} is at least {_score(floor)}"
     )
     if top == best:
         return head + "; it has the best mean itself."
-    return head + f"; the best, {configs[top]}, has {mean[top]:.4f} with {_count(e.cost[top])}."
+    return head + f"; the best, {configs[top]}, has {_score(mean[top])} with {_count(e.cost[top])}."
 
 
 def _why_lower(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
@@ -50,11 +51,11 @@ def _why_lower(e: Evidence, best: int, configs: Sequence[str], select: Select, m
     top = int(best_mean(e))
     head = (
         f"{configs[best]} has the highest lower end of the {select.confidence:.0%} interval of the mean "
-        f"validation score: {bounds[best]:.4f} (mean {mean[best]:.4f})"
+        f"validation score: {_score(bounds[best])} (mean {_score(mean[best])})"
     )
     if top == best:
         return head + ("; it has the best mean as well." if len(configs) > 1 else "; no other is complete.")
-    return head + f"; the best mean, {configs[top]}, has {bounds[top]:.4f} (mean {mean[top]:.4f})."
+    return head + f"; the best mean, {configs[top]}, has {_score(bounds[top])} (mean {_score(mean[top])})."
 
 
 def _why_rank(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
@@ -62,7 +63,7 @@ def _why_rank(e: Evidence, best: int, configs: Sequence[str], select: Select, me
     return (
         f"{configs[best]} has the best median rank, {medians[best]:g} of {len(configs)}, over "
         f"{many(e.scores.shape[-1], 'fold')} and {_list(metrics)}; its mean score is "
-        f"{mean_of(e.scores)[best]:.4f}."
+        f"{_score(mean_of(e.scores)[best])}."
     )
 
 
@@ -85,9 +86,14 @@ REASONS: Mapping[str, Callable[[Evidence, int, Sequence[str], Select, Sequence[s
 }  # fmt: skip
 
 
+def _score(value: float) -> str:
+    """Like in the tables, also where it is below zero."""
+    return number(value, 4)
+
+
 def _pm(scores: np.ndarray) -> str:
     spread = f" ± {scores.std(ddof=1):.4f}" if len(scores) > 1 else ""
-    return f"{scores.mean():.4f}{spread}"
+    return f"{_score(scores.mean())}{spread}"
 
 
 def _count(value: float) -> str:

@@ -119,7 +119,7 @@ def shown(column: Column, row: Row) -> str:
 
 
 def formatted(column: Column, value: Any) -> str:
-    return FORMATS.get(column.kind, _number)(float(value), column.digits)
+    return FORMATS.get(column.kind, number)(float(value), column.digits)
 
 
 def _count(value: float, digits: int) -> str:
@@ -139,11 +139,11 @@ def _p(value: float, digits: int) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
     return "∞" if math.isinf(value) else f"{value:z.{digits}f}".replace("-", "−")  # z: no −0.000
 
 
 FORMATS = {
-    "number": _number, "count": _count, "seconds": _seconds, "p": _p,
+    "number": number, "count": _count, "seconds": _seconds, "p": _p,
     "percent": lambda value, digits: f"{100 * value:.1f} %",
 }  # fmt: skip

@@ -65,7 +65,8 @@ def finish(race: Race, task: Task, score: float = 0.5) -> None:
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_an_event_survives_its_record(event):
-    assert from_record(to_record(event)) == event
+    again = from_record(to_record(event))
+    assert (again, vars(again)) == (event, vars(event))
 
 
 def test_an_unknown_record_names_the_valid_ones():
@@ -306,6 +307,25 @@ def test_a_drop_that_the_race_did_not_decide_is_refused():
     open_one(race, "a")
     with pytest.raises(SonotuneError, match="where the race decides nothing"):
         race.apply(Dropped("a", "a whim"))
+
+
+def with_a_failed_fold() -> Race:
+    race = race_of(rule="aggressive", audit=0)
+    open_one(race, "a")
+    race.apply(Ended(start(race), "failed"))
+    return race
+
+
+def test_a_journaled_drop_keeps_the_words_of_the_version_that_wrote_it():
+    race = with_a_failed_fold()
+    race.apply(Dropped("a", "its first fold came to nothing"))
+    assert race.reasons == {(None, 0): "its first fold came to nothing"}
+
+
+@pytest.mark.parametrize("told", [Dropped("b", "x"), Dropped("a", "x", True), Dropped("a", "x", outer="o0")])
+def test_a_journaled_drop_is_refused_where_another_was_decided(told):
+    with pytest.raises(SonotuneError, match="where the race decides Dropped"):
+        with_a_failed_fold().apply(told)
 
 
 def test_a_report_of_an_unknown_configuration_is_refused():

@@ -52,6 +52,14 @@ def test_a_pick_is_not_compared_with_itself_nor_with_its_equal(
     assert REASONS[rule](evidence, 0, "ab"[: len(folds)], Select(), ["dice"]).endswith(told)
 
 
+@pytest.mark.parametrize("rule", ["best_mean", "one_se", "lower_bound", "median_rank"])
+def test_a_score_below_zero_has_the_minus_sign_of_the_tables(rule: str) -> None:
+    scores = np.array([[-0.25, -0.5], [-0.5, -0.5]])
+    told = REASONS[rule](Evidence(scores, scores[None], np.ones(2), 0.25, 0.95), 0, "ab", Select(), ["dice"])
+    assert "−0.3750" in told
+    assert "-" not in told
+
+
 def test_one_is_not_told_in_the_plural(few: Path) -> None:
     text = few.read_text(encoding="utf-8")
     for told in (

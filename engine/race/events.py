@@ -4,7 +4,7 @@ A race is told of the world by these events alone, so that the same journal give
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from engine.task import Task
@@ -68,10 +68,11 @@ class Lost:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A decision of the race: this configuration is out. An audited one is finished all the same."""
+    """A decision of the race: this configuration is out. An audited one is finished all the same. In other
+    words, as another version may have them, it is the same decision."""
 
     config: str
-    reason: str
+    reason: str = field(compare=False)
     audited: bool = False
     outer: str | None = None  # of nested folds: out in the race of this outer fold only
 

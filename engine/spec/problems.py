@@ -58,8 +58,6 @@ def _rule(detail: ErrorDetails) -> str:
     kind, given = detail["type"], detail["input"]
     if kind == "tuple_type":
         return "should be a list"
-    if kind == "model_type":
-        return "should be a mapping of names to values; leave it out for the defaults"
     if kind == "string_type" and isinstance(given, int | float):
         return f"should be a text; put it in quotes: '{given}'"
     if kind == "too_short":

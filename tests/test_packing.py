@@ -207,5 +207,5 @@ def test_a_case_in_two_groups_is_refused(data: Data, tmp_path: Path) -> None:
 def test_groups_of_another_data_set_are_refused(data: Data, tmp_path: Path) -> None:
     table = tmp_path / "groups.csv"
     table.write_text("case,group\nnowhere (1),g2\n")
-    with pytest.raises(SonotuneError, match="names none of the 12 cases"):
+    with pytest.raises(SonotuneError, match="puts none of the 12 cases of this data set into a group"):
         load(data.model_copy(update={"groups": str(table)}), tmp_path / "c")

@@ -31,6 +31,7 @@ from engine.sampler.sampler import Past as Known
 from engine.sampler.sampler import Sampler
 from engine.spec.study import Configuration, FirstStage, Study
 from engine.task import Task
+from engine.words import plural
 
 log = logging.getLogger("sonotune")
 
@@ -85,7 +86,7 @@ class Conductor:
     def _stop_when_spent(self) -> None:
         budget = self.study.fixed.search.budget.epochs
         if budget is not None and self.ledger.epochs >= budget:
-            self.stop(f"the budget of {budget} epochs is spent")
+            self.stop(f"the budget of {plural(budget, 'epoch')} is spent")
 
     def warm(self, known: Sequence[Known]) -> tuple[int, int]:
         """What earlier runs learned, as the journal's beginning says."""

@@ -21,6 +21,7 @@ from engine.spec.study import Configuration, FirstStage, Study
 from engine.training import memory
 from engine.training.alone import Bench
 from engine.training.trial_step import Measured, measure
+from engine.words import plural
 from reports.whole import print_whole
 
 Params = Mapping[str, Scalar]
@@ -185,14 +186,14 @@ def _print_models(console: Console, measured: Mapping[str, Measured]) -> None:
 
 def _print_projection(console: Console, study: Study, cost: Projection) -> None:
     space = study.space
-    size = "no end of configurations" if space.size == inf else _many(space.size, "configuration")
-    console.print(f"{study.name}: {_many(len(space.dimensions), 'dimension')}, {size}; every end is sound")
-    plural = "s" * (cost.epochs[1] != 1)
+    size = "no end of configurations" if space.size == inf else plural(space.size, "configuration")
+    console.print(f"{study.name}: {plural(len(space.dimensions), 'dimension')}, {size}; every end is sound")
+    ending = "s" * (cost.epochs[1] != 1)
     shared = " and no first stage is shared" if cost.staged else ""
-    picks = f" and {_many(cost.finals, 'outer fold')} of the picks" if cost.finals else ""
+    picks = f" and {plural(cost.finals, 'outer fold')} of the picks" if cost.finals else ""
     console.print(
-        f"search: {_many(cost.configs, 'configuration')} × {_many(cost.folds, 'fold')}{picks} × "
-        f"{_span(cost.epochs, 'd')} epoch{plural} = {_span(cost.fold_epochs, ',')} fold-epochs "
+        f"search: {plural(cost.configs, 'configuration')} × {plural(cost.folds, 'fold')}{picks} × "
+        f"{_span(cost.epochs, 'd')} epoch{ending} = {_span(cost.fold_epochs, ',')} fold-epochs "
         f"where nothing is stopped early{shared}",
         highlight=False,
     )
@@ -204,10 +205,6 @@ def _print_projection(console: Console, study: Study, cost: Projection) -> None:
     if budget:
         told = ", ".join(f"{name} {value:g}" for name, value in budget.items())
         console.print(f"the budget may end it earlier: {told}", highlight=False)
-
-
-def _many(count: float, what: str) -> str:
-    return f"{count:.0f} {what}{'s' * (count != 1)}"
 
 
 def _lasting(hours: tuple[float, float]) -> str:

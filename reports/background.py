@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from engine.spec import text
+from engine.words import plural
 from reports import (
     boards,
     by_model,
@@ -23,7 +24,7 @@ from reports import slices as slicing
 from reports.aggregate import frame
 from reports.choose import metrics_of
 from reports.diagnosis import plain_table
-from reports.measures import higher_is_better, many, searched_for
+from reports.measures import higher_is_better, searched_for
 from reports.run import Run
 from reports.sections import Code, Facts, Section, Text
 from reports.study import Study
@@ -139,7 +140,7 @@ def left_out(study: Study) -> Section | None:
 def origin(study: Study) -> Section:
     rows = _facts(study.run.provenance)
     used = Counter(r.hardware for c in study.run.configs for r in c.folds.values() if r.hardware)
-    rows += [("hardware", f"{name} ({many(count, 'fold')})") for name, count in used.most_common()]
+    rows += [("hardware", f"{name} ({plural(count, 'fold')})") for name, count in used.most_common()]
     rows.append(("cases per fold (train, validation, test)", _sizes(study.run)))
     rows.append(("objective", searched_for(study.run.study)))
     rows += [(f"note {n}", str(note)) for n, note in enumerate(study.run.manifest.get("notes") or (), 1)]

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from engine.words import plural
 from reports import own
 from reports.aggregate import Figures, leaderboard, summarise
-from reports.measures import DIGITS, both, higher_is_better, inside, label, leading, many
+from reports.measures import DIGITS, both, higher_is_better, inside, label, leading
 from reports.run import SPLITS, Config, Problem, Run
 from reports.shape import model_of, on_true_masks
 from reports.tables import Column, Table
@@ -171,7 +172,7 @@ def problem_table(run: Run, problems: Sequence[Problem]) -> Table:
     rows = [{"where": p.where, "what": p.what} for p in problems]
     rows += [
         {"where": f"configuration {c.id}",
-         "what": f"{c.status}: {len(c.folds)} of {many(len(run.folds), 'fold')}"
+         "what": f"{c.status}: {len(c.folds)} of {plural(len(run.folds), 'fold')}"
          + (f"; {c.reason.strip().splitlines()[-1]}" if c.reason.strip() else "")}
         for c in run.configs if c.status not in ("complete", "dropped")
     ]  # fmt: skip

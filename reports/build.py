@@ -6,8 +6,8 @@ from typing import Any
 
 from engine.errors import SonotuneError
 from engine.spec.select import Select
+from engine.words import plural
 from reports import background, correction, first_stages, parts
-from reports.measures import many
 from reports.run import Run
 from reports.sections import Section
 from reports.study import Study, study_of
@@ -52,8 +52,8 @@ def build(run: Run, select: Select | None = None) -> Report:
 
 def subtitle(run: Run) -> str:
     done = sum(len(c.folds) for c in run.configs)
-    each = f"{many(len(run.configs), 'configuration')}, {many(len(run.folds), 'fold')} each"
+    each = f"{plural(len(run.configs), 'configuration')}, {plural(len(run.folds), 'fold')} each"
     return (
-        f"{each}; {len(run.complete)} complete, {many(done, 'fold')} trained. Configurations are picked by "
+        f"{each}; {len(run.complete)} complete, {plural(done, 'fold')} trained. Configurations are picked by "
         "validation figures; test figures are only reported."
     )

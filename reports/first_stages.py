@@ -9,12 +9,13 @@ import pyarrow as pa
 from engine.results import FoldResult, RunPaths, read_table
 from engine.spec.study import Configuration
 from engine.task import Task
+from engine.words import plural
 from reports import learning
 from reports.aggregate import ratios, summarise
 from reports.boards import better
 from reports.diagnosis import plain_table
 from reports.events import config_of, fold_of, kind_of
-from reports.measures import inside, label, many
+from reports.measures import inside, label
 from reports.run import SPLITS, Run
 from reports.sections import Block, Section, Text
 from reports.shape import stages_of
@@ -70,9 +71,9 @@ def _task(record: Mapping[str, Any]) -> tuple[str, str]:
 
 def saved(shared: Row) -> str:
     return (
-        f"{many(shared['trained'], 'training')} of first stages served {many(shared['served'], 'fold')} of "
-        f"second stages: {many(shared['saved'], 'training')} {'was' if shared['saved'] == 1 else 'were'} "
-        "saved."
+        f"{plural(shared['trained'], 'training')} of first stages served {plural(shared['served'], 'fold')} "
+        f"of second stages: {plural(shared['saved'], 'training')} "
+        f"{'was' if shared['saved'] == 1 else 'were'} saved."
     )
 
 

@@ -52,10 +52,6 @@ def inside(metric: str) -> str:
     return shown[0].lower() + shown[1:] if metric.removeprefix("refined_") in WORDS else shown
 
 
-def many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def listed(words: Sequence[str]) -> str:
     """Names with commas of their own, such as "F1, macro", need more than commas between them."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from engine.picking import front
+from engine.words import plural
 from reports.aggregate import Figures
 from reports.draw import SERIES, SOFT, Canvas, Figure, draw
-from reports.measures import label, listed, many
+from reports.measures import label, listed
 
 Row = dict[str, Any]
 
@@ -31,7 +32,7 @@ def summary(rows: Sequence[Row], metrics: Sequence[str], signs: Sequence[int]) -
 
 def sentence(rows: Sequence[Row], held: Row) -> str:
     members = ", ".join([row["config_id"] for row in rows if row["front"]][:12])
-    among = f"{held['on_front']} of {many(held['configurations'], 'configuration')}"
+    among = f"{held['on_front']} of {plural(held['configurations'], 'configuration')}"
     told = f"{among} {'is' if held['on_front'] == 1 else 'are'} on the front: {members}. "
     return told + f"Hypervolume above the worst of each metric: {held['hypervolume']:.4g}."
 

@@ -12,11 +12,12 @@ from engine.errors import without_secrets
 from engine.picking import lower_bounds, mean_of, median_ranks, one_se_floor, spread_of
 from engine.results import RunPaths
 from engine.spec import text
+from engine.words import plural
 from reports import boards, configs, diagnosis, nested, own, pooled, resample, significance
 from reports.aggregate import ranking
 from reports.boards import better
 from reports.choose import evidence_of, metrics_of
-from reports.measures import inside, label, many
+from reports.measures import inside, label
 from reports.sections import Code, Facts, Headline, Headlines, Section, Text
 from reports.shape import settings, written
 from reports.study import Study
@@ -106,7 +107,7 @@ def _headline(study: Study, metric: str, values: np.ndarray, row: dict[str, Any]
     digits = 2 if metric.endswith("hd95") else 3
     spread = f"± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
     pooled = f"Pooled {row['selected']:.{digits}f}, bias-corrected {_corrected(row, digits)}" if row else ""
-    note = (pooled or many(len(values), "fold")) + _over_outer(study, metric, digits)
+    note = (pooled or plural(len(values), "fold")) + _over_outer(study, metric, digits)
     return Headline(f"Test {inside(metric)}", f"{values.mean():.{digits}f}", spread, note)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from engine.words import plural
 from reports.draw import GRID, INK, SERIES, SOFT, Canvas, Figure, draw
 from reports.events import config_of, fold_of, kind_of
-from reports.measures import many
 from reports.run import Run
 from reports.shape import planned
 from reports.tables import Column, Table
@@ -95,7 +95,7 @@ def sentence(row: Row) -> str:
     if not row["epochs_planned"]:
         return "The journal names no planned epochs, so nothing can be said about savings."
     text = (f"{row['epochs_spent']:,} of {row['epochs_planned']:,} fold-epochs were trained "
-            f"({row['saved']:.0%} saved); {many(row['dropped'], 'configuration')} "
+            f"({row['saved']:.0%} saved); {plural(row['dropped'], 'configuration')} "
             f"{'was' if row['dropped'] == 1 else 'were'} dropped.")  # fmt: skip
     if row["audited"]:
         text += (
@@ -119,7 +119,7 @@ def drop_table(rows: Sequence[Row]) -> Table:
 
 def figure(run: Run, begun: Sequence[Row], pick: str | None) -> Figure:
     shown = _rows_shown(run, pick)
-    who = f"{len(shown)} of {many(len(run.configs), 'configuration')}" + (
+    who = f"{len(shown)} of {plural(len(run.configs), 'configuration')}" + (
         ", the pick first." if pick else "."
     )
 

@@ -14,13 +14,14 @@ from engine.picking import (
     one_se_floor,
 )
 from engine.spec.select import Select
-from reports.measures import label, listed, many
+from engine.words import plural
+from reports.measures import label, listed
 from reports.tables import number
 
 
 def _why_best(e: Evidence, best: int, configs: Sequence[str], select: Select, metrics: Sequence[str]) -> str:
     mean, folds = mean_of(e.scores), e.scores.shape[-1]
-    over = f"{_pm(e.scores[best])} over {many(folds, 'fold')}"
+    over = f"{_pm(e.scores[best])} over {plural(folds, 'fold')}"
     if len(configs) < 2:
         return f"{configs[best]} is the only complete configuration; its mean validation score is {over}."
     head = f"{configs[best]} has the highest mean validation score, {over}, of {len(configs)} complete "
@@ -38,7 +39,7 @@ def _why_one_se(
     eligible = int((mean >= floor).sum())
     head = (
         f"{configs[best]} is the cheapest ({_count(e.cost[best])} {select.cost}) of the "
-        f"{many(eligible, 'configuration')} within one standard error of the best mean: its "
+        f"{plural(eligible, 'configuration')} within one standard error of the best mean: its "
         f"score {_score(mean[best])} is at least {_score(floor)}"
     )
     if top == best:
@@ -62,7 +63,7 @@ def _why_rank(e: Evidence, best: int, configs: Sequence[str], select: Select, me
     medians = median_ranks(e)
     return (
         f"{configs[best]} has the best median rank, {medians[best]:g} of {len(configs)}, over "
-        f"{many(e.scores.shape[-1], 'fold')} and {_list(metrics)}; its mean score is "
+        f"{plural(e.scores.shape[-1], 'fold')} and {_list(metrics)}; its mean score is "
         f"{_score(mean_of(e.scores)[best])}."
     )
 
@@ -75,7 +76,7 @@ def _why_pareto(
     shown = ", ".join(f"{label(m)} {abs(v):.4f}" for m, v in zip(metrics, points[best], strict=True))
     return (
         f"{configs[best]} is the knee of the front of {_list(metrics)}: {size} of "
-        f"{many(len(configs), 'configuration')} {'is' if size == 1 else 'are'} not dominated, and it lies "
+        f"{plural(len(configs), 'configuration')} {'is' if size == 1 else 'are'} not dominated, and it lies "
         f"nearest to the best of each ({shown})."
     )
 

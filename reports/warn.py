@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from reports.measures import inside, many, objective
+from engine.words import plural
+from reports.measures import inside, objective
 from reports.run import Config, Run
 from reports.shape import on_true_masks
 from reports.study import Study
@@ -12,7 +13,7 @@ from reports.study import Study
 def warnings_of(study: Study) -> list[str]:
     run = study.run
     found = [str(w) for w in run.manifest.get("warnings") or ()]
-    found += [f"{text} ({many(count, 'fold')})" for text, count in _of_folds(run)]
+    found += [f"{text} ({plural(count, 'fold')})" for text, count in _of_folds(run)]
     found += _unfinished(run)
     found += _optimistic(run)
     found += _unlike(run)

@@ -201,7 +201,7 @@ def test_the_command_writes_files_that_a_study_uses(tmp_path: Path) -> None:
     root, out = sound(tmp_path / "data"), tmp_path / "out"
     put(root, "benign", 70, *pixels(root, "benign", 2))
     told = run(root, out, "--write-groups", "--curate", "keep-one")
-    assert "1 groups of duplicates" in told
+    assert "1 group of duplicates" in told
     assert "the largest image stays" in told
     table = pq.read_table(out / "audit.parquet")
     assert "exact-duplicate" in table.column("rule").to_pylist()
@@ -244,7 +244,7 @@ def test_cases_that_others_kept_and_nobody_has_here_are_told(tmp_path: Path) -> 
     (tmp_path / "ids.csv").write_text("class;id\nbenign;1\nbenign;2\nBenign;3\n")
     words = ["audit", "--source", "busi", "--root", str(root), "--out", str(tmp_path / "a")]
     told = CliRunner().invoke(app, [*words, "--against", str(tmp_path / "ids.csv")])
-    assert "1 of its cases are unknown here, such as 'Benign (3)'" in told.output
+    assert "it names 1 case unknown here, such as 'Benign (3)'" in told.output
     with pytest.raises(SonotuneError, match="does not exist"):
         CliRunner().invoke(
             app, [*words[:-1], str(tmp_path / "b"), "--against", "nowhere.csv"], catch_exceptions=False

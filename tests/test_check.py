@@ -15,7 +15,7 @@ from engine.cli.app import app
 from engine.errors import SonotuneError
 from engine.models import registry
 from engine.preflight import problems_of
-from engine.probe import _lasting, _many, _print_projection, chosen, counter, extremes, project
+from engine.probe import _lasting, _print_projection, chosen, counter, extremes, project
 from engine.spec.load import study_of
 from engine.spec.model import Model
 from engine.spec.study import Study
@@ -24,6 +24,7 @@ from engine.training.evaluate import EVALUATION_BATCH
 from engine.training.measure import Costs
 from engine.training.network import Network
 from engine.training.trial_step import Measured, measure
+from engine.words import plural
 
 TINY: dict[str, Any] = {
     "study": "tiny",
@@ -198,7 +199,7 @@ def test_the_time_of_a_small_search_is_told_in_small_units() -> None:
 
 def test_a_time_has_no_more_digits_than_a_step_tells_and_one_thing_no_plural() -> None:
     assert _lasting((9.87, 1234.5)) == "9.9 to 1,200 hours"
-    assert (_many(1, "dimension"), _many(2.0, "dimension")) == ("1 dimension", "2 dimensions")
+    assert (plural(1, "dimension"), plural(2.0, "dimension")) == ("1 dimension", "2 dimensions")
 
 
 def test_the_network_with_the_most_operations_is_measured_too() -> None:

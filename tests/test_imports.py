@@ -15,11 +15,12 @@ PURE = (
     "engine/results.py", "engine/storage.py", "engine/persist.py", "engine/file_systems.py",
     "engine/folder.py", "engine/changes.py", "engine/past.py",
     "engine/conductor.py", "engine/ledger.py", "engine/proposals.py", "engine/finals.py", "engine/picking.py",
-    "engine/objective.py", "engine/task.py", "engine/metrics/fold.py", "reports",
+    "engine/objective.py", "engine/task.py", "engine/words.py", "engine/metrics/fold.py", "reports",
 )  # fmt: skip
 REPORTS_MAY_READ = (
     "engine.spec", "engine.journal", "engine.results", "engine.metrics", "engine.storage", "engine.errors",
     "engine.file_systems", "engine.task", "engine.folds.manifest", "engine.picking", "engine.lock",
+    "engine.words",
 )  # fmt: skip
 
 

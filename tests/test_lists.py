@@ -39,13 +39,13 @@ def test_names_that_no_case_has_are_told_of_a_file_of_groups(data: Data, tmp_pat
     groups = table(tmp_path, "case,group", ["001,a", "002,a", "3,b", "4,b"])
     pack = load(data.model_copy(update={"groups": groups}), tmp_path / "cache")
     assert pack.groups[:4] == ("a", "a", None, None)
-    assert "data.groups names 2 cases that are not used here, such as '3'" in pack.notes
+    assert "data.groups names 2 cases not used here, such as '3'" in pack.notes
 
 
 def test_a_group_of_one_is_no_duplicate(data: Data, tmp_path: Path) -> None:
     groups = table(tmp_path, "case,group", ["001,a", "002,a", "003,b", "004,b2", "005,c"])
     pack = load(data.model_copy(update={"groups": groups}), tmp_path / "cache")
-    assert pack.notes == ("2 of 12 cases are duplicates of others, in 1 groups",)
+    assert pack.notes == ("2 of 12 cases are duplicates of others, in 1 group",)
 
 
 def test_a_file_of_groups_that_knows_no_case_is_answered_with_both_ways_to_write_them(

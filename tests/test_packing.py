@@ -202,10 +202,3 @@ def test_a_case_in_two_groups_is_refused(data: Data, tmp_path: Path) -> None:
     table.write_text("case,group\nbenign (1),g1\nbenign (3),g1\nbenign (1),g2\nbenign (5),g2\n")
     with pytest.raises(SonotuneError, match=r"'benign \(1\)' into two groups, 'g1' and 'g2'"):
         load(data.model_copy(update={"groups": str(table)}), tmp_path / "c")
-
-
-def test_groups_of_another_data_set_are_refused(data: Data, tmp_path: Path) -> None:
-    table = tmp_path / "groups.csv"
-    table.write_text("case,group\nnowhere (1),g2\n")
-    with pytest.raises(SonotuneError, match="puts none of the 12 cases of this data set into a group"):
-        load(data.model_copy(update={"groups": str(table)}), tmp_path / "c")

@@ -91,6 +91,26 @@ def test_what_was_trained_for_outer_folds_is_learned_from_as_well(tmp_path: Path
     assert [one.values for one in past] == [[pytest.approx(quality(one.params) + 0.1)] for one in past]
 
 
+def test_a_configuration_that_several_runs_share_is_learned_once(tmp_path: Path) -> None:
+    toy = study()
+    for name, most in (("whole", 1000), ("half", 9)):
+        run(tmp_path / name, toy, most).close()
+    whole, half = ([str(tmp_path / name)] for name in ("whole", "half"))
+    assert len(earlier(half, toy.fixed.search)[0]) == 3
+    assert earlier(whole + half + whole, toy.fixed.search) == earlier(whole, toy.fixed.search)
+
+
+def test_values_that_differ_between_runs_are_all_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = study()
+    run(tmp_path / "one", toy).close()
+    monkeypatch.setitem(globals(), "quality", lambda params: 0.5)
+    run(tmp_path / "two", toy, 12).close()
+    past, _ = earlier([str(tmp_path / "one"), str(tmp_path / "two")], toy.fixed.search)
+    assert len(past) == 10
+
+
 def test_a_configuration_with_a_missing_fold_is_left_out(tmp_path: Path) -> None:
     toy = study()
     run(tmp_path, toy, most=4).close()

@@ -12,6 +12,7 @@ from rich.table import Table
 from engine.bar import bar
 from engine.cli.dataset import data_of
 from engine.cli.options import Set, one_of
+from engine.words import plural
 
 if TYPE_CHECKING:
     from engine.data.audit import Audit
@@ -82,8 +83,8 @@ def _print_findings(console: Console, found: "Audit") -> None:
     sizes = Counter(len(members) for members in found.groups.values())
     told = ", ".join(f"{count} of {size}" for size, count in sorted(sizes.items())) or "none"
     console.print(
-        f"{len(found.facts)} cases; {len(found.group_of)} in {len(found.groups)} groups of duplicates"
-        f" ({told}); {len(found.conflicts)} groups with conflicting labels"
+        f"{len(found.facts)} cases; {len(found.group_of)} in {plural(len(found.groups), 'group')} of "
+        f"duplicates ({told}); {plural(len(found.conflicts), 'group')} with conflicting labels"
     )
 
 
@@ -93,7 +94,7 @@ def _print_curated(console: Console, rule: "Rule", kept: int, gone: list["LeftOu
     console.print(f"--curate {rule}: {EXPLAINED[rule]}; groups of conflicting labels go whole")
     reasons = Counter(one.reason.split(" of ")[0] for one in gone)
     told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    console.print(f"{kept} cases stay; left out: {told or 'none'}", markup=False)
+    console.print(f"stay: {plural(kept, 'case')}; left out: {told or 'none'}", markup=False)
     console.print(f"to use it: data.keep: curated, data.ids: {out / 'curated.csv'}", markup=False)
 
 
@@ -102,14 +103,14 @@ def _compare(console: Console, found: "Audit", against: Path, kept: list[str]) -
 
     agreement = compare(found, kept)
     console.print(
-        f"against {against}: {len(agreement.theirs)} left out there, {len(agreement.ours)} duplicates here,"
-        f" {len(agreement.ours & agreement.theirs)} in common;"
-        f" precision {agreement.precision:.3f}, recall {agreement.recall:.3f}",
+        f"against {against}: {len(agreement.theirs)} left out there, "
+        f"{plural(len(agreement.ours), 'duplicate')} here, {len(agreement.ours & agreement.theirs)} in "
+        f"common; precision {agreement.precision:.3f}, recall {agreement.recall:.3f}",
         markup=False,
     )
     if agreement.unknown:
         first = min(agreement.unknown)
-        told = f"{len(agreement.unknown)} of its cases are unknown here, such as {first!r}"
+        told = f"it names {plural(len(agreement.unknown), 'case')} unknown here, such as {first!r}"
         console.print(told, style="yellow", markup=False)
     for title, cases in (
         ("here only", agreement.ours - agreement.theirs),

@@ -12,6 +12,7 @@ from engine.data.files import natural
 from engine.data.tables import Row, read_table
 from engine.errors import SonotuneError
 from engine.storage import LocalStorage
+from engine.words import plural
 
 COLUMNS = ("case", "group")
 
@@ -46,7 +47,7 @@ def _like(strange: list[str]) -> str:
 def _told(strange: list[str]) -> list[str]:
     if not strange:
         return []
-    return [f"data.groups names {len(strange)} cases that are not used here, such as {strange[0]!r}"]
+    return [f"data.groups names {plural(len(strange), 'case')} not used here, such as {strange[0]!r}"]
 
 
 def _rows(path: Path) -> Iterable[Row]:
@@ -78,10 +79,12 @@ def told_of(pack: Pack) -> list[str]:
     if not shared:
         return []
     members = sum(map(len, shared.values()))
-    notes = [f"{members} of {len(pack)} cases are duplicates of others, in {len(shared)} groups"]
+    notes = [f"{members} of {len(pack)} cases are duplicates of others, in {plural(len(shared), 'group')}"]
     conflicting = {group for group, found in shared.items() if len(set(found)) > 1}
     if conflicting:
         cases = [case for case, group in zip(pack.cases, pack.groups, strict=True) if group in conflicting]
-        told = f"{len(conflicting)} groups of duplicates have conflicting labels: {', '.join(cases)}"
+        told = (
+            f"{plural(len(conflicting), 'group')} of duplicates with conflicting labels: {', '.join(cases)}"
+        )
         notes.append(f"{told}; sonotune data audit --curate leaves them out")
     return notes

@@ -22,6 +22,7 @@ from engine.data.sources.table import SOURCES
 from engine.errors import SonotuneError, many
 from engine.spec.data import Data
 from engine.storage import LocalStorage
+from engine.words import plural
 
 PACKED_FROM = {"source", "classes", "size", "aspect", "other_mask_size", "skip_broken", "count", "seed"}
 WAY_OUT = "--skip-broken, in a study data.skip_broken: true"
@@ -148,7 +149,7 @@ def _summed(remarks: list[Problem]) -> list[str]:
     first = {remark.rule: remark for remark in reversed(remarks)}
     counts = Counter(remark.rule for remark in remarks)
     return [
-        f"{counts[rule]} files: {remark.text} [{rule}], such as {remark.file}"
+        f"{plural(counts[rule], 'file')}: {remark.text} [{rule}], such as {remark.file}"
         for rule, remark in first.items()
     ]
 

@@ -11,6 +11,7 @@ from engine.data.sources.manifest import BETWEEN_MASKS
 from engine.data.tables import read_table
 from engine.errors import SonotuneError
 from engine.spec.data import Data
+from engine.words import plural
 
 FEWEST = 3  # cases of a class: one each to train, validate and test on
 KNOWN = ("benign", "malignant", NORMAL)
@@ -72,8 +73,8 @@ def _ids_to_keep(cases: tuple[Case, ...], data: Data) -> list[str]:
     if unknown:
         like = f"; its cases are named like {cases[0].name!r}" if cases else ", which has none"
         raise SonotuneError(
-            f"data.ids {data.ids!r} names {len(unknown)} cases unknown to data.root, such as {unknown[0]!r}"
-            f"{like}"
+            f"data.ids {data.ids!r} names {plural(len(unknown), 'case')} unknown to data.root, such as "
+            f"{unknown[0]!r}{like}"
         )
     return names
 

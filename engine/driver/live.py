@@ -13,6 +13,7 @@ from rich.text import Text
 from engine.conductor import Conductor
 from engine.race.heat import State
 from engine.task import Task
+from engine.words import plural
 
 ROWS = 15
 AROUND = 5  # lines of the table's head and of the headline, which a narrow terminal breaks
@@ -88,7 +89,7 @@ class View:
                 f"best {np.nanmax(means):.4f} ({self.conductor.race.field.configs[int(np.nanargmax(means))]})"
             )
         spent = time.monotonic() - self.began
-        folds = f"{self.trained} fold{'s' * (self.trained != 1)}"
+        folds = plural(self.trained, "fold")
         return f"{folds} in {_lasting(spent)} · {best}{self._left(spent)}"
 
     def _left(self, spent: float) -> str:

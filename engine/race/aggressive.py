@@ -2,6 +2,7 @@
 
 from engine.race.none import Drop
 from engine.race.stopper import Stopper
+from engine.words import plural
 
 
 class Aggressive(Stopper):
@@ -17,4 +18,4 @@ class Aggressive(Stopper):
         if best is None or not mask.any() or mask.all():
             return []
         below, count = self.heat.best[row, mask, 0].mean() < self.bar(best), int(mask.sum())
-        return [(row, f"mean of {count} fold{'s' * (count != 1)} below {self.bar_named}")] if below else []
+        return [(row, f"mean of {plural(count, 'fold')} below {self.bar_named}")] if below else []

@@ -44,8 +44,9 @@ def warm_told(known: Sequence[Past]) -> list[Record]:
 
 
 def earlier(locations: Sequence[str], search: Search) -> tuple[list[Past], list[str]]:
-    """The complete configurations of these runs, and a sentence for each run that has none to give."""
-    past: list[Past] = []
+    """The complete configurations of these runs, and a sentence for each run that has none to give. What one
+    has from another, by `--reuse`, counts once: the same draw with the same values."""
+    past: dict[str, Past] = {}
     notes: list[str] = []
     for location in locations:
         storage, place = existing(location), without_secrets(location)
@@ -53,10 +54,10 @@ def earlier(locations: Sequence[str], search: Search) -> tuple[list[Past], list[
             notes.append(f"{place} had another objective: nothing is learned from it")
             continue
         found = _complete(storage, search)
-        past += found
+        past |= {repr(one): one for one in found}
         if not found:
             notes.append(f"{place} has no complete configuration: nothing is learned from it")
-    return past, notes
+    return list(past.values()), notes
 
 
 def _complete(storage: Storage, search: Search) -> list[Past]:

@@ -23,6 +23,7 @@ from engine.training.evaluate import Outputs
 from engine.training.job import Job
 from engine.training.measure import Costs, costs_of, counts_of, hardware
 from engine.training.network import Network
+from engine.words import plural
 
 
 def train_fold(
@@ -138,5 +139,6 @@ def warnings_of(configuration: Configuration) -> list[str]:
     if loss.gamma > 0 and loss.lossnet.weights == "none":
         found += [f"the feature loss (gamma={loss.gamma:g}) compared random VGG filters, not pretrained ones"]
     if train.warmup >= train.epochs:
-        found += [f"{train.epochs} epochs ended within the warmup of {train.warmup}: lr was never reached"]
+        trained = plural(train.epochs, "epoch")
+        found += [f"{trained} ended within the warmup of {train.warmup}: lr was never reached"]
     return found

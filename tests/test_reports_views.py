@@ -31,6 +31,7 @@ from reports import (
     stack,
 )
 from reports.aggregate import Figures, figures
+from reports.build import subtitle
 from reports.load import load
 from reports.sections import Code
 from reports.study import score_statistic, study_of
@@ -195,6 +196,11 @@ def test_of_two_tested_on_an_outer_fold_the_pick_of_its_inner_folds_counts(tmp_p
     again = load(str(folder))
     assert len(again.finals) == 4
     assert {row["config_id"] for row in nested.rows(again, Select())} == {run.configs[2].id}
+
+
+def test_outer_folds_are_counted_among_what_was_trained(tmp_path: Path) -> None:
+    told = "4 complete, 24 folds and 3 outer folds trained."
+    assert told in subtitle(load(str(nested_run(tmp_path / "run"))))
 
 
 def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> None:

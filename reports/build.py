@@ -51,9 +51,10 @@ def build(run: Run, select: Select | None = None) -> Report:
 
 
 def subtitle(run: Run) -> str:
-    done = sum(len(c.folds) for c in run.configs)
+    done = plural(sum(len(c.folds) for c in run.configs), "fold")
+    done += f" and {plural(len(run.finals), 'outer fold')}" if run.finals else ""
     each = f"{plural(len(run.configs), 'configuration')}, {plural(len(run.folds), 'fold')} each"
     return (
-        f"{each}; {len(run.complete)} complete, {plural(done, 'fold')} trained. Configurations are picked by "
+        f"{each}; {len(run.complete)} complete, {done} trained. Configurations are picked by "
         "validation figures; test figures are only reported."
     )

@@ -1,6 +1,6 @@
 """Nested folds: what the whole procedure, choosing included, reaches on cases that it never saw.
 
-When the race is over, what `select.rule` picks by an outer fold's inner folds is trained on all that the
+When the race is over, what `select.rule` picks by an outer fold's inner folds is trained on what the
 outer fold does not test (`engine/finals.py`) and tested there once. A search that was extended may have
 picked anew and tested both: what counts is the pick of the inner folds as they are now.
 """
@@ -95,8 +95,9 @@ def told(run: Run, found: Sequence[Row], select: Select) -> str:
     rule = outer_rule(select, objectives(run.study))
     text = (
         f"Nested folds: within each outer fold, {rule} chose by its inner folds alone; what it chose was "
-        "trained on all that the outer fold does not test, and tested there once. Neither the choice nor the "
-        "network had seen a case it was tested on, so this needs no correction."
+        "trained on what the outer fold does not test, less the validation part that chose its epoch, and "
+        "tested there once. Neither the choice nor the network had seen a case it was tested on, so this "
+        "needs no correction."
     )
     if rule != select.rule:
         text += (

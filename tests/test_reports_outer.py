@@ -15,6 +15,7 @@ from reports import (
     nested,
     parts,
 )
+from reports.build import subtitle
 from reports.load import load
 from reports.study import study_of
 from tests.runs import Plan, make_run
@@ -47,6 +48,11 @@ def test_of_two_tested_on_an_outer_fold_the_pick_of_its_inner_folds_counts(tmp_p
     again = load(str(folder))
     assert len(again.finals) == 4
     assert {row["config_id"] for row in nested.rows(again, Select())} == {run.configs[2].id}
+
+
+def test_outer_folds_are_counted_among_what_was_trained(tmp_path: Path) -> None:
+    told = "4 complete, 24 folds and 3 outer folds trained."
+    assert told in subtitle(load(str(nested_run(tmp_path / "run"))))
 
 
 def test_the_outer_estimate_stands_beside_the_corrected_one(tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ def test_a_branchs_own_settings_are_not_listed_where_they_do_not_vary(report: Pa
     assert not [line for line in facts if ".augment." in line]
 
 
+def test_a_long_name_of_a_setting_breaks_after_its_dots_and_not_within_a_word(report: Path) -> None:
+    assert "<dt>model.<wbr>name</dt>" in (report / "index.html").read_text()
+
+
 def test_the_page_says_how_many_trainings_of_first_stages_were_saved(report: Path) -> None:
     told = "2 trainings of first stages served 2 folds of second stages: 0 trainings were saved."
     assert told in (report / "index.html").read_text()

@@ -66,12 +66,18 @@ def resume(folder: Path) -> None:
         launch.resume(str(folder), Console(file=nowhere))
 
 
-def driver(folder: Path, *words: str, **environment: str) -> subprocess.Popen[bytes]:
-    """`sonotune` as a user starts it."""
+def driver(folder: Path, *words: str, leads: bool = False, **environment: str) -> subprocess.Popen[bytes]:
+    """`sonotune` as a user starts it; `leads` a process group of its own, as what a shell or a job starts."""
     code = "from engine.cli import main; main()"
     settings = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     with (folder.parent / "out.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, "-c", code, *words], stdout=log, stderr=log, env=settings)
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            stdout=log,
+            stderr=log,
+            env=settings,
+            process_group=0 if leads else None,
+        )
 
 
 # -- what must hold in the end ----------------------------------------------------------------------

@@ -121,6 +121,18 @@ def test_a_search_that_was_cut_off_goes_on_and_trains_nothing_twice(
 
 
 @pytest.mark.faults
+def test_a_search_whose_whole_process_group_is_told_to_go_ends_as_by_ctrl_c(tmp_path: Path) -> None:
+    space, folder = tmp_path / "space.yaml", tmp_path / "run"
+    space.write_text(dump(document(1)))
+    process = driver(folder, "search", str(space), "--run", str(folder), leads=True)
+    wait_until(lambda: records(folder, "reported"))
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(300) == 130
+    assert "nothing is lost" in (tmp_path / "out.log").read_text()
+    assert not (folder / RunPaths.lock).exists()
+
+
+@pytest.mark.faults
 def test_a_search_closed_before_a_fold_that_was_handed_out_has_started_ends_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
                 if address:
                     _join(address)
                 else:
-                    with _on_loopback():
+                    with _on_loopback(), _in_sessions_of_their_own():
                         _start(folder, workers, gpus)
             with _told_to_go():
                 yield folder
@@ -129,6 +130,19 @@ def _on_loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _in_sessions_of_their_own() -> Iterator[None]:
+    """Whoever tells the driver's whole process group to go, as `timeout` and batch systems do, is to tell the
+    driver alone. Without its Ray it could not clean up: Ray waits for half a minute, then aborts it."""
+    names = vars(services)
+    usual = names["ConsolePopen"]
+    names["ConsolePopen"] = partial(usual, start_new_session=True)
+    try:
+        yield
+    finally:
+        names["ConsolePopen"] = usual
 
 
 def check_address(address: str | None) -> None:

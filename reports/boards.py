@@ -47,11 +47,11 @@ def figure_columns(known: Figures, refining: frozenset[str]) -> list[Column]:
         Column(f"{split}_{m}_mean", f"{split.capitalize()} {inside(m)}", spread=f"{split}_{m}_std",
                better=better(m), digits=2 if m.endswith("hd95") else 3)
         for split, shown in BOARD.items() for plain in shown if plain in known.at
-        for m in _standing_for(plain, known, refining)
+        for m in standing_for(plain, known, refining)
     ]  # fmt: skip
 
 
-def _standing_for(metric: str, known: Figures, refining: frozenset[str]) -> tuple[str, ...]:
+def standing_for(metric: str, known: Figures, refining: frozenset[str]) -> tuple[str, ...]:
     """The figure of raw or of refined predictions; both where configurations differ in which one counts."""
     names = (own.name(known, config, metric, refining) for config in known.configs)
     return tuple(dict.fromkeys(names)) or (metric,)
@@ -67,8 +67,13 @@ def refined(known: Figures) -> list[str]:
 
 
 def fold_table(run: Run, known: Figures) -> Table:
-    """Every fold of every complete configuration; beyond 3σ of its own configuration's others is marked."""
-    metrics = [m for m in FOLD_METRICS if m in known.at]
+    """Every fold of every complete configuration; beyond 3σ of its own configuration's others is marked. The
+    page shows the figures that the score beside them is made of, the CSV raw and refined ones."""
+    metrics = both([m for m in FOLD_METRICS if m in known.at], known.at)
+    refining = own.refining(run)
+    counting = {
+        m for plain in FOLD_METRICS if plain in known.at for m in standing_for(plain, known, refining)
+    }
     apart = {(split, metric): sigmas(known, split, metric) for split in SPLITS for metric in metrics}
     rows: list[dict[str, Any]] = []
     marks: dict[tuple[int, str], str] = {}
@@ -84,7 +89,7 @@ def fold_table(run: Run, known: Figures) -> Table:
             rows.append(row | {"best_epoch": result.best_epoch, "seconds": result.seconds})
     columns = [Column("config_id", "Configuration", "id"), Column("fold", "Fold", "word")]
     columns += [Column(f"{s}_{m}", f"{s.capitalize()} {inside(m)}") for s in SPLITS for m in metrics
-                if not (s == "test" and m == "score")]  # fmt: skip
+                if m in counting and not (s == "test" and m == "score")]  # fmt: skip
     columns += [Column("best_epoch", "Best epoch", "count"), Column("seconds", "Time", "seconds")]
     note = ("Outlined: further than 3 robust σ from what the configuration and the fold let expect "
             "(residual of the two-way fit, σ from the median absolute residual).")  # fmt: skip

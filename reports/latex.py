@@ -9,7 +9,7 @@ SPECIAL = {
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--",
     "∞": r"$\infty$", "λ": r"$\lambda$", "α": r"$\alpha$", "γ": r"$\gamma$", "↑": r"$\uparrow$",
     "↓": r"$\downarrow$", "<": r"\textless{}", ">": r"\textgreater{}", "−": "$-$", "·": r"$\cdot$",
-    "≥": r"$\geq$", "≤": r"$\leq$", "σ": r"$\sigma$", "|": r"\textbar{}",
+    "√": r"$\surd$", "≥": r"$\geq$", "≤": r"$\leq$", "σ": r"$\sigma$", "|": r"\textbar{}",
 }  # fmt: skip
 SET = {*map(chr, range(0xA1, 0x180)), *"‘’“”†‡•…‰€™→←"} - {*"«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"}  # as they are
 
@@ -27,6 +27,7 @@ def _set(letter: str) -> str:
 
 
 def latex(table: Table) -> bytes:
+    """With its note below: a printed row of another data set must not lose the words that say so."""
     ranks = table.ranks()
     align = "".join("l" if c.kind in WORDS else "r" for c in table.columns)
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(table.title)}}}"]
@@ -36,7 +37,8 @@ def latex(table: Table) -> bytes:
         _line([_cell(column, row, ranks.get((n, column.key))) for column in table.columns])
         for n, row in enumerate(table.rows)
     ]
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    note = [rf"\par\footnotesize {escape(table.note)}"] if table.note else []
+    lines += [r"\bottomrule", r"\end{tabular}", *note, r"\end{table}", ""]
     return "\n".join(lines).encode()
 
 

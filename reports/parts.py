@@ -146,12 +146,22 @@ def intervals(study: Study) -> Table:
     columns = [Column("config_id", "Configuration", "id")]
     columns += [Column(name, label(name), reach=(f"{name}_low", f"{name}_high"), better=better(name),
                        digits=2 if name == "hd95" else 3)
-                for name in (one.name for one in study.statistics) if name in POOLED]  # fmt: skip
+                for name in _pooled_shown(study)]  # fmt: skip
     drawn = "clusters (patients or duplicates)" if study.test.grouped else "cases"
     note = f"Test rows; percentile intervals over {study.select.bootstraps:,} resamples of {drawn}."
     note += boards.DISTANCES if "hd95" in study.known.at else ""
     title = "Pooled over cases, with bootstrap intervals"
     return Table("intervals", title, tuple(columns), list(rows.values()), note, wide=True, filters=True)
+
+
+def _pooled_shown(study: Study) -> list[str]:
+    """As on the leaderboard; raw where pooled rows give no refined figure."""
+    there = [one.name for one in study.statistics]
+    return list(dict.fromkeys(
+        name if name in there else plain
+        for plain in there if plain in POOLED
+        for name in boards.standing_for(plain, study.known, study.refining)
+    ))  # fmt: skip
 
 
 def class_intervals(study: Study, configs: Sequence[str]) -> Table:

@@ -161,8 +161,8 @@ def table(rows: Sequence[Row]) -> Table:
     note = (
         "A configuration that refines its predictions is compared by the refined ones. Effect: d of the "
         "paired fold differences for the t-test, rank-biserial r for Wilcoxon, the odds of the cases that "
-        "one alone gets right for McNemar. Folds that all differ by the same give no t-test. Holm's "
-        "adjustment runs over all rows that have a p."
+        "one alone gets right for McNemar. Folds that all differ by the same, unless by nothing, give no "
+        "t-test. Holm's adjustment runs over all rows that have a p."
     )
     return Table("significance", "Tests against the baseline and the runners-up", columns, shown, note)
 

@@ -131,6 +131,17 @@ def test_a_latex_table_holds_only_what_latex_can_set(name: str, told: str) -> No
     assert latex(table).decode().splitlines()[7] == rf"{told} \\"
 
 
+def test_a_latex_table_keeps_the_note_below_it() -> None:
+    """Rows of a paper beside ours would look comparable without it."""
+    table = Table("t", "T", (Column("a", "A"),), [{"a": 1.0}], note="Not comparable, s/√n is 5 %.")
+    lines = latex(table).decode().splitlines()
+    assert lines[-3:] == [
+        r"\end{tabular}",
+        r"\par\footnotesize Not comparable, s/$\surd$n is 5 \%.",
+        r"\end{table}",
+    ]
+
+
 def test_markdown_takes_nothing_of_a_name_for_its_own() -> None:
     """GitHub strikes out what stands between the homes of two paths."""
     said = "--set data.root=~/a --set data.ids=~/b $x$ &lt;"

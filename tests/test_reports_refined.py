@@ -8,7 +8,7 @@ import pytest
 from engine.spec.select import Select
 from reports import own, parts, published, significance
 from reports.aggregate import figures
-from reports.boards import board_table
+from reports.boards import board_table, fold_table
 from reports.load import load
 from reports.run import Run
 from reports.study import Study, study_of
@@ -64,6 +64,18 @@ def test_the_leaderboard_shows_what_counts(run: Run, which: tuple[int, ...], sho
     study = refining(run, *which)
     columns = [c.key.removesuffix("_mean") for c in board_table(study.run, study.known).columns]
     assert [name for name in columns if name.endswith("dice")] == shown
+
+
+def test_folds_and_pooled_figures_beside_the_leaderboard_are_those_that_count(run: Run) -> None:
+    """The score of refined predictions is not made of the raw Dice."""
+    for which, shown in (((), ["dice"]), ((0, 1, 2), ["refined_dice"])):
+        study = refining(run, *which)
+        folds, pooled = fold_table(study.run, study.known), parts.intervals(study)
+        assert [c.key for c in folds.columns if c.key.endswith("dice")] == [
+            f"{split}_{name}" for split in ("validation", "test") for name in shown
+        ]
+        assert {"test_dice", "test_refined_dice"} <= set(folds.rows[0])
+        assert [c.key for c in pooled.columns if c.key.endswith("dice")] == shown
 
 
 def test_tests_compare_each_by_its_own_predictions(run: Run) -> None:

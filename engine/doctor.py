@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from engine.errors import SonotuneError, without_secrets
 from engine.folder import try_to_write
 from engine.storage import open_storage
+from engine.words import plural
 
 Level = Literal["green", "yellow", "red"]
 GIB = 2**30
@@ -129,7 +130,7 @@ def memory() -> Finding:
     free = _meminfo("MemAvailable")
     level: Level = "green" if free >= 4 * GIB else "yellow" if free >= 2 * GIB else "red"
     fix = "" if level == "green" else "stop other programs, or lower resources.workers"
-    return Finding("memory", level, f"{free / GIB:.1f} GiB free, {os.cpu_count()} cores", fix)
+    return Finding("memory", level, f"{free / GIB:.1f} GiB free, {plural(os.cpu_count() or 1, 'core')}", fix)
 
 
 def shared_memory() -> Finding:

@@ -146,7 +146,7 @@ def _markdown_table(table: Table) -> list[str]:
         cells = [_bold(_md(shown(c, row)), ranks.get((number, c.key))) for c in table.columns]
         lines.append("| " + " | ".join(cells) + " |")
     if len(table.rows) > MARKDOWN_ROWS:
-        lines += ["", f"{len(table.rows) - MARKDOWN_ROWS} more rows are in the CSV."]
+        lines += ["", f"More rows are in the CSV: {len(table.rows) - MARKDOWN_ROWS}."]
     return [*lines, "", _md(table.note)] if table.note else lines
 
 

@@ -55,7 +55,7 @@ DAMAGED = {
     "no columns": ("folds.csv", "a,b\n1,2", "no column 'case', 'fold'"),
     "a row twice": ("folds.csv", "case,fold\na,1\na,2", "case a appears twice"),
     "a fold in words": ("folds.csv", "case,fold\na,one", "whole number from 0, got 'one'"),
-    "a short row": ("folds.csv", "case,fold\na", "row 2 has 1 cells"),
+    "a short row": ("folds.csv", "case,fold\na", "row 2 has 1 cell, the header has 2"),
     "a cell more": ("folds.csv", "case,fold\na,1,2", "row 2 has 3 cells"),
     "too few cases": ("folds.csv", "case,fold\na,1", "says nothing of case 000"),
 }

@@ -271,6 +271,14 @@ def test_a_parquet_manifest_with_gaps_keeps_whole_folds(tmp_path: Path) -> None:
     assert pack.cases[0] == "pictures-0"
 
 
+def test_a_file_whose_name_really_holds_a_backslash_is_read(tmp_path: Path) -> None:
+    """As an archive that was made on Windows may leave it."""
+    table = layouts.write_manifest(tmp_path, some_pictures(), lambda index: {"case": f"c{index}"})
+    (tmp_path / "pictures/0.png").rename(tmp_path / "pictures\\0.png")
+    table.write_text(table.read_text().replace("pictures/0", "pictures\\0"))
+    assert len(load(Data(source="manifest", root=str(table), size=16), tmp_path / "c")) == 12
+
+
 def test_a_manifest_unites_the_masks_of_one_cell(tmp_path: Path) -> None:
     table = layouts.write_manifest(tmp_path / "d", some_pictures())
     table.write_text(table.read_text().replace("outlines/0.png", "outlines/0.png|outlines/1.png"))

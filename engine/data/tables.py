@@ -8,6 +8,7 @@ from zipfile import ZipFile
 
 from engine.data.files import reading
 from engine.errors import SonotuneError, many
+from engine.words import plural
 
 Row = dict[str, str]
 SEPARATORS = (",", ";", "\t")
@@ -66,7 +67,7 @@ def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
         raise SonotuneError(f"table {str(path)!r} is empty; a header and rows are needed")
     names, body = full[0][1], full[1:]
     uneven = [
-        f"row {n} has {len(line)} cells, the header has {len(names)}"
+        f"row {n} has {plural(len(line), 'cell')}, the header has {len(names)}"
         for n, line in body
         if len(line) != len(names)
     ]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.data.cases import Pack
 from engine.errors import SonotuneError
 from engine.spec.folds import Folds
+from engine.words import plural
 
 Rows = NDArray[np.int64]
 
@@ -216,6 +217,7 @@ def spare(labels: Rows, units: Rows, dealt: Rows, label: int) -> int | None:
 def scarce(name: str, labels: Rows, units: Rows, label: int, parts: int) -> SonotuneError:
     count = len(np.unique(units[labels == label]))
     return SonotuneError(
-        f"class {name} has {count} separable units (cases, or groups of cases that must stay together), too "
-        f"few to lie in each of {parts} parts; use a smaller folds.k or drop the class from data.classes"
+        f"class {name} has {plural(count, 'separable unit')} (cases, or groups of cases that must stay "
+        f"together), too few to lie in each of {parts} parts; use a smaller folds.k or drop the "
+        "class from data.classes"
     )

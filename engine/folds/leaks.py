@@ -10,6 +10,7 @@ from engine.data.cases import Pack
 from engine.errors import SonotuneError
 from engine.folds.dealing import Table
 from engine.folds.manifest import Fold, Manifest
+from engine.words import plural
 
 SHOWN = 8  # ids of a finding that are printed
 UNEVEN = 1.5  # a test part so many times larger than the mean is worth a word
@@ -118,7 +119,7 @@ def of_units(fold: Fold, pack: Pack) -> list[str]:
 def allowed(leaking: list[str]) -> list[str]:
     if not leaking:
         return []
-    more = f" (and {len(leaking) - 1} more findings)" if len(leaking) > 1 else ""
+    more = f" (and {plural(len(leaking) - 1, 'more finding')})" if len(leaking) > 1 else ""
     return [f"LEAK, allowed by folds.allow_leak: {leaking[0]}{more}; test figures are optimistic"]
 
 

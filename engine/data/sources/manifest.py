@@ -22,7 +22,7 @@ def find(data: Data) -> Found:
     problems: list[Problem] = []
     rows = read_table(table, NEEDED)
     for number, row in enumerate(rows, start=2):
-        wrong = _mistake(row)
+        wrong = _mistake(row, table.parent)
         if wrong:
             rule, text = wrong
             problems.append(Problem(_name(row), f"{table.name} row {number}", rule, text))
@@ -62,14 +62,14 @@ def _masks(row: Row) -> list[str]:
     return [name.strip() for name in row["mask"].split(BETWEEN_MASKS) if name.strip()]
 
 
-def _mistake(row: Row) -> tuple[str, str] | None:
+def _mistake(row: Row, folder: Path) -> tuple[str, str] | None:
     """The first rule that a row breaks, and why."""
     if not PurePosixPath(row["image"]).name:
         return "no-image", "names no image"
     names = (row["image"], *_masks(row))
     if outside := [name for name in names if _leaves(name)]:
         return "outside", f"names {outside[0]!r}; only relative paths inside the manifest's folder are read"
-    if windows := [name for name in names if "\\" in name]:
+    if windows := [name for name in names if "\\" in name and not (folder / name).exists()]:
         return "missing", f"names {windows[0]!r}; folders are parted by '/' here"
     if row.get("fold") and read_fold(row["fold"]) is None:
         return "fold", f"has fold {row['fold']!r}; a whole number from 0 to 999 is needed"

@@ -275,6 +275,21 @@ def test_two_names_in_a_bucket_never_mean_one_place(scheme: str, name: str) -> N
         open_storage(f"{scheme}://{name}")
 
 
+@pytest.mark.parametrize(
+    ("name", "written"), [("a b/c", "a%20b/c"), ("ü/%20", "%C3%BC/%20"), ("plain+(1)@x", None)]
+)
+def test_a_name_that_no_uri_can_have_is_told_with_how_it_is_written(
+    server: Server, name: str, written: str | None
+) -> None:
+    if written is not None:
+        with pytest.raises(
+            SonotuneError, match=f"stand in a URI by their number; write s3://runs/{written}$"
+        ):
+            open_storage(server.uri(name))
+    open_storage(server.uri(written or name)).write("a", b"x")
+    assert open_storage(server.uri(written or name)).read("a") == b"x"
+
+
 def test_the_endpoint_may_come_from_the_environment(server: Server, tmp_path: Path) -> None:
     script = (
         "import sys; from engine.storage import open_storage; open_storage('s3://runs/env').write('a', b'x')"

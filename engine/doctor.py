@@ -46,13 +46,14 @@ class Driver:
 
     versions: Mapping[str, str]
     mark: str  # a file that the driver has put into the run's storage
+    gpus: float = 0.0  # that Ray was told of on the node
 
 
 def examine(location: str, driver: Driver | None = None) -> list[Finding]:
     """Everything on this machine; a check that fails itself is a red finding, not a traceback."""
     checks: dict[str, Callable[[], Finding]] = {
         "packages": packages,
-        "GPU": gpus,
+        "GPU": lambda: gpus(driver.gpus if driver else 0.0),
         "memory": memory,
         "/dev/shm": shared_memory,
         "storage": lambda: storage(location, driver.mark if driver else None),
@@ -113,9 +114,15 @@ def _meets(requirement: Requirement) -> bool:
     return version is not None and requirement.specifier.contains(version, prereleases=True)
 
 
-def gpus() -> Finding:
+def gpus(declared: float = 0.0) -> Finding:
+    """`declared`: what Ray gives to folds there, whether torch sees it or not."""
     import torch
 
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if seen < declared:
+        return Finding("GPU", "red", f"Ray was told of {declared:g}, torch {torch.__version__} sees {seen}",
+                       "install a torch build for its CUDA (make setup TORCH=…), or tell Ray the number: "
+                       f"ray start --num-gpus={seen}")  # fmt: skip
     if torch.cuda.is_available():
         each = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         told = ", ".join(f"{p.name} ({p.total_memory / GIB:.0f} GiB)" for p in each)

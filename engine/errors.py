@@ -5,7 +5,7 @@ import re
 MOST_SHOWN = 50  # problems in one message
 USER = re.compile(r"(?<=://)(?:[^/\s:@]*:\S*@|[^/\s@]+@)")  # a password may hold a slash or an @
 USER_OF_ONE = re.compile(r"(?<=://)[^/:@]*:.*@")
-QUERY = re.compile(r"(://[^\s?'\"`]*)\?[^\s'\"`;,)]*")
+QUERY = re.compile(r"(://[^\s?'\"`]*)\?[^\s'\"`;,)]*(?<!:)")  # a colon behind it is the sentence's
 
 
 def without_secrets(text: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 from engine.errors import SonotuneError, shown
 
@@ -41,6 +42,9 @@ def _tuned(uri: str) -> str:
     return f"{uri}{'&' if '?' in uri else '?'}{setting}"
 
 
+OF_A_URI = "/%:@!$&'()*+,;=~"  # and letters and digits
+
+
 def _check_name(uri: str) -> None:
     """What is no name of an object: pyarrow forgets all behind a `#`, and servers take `..` for a way up, so
     that two runs would lie in one place."""
@@ -50,6 +54,11 @@ def _check_name(uri: str) -> None:
         raise SonotuneError(
             f"cannot open the storage {shown(uri)!r}: what lies in a bucket has no '#' in its name, and no "
             "part of it is empty, '.' or '..'; choose another name"
+        )
+    if scheme in TUNED and (path != (quoted := quote(path, safe=OF_A_URI))):
+        raise SonotuneError(
+            f"cannot open the storage {shown(uri)!r}: a space, and what is no plain letter, stand in a URI "
+            f"by their number; write {scheme}://{quoted}"
         )
 
 

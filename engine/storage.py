@@ -163,7 +163,7 @@ class ObjectStorage(Storage):
         return self._try("look at", path, lambda: self.files.get_file_info(self._at(path)).type)
 
     def _try(self, what: str, path: str, action: Callable[[], Result]) -> Result:
-        return persist(answered()(action), f"{what} {self.location}: {path}")
+        return persist(answered()(action), f"{what} {below(self.location, path)}")
 
 
 def _remove(target: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from rich.console import Console
 
-from engine.errors import without_secrets
+from engine.errors import StorageError, without_secrets
 from engine.spec.select import Select
 from engine.storage import Storage
 from reports import page, summary
@@ -16,6 +16,7 @@ from reports.run import Run
 from reports.tables import Sheet, Table
 
 TABLES, FIGURES = "report/tables", "report/figures"
+ELSEWHERE = "`sonotune report` writes it elsewhere with --out FOLDER"
 TEX_ROWS = 60  # of a table that the page does not show: longer ones are for programs
 
 
@@ -31,7 +32,10 @@ def write_run(
 ) -> str:
     summary.refuse_foreign(run.out or run.storage)
     report = build(run, select)
-    path = save(report, live)
+    try:
+        path = save(report, live)
+    except StorageError as error:
+        raise (StorageError(f"{error}; {ELSEWHERE}") if run.out is None else error) from error
     if out:
         console(report, out)
     return path

@@ -1,6 +1,7 @@
 """The command line as a user meets it: help, lists, and one configuration on one fold."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,19 @@ def test_a_mistake_ends_the_process_with_2_and_no_traceback(tmp_path: Path) -> N
     assert "loss.lambda: got 2; should be less than or equal to 1" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_without_room_is_one_message(unbuffered: str) -> None:
+    words = [sys.executable, "-c", "from engine.cli import main; main()", "schema"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: what is printed finds no room: No space left on device;")
+    assert done.stderr.count("\n") == 1
 
 
 def test_ctrl_c_while_the_commands_are_loaded_ends_quietly() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from ray._private import services
 from typer.testing import CliRunner
 
@@ -50,6 +51,15 @@ def test_a_package_below_its_bound_is_red(monkeypatch: pytest.MonkeyPatch) -> No
     assert "numpy" in found.found
     assert "no-such-thing is missing" in found.found
     assert "mlflow" not in found.found
+
+
+def test_gpus_that_ray_was_told_of_and_torch_does_not_see_are_red() -> None:
+    there = torch.cuda.device_count()
+    found = doctor.gpus(there + 2.0)
+    assert found.level == "red"
+    assert f"Ray was told of {there + 2}, torch {torch.__version__} sees {there}" in found.found
+    assert f"--num-gpus={there}" in found.fix
+    assert doctor.gpus(there).level != "red"
 
 
 @pytest.mark.parametrize(("free", "level"), [(1, "red"), (3, "yellow"), (8, "green")])

@@ -1,6 +1,7 @@
 """One driver at a time holds a run: by the kernel's lock on a disk, and what is left of a dead one."""
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -109,6 +110,14 @@ def test_a_pid_that_came_again_is_not_the_old_process() -> None:
     assert not me.gone()
     assert Holder(**{**vars(me), "started": "1"}).gone()
     assert not Holder(**{**vars(me), "started": "1", "place": "elsewhere"}).gone()
+
+
+def test_a_holder_is_named_by_whom_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says of it, or does not."""
+    monkeypatch.setenv("USER", "somebody-else")
+    assert Holder.me().user == pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert Holder.me().user == "user 4000000"
 
 
 def test_nobody_is_gone_where_nothing_tells_when_processes_began(monkeypatch: pytest.MonkeyPatch) -> None:

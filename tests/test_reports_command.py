@@ -49,6 +49,8 @@ def test_the_report_of_a_run_that_may_only_be_read_is_written_elsewhere(tmp_path
         out.chmod(0o777)
         before = snapshot(run)
         with as_nobody():
+            with pytest.raises(SonotuneError, match=r"the rights are missing.*elsewhere with --out FOLDER"):
+                command.page([str(run)], None, None, listening()[0])
             page = Path(command.page([str(run)], None, str(out), listening()[0]))
         assert page == out / "report/index.html"
         assert f"lie in {run}/results/" in page.read_text()

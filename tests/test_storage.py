@@ -203,7 +203,7 @@ def test_an_object_store_that_refuses_says_why(
 
 
 def test_a_bucket_that_does_not_exist_is_named(server: Server) -> None:
-    with pytest.raises(SonotuneError, match=r"s3://elsewhere/run.*no such bucket"):
+    with pytest.raises(SonotuneError, match=r"cannot write s3://elsewhere/run/a: there is no such bucket"):
         open_storage(server.uri("run", bucket="elsewhere")).write("a", b"x")
 
 
@@ -223,6 +223,21 @@ def test_the_scheme_of_a_uri_may_be_written_in_capitals(server: Server, tmp_path
 def test_two_names_in_a_bucket_never_mean_one_place(scheme: str, name: str) -> None:
     with pytest.raises(SonotuneError, match=r"cannot open the storage.*choose another name"):
         open_storage(f"{scheme}://{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"), [("a b/c", "a%20b/c"), ("ü/%20", "%C3%BC/%20"), ("plain+(1)@x", None)]
+)
+def test_a_name_that_no_uri_can_have_is_told_with_how_it_is_written(
+    server: Server, name: str, written: str | None
+) -> None:
+    if written is not None:
+        with pytest.raises(
+            SonotuneError, match=f"stand in a URI by their number; write s3://runs/{written}$"
+        ):
+            open_storage(server.uri(name))
+    open_storage(server.uri(written or name)).write("a", b"x")
+    assert open_storage(server.uri(written or name)).read("a") == b"x"
 
 
 def test_the_endpoint_may_come_from_the_environment(server: Server, tmp_path: Path) -> None:

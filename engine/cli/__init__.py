@@ -5,11 +5,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from engine.errors import SonotuneError
+from engine.persist import NO_ROOM
 
 USER_ERROR = 2
 STOPPED = 130
+OUTPUT = 1
 
 
 def main() -> None:
@@ -20,12 +23,24 @@ def main() -> None:
     try:
         app()
     except SonotuneError as error:
-        from rich.console import Console
+        _tell(error)
+    except OSError as error:
+        if error.filename is not None or error.errno not in NO_ROOM:
+            raise
+        _print_into_nothing()
+        _tell(f"what is printed finds no room: {error.strerror}; make some, or send the output elsewhere")
 
-        Console(stderr=True, soft_wrap=True).print(
-            f"error: {error}", style="red", markup=False, highlight=False
-        )
-        sys.exit(USER_ERROR)
+
+def _tell(error: object) -> NoReturn:
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+    sys.exit(USER_ERROR)
+
+
+def _print_into_nothing() -> None:
+    """Python would try once more as it ends, and tell of that."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), OUTPUT)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -25,9 +26,13 @@ def examine_cluster(address: str, location: str) -> Iterator[tuple[str, list[Fin
     with connected(address), _marked(place) as mark:
         driver = Driver(versions(), mark)
         nodes = [node for node in ray.nodes() if node["Alive"]]
-        asked = [_on(node, examine).remote(place.location, driver) for node in nodes]
+        asked = [_on(node, examine).remote(place.location, _known(driver, node)) for node in nodes]
         for node, answer in zip(nodes, asked, strict=True):
             yield _name(node), _answer(node, answer)
+
+
+def _known(driver: Driver, node: dict[str, Any]) -> Driver:
+    return replace(driver, gpus=node["Resources"].get("GPU", 0.0))
 
 
 def _answer(node: dict[str, Any], answer: Any) -> list[Finding]:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import pwd
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,8 +28,7 @@ class Holder:
     def me(cls) -> "Holder":
         pid = os.getpid()
         now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-        user = os.environ.get("USER") or str(os.getuid())
-        return cls(uuid4().hex, pid, start_time(pid) or "", place(), platform.node(), user, now)
+        return cls(uuid4().hex, pid, start_time(pid) or "", place(), platform.node(), _user(), now)
 
     def gone(self) -> bool:
         """Surely dead: a process of this very machine that no longer runs, or whose pid is another's now.
@@ -37,6 +37,14 @@ class Holder:
 
     def __str__(self) -> str:
         return f"process {self.pid} of {self.user} on {self.host} since {self.since}"
+
+
+def _user() -> str:
+    """By whom the process really runs: the environment may name nobody, or who somebody was before."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container numbers need no names
+        return f"user {os.getuid()}"
 
 
 def start_time(pid: int) -> str | None:

@@ -15,8 +15,8 @@ def file_system(uri: str) -> tuple[Any, str]:
     _check_name(uri)
     problems: list[str] = []
     for attempt in (
-        lambda: FileSystem.from_uri(_tuned(uri)),
-        lambda: FileSystem.from_uri(uri),
+        lambda: _impatient(*FileSystem.from_uri(_tuned(uri))),
+        lambda: _impatient(*FileSystem.from_uri(uri)),
         lambda: _fsspec(uri),
     ):
         try:
@@ -40,6 +40,18 @@ def _tuned(uri: str) -> str:
     if setting is None or setting.partition("=")[0] in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}{setting}"
+
+
+SILENCE = {"request_timeout": 10.0, "connect_timeout": 5.0}  # seconds; the client itself tries three times
+
+
+def _impatient(files: Any, path: str) -> tuple[Any, str]:
+    """For a server that takes a request and never answers S3's client would wait without end. A URI cannot
+    say for how long; what pyarrow pickles a file system by can."""
+    if files.type_name != "s3":
+        return files, path
+    build, (settings,) = files.__reduce__()
+    return build(settings | SILENCE), path
 
 
 OF_A_URI = "/%:@!$&'()*+,;=~"  # and letters and digits

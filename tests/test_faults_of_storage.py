@@ -3,13 +3,15 @@ that nothing has happened to, and leave nothing behind."""
 
 import errno
 import random
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine.errors import SonotuneError
+from engine import file_systems, persist
+from engine.errors import SonotuneError, StorageError
 from engine.results import RunPaths
 from engine.spec.text import dump
 from engine.storage import open_storage
@@ -151,3 +153,13 @@ def fetch(uri: str, folder: Path) -> None:
     segments = source.list(RunPaths.segments)
     target.write(RunPaths.journal, b"".join(source.read(f"{RunPaths.segments}/{name}") for name in segments))
     assert not source.exists(RunPaths.lock)
+
+
+def test_a_server_that_takes_calls_and_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(file_systems.SILENCE, "request_timeout", 1.0)
+    monkeypatch.setattr(persist, "PAUSES", (0.1,))
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        endpoint = f"scheme=http&region=us-east-1&endpoint_override=127.0.0.1:{silent.getsockname()[1]}"
+        storage = open_storage(f"s3://key:secret@bucket/run?{endpoint}")
+        with pytest.raises(StorageError, match="see whether the storage answers"):
+            storage.read("study.yaml")

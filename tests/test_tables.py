@@ -33,7 +33,7 @@ def test_the_header_says_what_parts_the_cells_whatever_these_hold(tmp_path: Path
 
 def test_a_row_of_another_length_is_told_as_an_editor_counts_it(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("case,age\na,7\nb\n")
-    with pytest.raises(SonotuneError, match="row 3 has 1 cells, the header has 2"):
+    with pytest.raises(SonotuneError, match="row 3 has 1 cell, the header has 2"):
         read_table(tmp_path / "t.csv")
 
 

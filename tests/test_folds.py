@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from engine.data.cases import Pack
 from engine.errors import SonotuneError
 from engine.folds import make
-from engine.folds.dealing import deal, every_so_often, levelled, spare, strata_of, table_of
+from engine.folds.dealing import deal, strata_of, table_of
 from engine.folds.make import derive, make_folds
 from engine.spec.folds import Folds
 from tests.packs import CLASSES, NINE, labels_of, pack_of
@@ -148,24 +148,6 @@ def test_a_class_that_stratification_leaves_out_of_a_part_is_moved_there():
     for seed in range(20):
         dealt = deal(table, np.arange(48), 4, seed)
         assert all(set(table.labels[dealt == part]) == {0, 1} for part in range(4))
-
-
-def test_a_share_that_is_no_whole_case_is_rounded_by_chance():
-    held = [every_so_often(np.zeros(3, np.int64), 0.5, np.random.default_rng(seed)) for seed in range(20)]
-    assert {int(each.sum()) for each in held} == {1, 2}
-
-
-def test_cases_of_small_strata_are_dealt_to_parts_of_one_size():
-    dealt = levelled(np.full(4, -1), np.arange(4), 4, np.random.default_rng(0))
-    assert sorted(dealt) == [0, 1, 2, 3]
-
-
-def test_the_smallest_unit_that_can_be_spared_is_moved():
-    units = np.array([0, 0, 0, 1, 2, 2, 3])
-    labels = np.array([0, 0, 0, 0, 0, 0, 1])
-    assert spare(labels, units, np.zeros(7, np.int64), 0) == 1
-    assert spare(labels, units, np.array([0, 0, 0, 1, 0, 0, 0]), 0) == 2  # the first is all its part has
-    assert spare(labels, units, np.zeros(7, np.int64), 1) is None
 
 
 def test_cases_without_a_lesion_are_of_one_size():

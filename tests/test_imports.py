@@ -90,6 +90,15 @@ def test_a_driver_starts_without_what_only_some_rules_and_samplers_need() -> Non
     assert loaded_by("import engine.driver.launch", ("scipy.stats",)) == []
 
 
+def test_folds_are_dealt_without_a_library_that_takes_as_long_to_load_as_the_rest_of_a_driver() -> None:
+    dealt = """
+import numpy as np
+from engine.folds.dealing import evenly
+evenly(np.arange(30) % 3, np.arange(30) // 2, 3, np.random.default_rng(0))
+"""
+    assert loaded_by(dealt, ("scipy.stats", "sklearn", "pandas")) == []
+
+
 def test_training_loads_no_compiler_and_no_library_that_only_other_studies_need(tmp_path: Path) -> None:
     """Each of these would cost every worker a second or more before its first epoch."""
     document = {

@@ -4,7 +4,6 @@ A unit is what must not be cut: the cases of a patient, of a group of duplicates
 share a case. A stratum is what must be spread evenly: a label, or a label and a third of its lesion sizes.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -102,57 +101,34 @@ def deal(table: Table, rows: Rows, parts: int, seed: int) -> Rows:
 
 
 def stratified(table: Table, rows: Rows, parts: int, seed: int) -> Rows:
-    """As scikit-learn deals them; where even the largest stratum is smaller than `parts`, by label alone."""
+    """Where even the largest stratum is smaller than `parts`, by label alone."""
     strata, units, labels = table.strata[rows], table.units[rows], table.labels[rows]
     if np.bincount(labels).max() < parts or len(np.unique(units)) < parts:
         raise scarce(table.classes[labels[0]], labels, units, int(labels[0]), parts)
     strata = strata if np.bincount(strata).max() >= parts else labels
-    if not table.grouped:
-        return split(strata, units, parts, seed, grouped=False)
-    generator = np.random.default_rng(seed)
-    dealt = np.full(len(rows), -1, np.int64)
-    first = awkward(strata, units, parts, generator)
-    dealt[first] = split(strata[first], units[first], parts, seed, grouped=True)
-    return levelled(dealt, strata, parts, generator)
+    return evenly(strata, units, parts, np.random.default_rng(seed))
 
 
-def split(strata: Rows, units: Rows, parts: int, seed: int, grouped: bool) -> Rows:
-    """scikit-learn is imported when it is needed: workers start sooner without it."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+def evenly(strata: Rows, units: Rows, parts: int, generator: np.random.Generator) -> Rows:
+    """Each unit, the largest first, to the part that leaves the strata most even, then to the smallest.
 
-    kind = StratifiedGroupKFold if grouped else StratifiedKFold
-    dealt = np.empty(len(strata), np.int64)
-    with warnings.catch_warnings():  # of small strata, which `repaired` looks after
-        warnings.simplefilter("ignore", UserWarning)
-        splitter = kind(parts, shuffle=True, random_state=seed)
-        for part, (_, held) in enumerate(splitter.split(np.zeros(len(strata)), strata, units)):
-            dealt[held] = part
-    return dealt
-
-
-def awkward(strata: Rows, units: Rows, parts: int, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """Units of several cases, and per stratum a few single cases for the splitter to balance them with.
-
-    The rest can be levelled exactly, and in a hundredth of the splitter's time.
+    What a choice adds to the sum of the squared shares of all strata in all parts is, but for a constant,
+    the sum over the unit's cases that is compared here. Single cases come last, a stratum at a time: they
+    level what the units before them left, and among themselves differ by one between parts at most.
     """
-    chosen = (np.bincount(units)[units] > 1).copy()
-    for stratum in np.unique(strata):
-        singles = np.flatnonzero((strata == stratum) & ~chosen)
-        chosen[generator.permutation(singles)[:parts]] = True
-    return chosen
-
-
-def levelled(dealt: Rows, strata: Rows, parts: int, generator: np.random.Generator) -> Rows:
-    """Gives each case that is left (-1) to the part with the fewest of its stratum, then with the fewest."""
-    dealt = dealt.copy()
-    counts = np.zeros((int(strata.max()) + 1, parts), np.int64)
-    np.add.at(counts, (strata[dealt >= 0], dealt[dealt >= 0]), 1)
-    tie = generator.permutation(parts)
-    for row in generator.permutation(np.flatnonzero(dealt < 0)):
-        part = np.lexsort((tie, counts.sum(0), counts[strata[row]]))[0]
-        counts[strata[row], part] += 1
-        dealt[row] = part
-    return dealt
+    units, strata = (np.unique(each, return_inverse=True)[1] for each in (units, strata))
+    counts = np.zeros((units.max() + 1, strata.max() + 1), np.int64)
+    np.add.at(counts, (units, strata), 1)
+    added = counts / np.square(counts.sum(0))
+    shuffled, tie = generator.permutation(len(counts)), generator.permutation(parts)
+    order = shuffled[np.lexsort((counts.argmax(1)[shuffled], -counts.sum(1)[shuffled]))]
+    held = np.zeros((parts, counts.shape[1]), np.int64)
+    dealt = np.empty(len(counts), np.int64)
+    for unit in order:
+        uneven = (held * added[unit]).sum(1)
+        dealt[unit] = np.lexsort((tie, held.sum(1), uneven))[0]
+        held[dealt[unit]] += counts[unit]
+    return dealt[units]
 
 
 def hold_out(table: Table, rows: Rows, share: float, seed: int) -> NDArray[np.bool_]:

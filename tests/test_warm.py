@@ -17,7 +17,7 @@ from engine.journal.journal import Journal, read_journal
 from engine.race.race import Race
 from engine.sampler.mirror import Mirror
 from engine.sampler.sampler import Past, Sampler
-from engine.sampler.warm import _means, check_warm, earlier
+from engine.sampler.warm import _means, check_enough, check_warm, earlier
 from engine.spec.load import study_of
 from engine.spec.search import SamplerName
 from engine.spec.study import Study
@@ -29,14 +29,14 @@ MANIFEST = Manifest(FOLDS, ("benign", "malignant"), 0)
 HEAD = folder.Head("fingerprint", MANIFEST.digest, {})
 
 
-def study(**search: Any) -> Study:
+def study(epochs: Any = 1, **search: Any) -> Study:
     wanted = {"sampler": "tpe", "configs": 6, "startup": 4} | search
     document = {
         "study": "toy",
         "data": {"source": "phantom"},
         "model": {"name": "unet_mtl"},
         "loss": {"lambda": {"uniform": [0.0, 1.0]}},
-        "train": {"epochs": 1, "lr": {"loguniform": [1e-4, 1e-1]}},
+        "train": {"epochs": epochs, "lr": {"loguniform": [1e-4, 1e-1]}},
         "search": wanted,
         "race": {"rule": "none"},
     }
@@ -130,23 +130,47 @@ def test_a_run_with_another_objective_teaches_nothing(tmp_path: Path) -> None:
     assert "another objective" in notes[0]
 
 
-@pytest.mark.parametrize("sampler", ["random", "grid", "qmc", "cmaes", "nsga2"])
+@pytest.mark.parametrize("sampler", ["random", "grid", "qmc", "nsga2"])
 def test_a_sampler_that_takes_no_notice_of_earlier_runs_is_not_warmed(sampler: SamplerName) -> None:
-    told = (
-        f"no effect with sampler {sampler}, which does not learn from earlier runs; .* one of tpe, motpe, gp"
-    )
+    told = f"no effect with sampler {sampler}, which does not learn .* one of tpe, motpe, gp, cmaes"
     with pytest.raises(SonotuneError, match=told):
         check_warm(sampler, ["runs/old"])
     check_warm(sampler, [])
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
 def test_a_sampler_that_may_be_warmed_proposes_otherwise_when_it_is(sampler: SamplerName) -> None:
     check_warm(sampler, ["runs/old"])
     toy = study(sampler=sampler)
     cold, warm = (Sampler(toy.fixed.search, toy.space, 0) for _ in range(2))
-    warm.warm(Past({"loss.lambda": n / 5, "train.lr": 1e-3}, [float(n)], {}) for n in range(5))
+    warm.warm(Past({"loss.lambda": n / 10, "train.lr": 1e-3}, [float(n)], {}) for n in range(10))
     assert cold.ask() != warm.ask()
+
+
+@pytest.mark.parametrize("epochs", [5, {"int": [1, 9]}])
+def test_generations_begin_where_the_best_tenth_of_earlier_runs_lies(epochs: Any) -> None:
+    """Also where whole numbers are among them, and with a choice, which no generation covers."""
+    toy = study(epochs=epochs, sampler="cmaes")
+    drawn = Sampler(study(epochs=epochs, sampler="random").fixed.search, toy.space, 9)
+    past = []
+    for _ in range(40):
+        asked = drawn.ask()
+        assert asked is not None
+        past.append(Past(asked.params, [-abs(float(asked.params["loss.lambda"]) - 0.9)], {}))
+    warm = Sampler(toy.fixed.search, toy.space, 0)
+    assert warm.warm(past) == (40, 0)
+    proposed = [warm.ask() for _ in range(12)]
+    near = [abs(float(one.params["loss.lambda"]) - 0.9) < 0.25 for one in proposed if one]
+    assert sum(near) >= 9  # of a space in which a third lies as near
+
+
+def test_too_few_earlier_configurations_for_a_generation_are_refused() -> None:
+    toy = study(sampler="cmaes")
+    past = [Past({"loss.lambda": n / 10, "train.lr": 1e-3}, [float(n)], {}) for n in range(10)]
+    check_enough(toy.fixed.search, toy.space, past)
+    check_enough(toy.fixed.search, toy.space, [])
+    with pytest.raises(SonotuneError, match=r"has 9 complete configurations .* cmaes begins with 10"):
+        check_enough(toy.fixed.search, toy.space, past[:9])
 
 
 def test_a_note_on_an_earlier_run_shows_no_key_of_its_address(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from engine.preflight import check_study
 from engine.provenance import command_line
 from engine.results import RunPaths
 from engine.sampler.designs import check_design
-from engine.sampler.warm import check_warm, earlier, warm_told
+from engine.sampler.warm import check_enough, check_warm, earlier, warm_told
 from engine.spec.resources import Resources
 from engine.spec.study import Study, short_hash
 from engine.storage import Storage, opened_in_place
@@ -73,6 +73,7 @@ def search(
     manifest = make_folds(pack, study.fixed.folds)
     check_study(study, pack, manifest)
     known, notes = earlier(warm_from, study.fixed.search)
+    check_enough(study.fixed.search, study.space, known)
     check_reuse(reuse)
     with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
         folder.check_free(storage, location)

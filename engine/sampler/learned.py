@@ -21,6 +21,7 @@ from engine.spec.space import Space
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
 
 Params = dict[str, Scalar]
 
@@ -32,14 +33,17 @@ class Wanted:
     seed: int
     startup: int
     numbers: Mapping[str, "BaseDistribution"]
+    earlier: Sequence["FrozenTrial"]  # what earlier runs had of those dimensions
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`anew`: what it proposes depends on the trials and a seed, not on what it proposed before."""
+    """`anew`: what it proposes depends on the trials and a seed, not on what it proposed before.
+    `fewest`: how many configurations of earlier runs it can begin with; None for what takes no notice."""
 
     build: Callable[[Wanted], "BaseSampler"]
     anew: bool
+    fewest: int | None
 
 
 def _tpe(wanted: Wanted) -> "BaseSampler":
@@ -69,7 +73,8 @@ def _gp(wanted: Wanted) -> "BaseSampler":
 
 
 def _cmaes(wanted: Wanted) -> "BaseSampler":
-    """Optuna's own takes the dimensions of the first trial; here they are those that all trials share."""
+    """Optuna's own takes the dimensions of the first trial; here they are those that all trials share. It
+    begins where the best tenth of earlier configurations lies, and takes no other notice of them."""
     from optuna.distributions import IntDistribution
     from optuna.samplers import CmaEsSampler
 
@@ -78,7 +83,12 @@ def _cmaes(wanted: Wanted) -> "BaseSampler":
             return dict(wanted.numbers)
 
     whole = any(isinstance(d, IntDistribution) for d in wanted.numbers.values())
-    return OverSharedNumbers(seed=wanted.seed, warn_independent_sampling=False, with_margin=whole)
+    return OverSharedNumbers(
+        seed=wanted.seed,
+        warn_independent_sampling=False,
+        with_margin=whole,
+        source_trials=list(wanted.earlier) or None,
+    )
 
 
 def _nsga2(wanted: Wanted) -> "BaseSampler":
@@ -88,11 +98,11 @@ def _nsga2(wanted: Wanted) -> "BaseSampler":
 
 
 KINDS: dict[SamplerName, Kind] = {
-    "tpe": Kind(_tpe, anew=True),
-    "motpe": Kind(_motpe, anew=True),
-    "gp": Kind(_gp, anew=True),
-    "cmaes": Kind(_cmaes, anew=False),
-    "nsga2": Kind(_nsga2, anew=False),
+    "tpe": Kind(_tpe, anew=True, fewest=1),
+    "motpe": Kind(_motpe, anew=True, fewest=1),
+    "gp": Kind(_gp, anew=True, fewest=1),
+    "cmaes": Kind(_cmaes, anew=False, fewest=10),
+    "nsga2": Kind(_nsga2, anew=False, fewest=None),
 }
 
 
@@ -125,6 +135,7 @@ class Learned:
         self._distributions = {d.name: optuna_distribution(d.distribution) for d in space.dimensions}
         always = [d for d in space.dimensions if not d.when and not isinstance(d.distribution, Choice)]
         self._numbers = {d.name: self._distributions[d.name] for d in always}
+        self._earlier: list[FrozenTrial] = []
         self._storage = optuna.storages.InMemoryStorage()
         self._study = optuna.create_study(
             storage=self._storage, study_name="search", directions=list(directions), sampler=self._sampler(-1)
@@ -136,7 +147,7 @@ class Learned:
         seed = int(np.random.SeedSequence((self._seed, number + 1)).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna calls some of what we need experimental
-            return self.kind.build(Wanted(seed, self._startup, self._numbers))
+            return self.kind.build(Wanted(seed, self._startup, self._numbers, self._earlier))
 
     def params(self, number: int) -> Params:
         """Proposes configuration `number` and keeps it as running."""
@@ -183,13 +194,17 @@ class Learned:
         )
 
     def learn(
-        self, params: Mapping[str, Scalar], values: Sequence[float], excess: Mapping[str, float]
+        self, past: Sequence[tuple[Mapping[str, Scalar], Sequence[float], Mapping[str, float]]]
     ) -> None:
-        """A complete configuration of an earlier run."""
+        """Complete configurations of earlier runs: what was drawn, its values, its excess."""
         from optuna.trial import TrialState
 
-        self._add(params, TrialState.COMPLETE, values, excess)
-        self._before += 1
+        for params, values, excess in past:
+            self._add(params, TrialState.COMPLETE, values, excess)
+            numbers = {name: params[name] for name in self._numbers}
+            self._earlier.append(self._trial(numbers, TrialState.COMPLETE, values, {}))
+        self._before += len(past)
+        self._study.sampler = self._sampler(-1)
 
     def _add(
         self,
@@ -198,17 +213,23 @@ class Learned:
         values: Sequence[float] | None,
         excess: Mapping[str, float],
     ) -> None:
+        self._study.add_trial(self._trial(params, state, values, excess))
+
+    def _trial(
+        self,
+        params: Mapping[str, Scalar],
+        state: Any,
+        values: Sequence[float] | None,
+        excess: Mapping[str, float],
+    ) -> "FrozenTrial":
         import optuna
 
-        distributions = {name: self._distributions[name] for name in params}
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=state,
-                params=dict(params),
-                distributions=distributions,
-                values=values,
-                constraints=dict(excess),
-            )
+        return optuna.trial.create_trial(
+            state=state,
+            params=dict(params),
+            distributions={name: self._distributions[name] for name in params},
+            values=values,
+            constraints=dict(excess),
         )
 
 

@@ -107,15 +107,11 @@ class Sampler:
         """Learns from earlier runs before the first ask: how many fit the space, how many were left out."""
         if self._asked:
             raise SonotuneError("earlier runs can be given only before the first configuration is drawn")
-        taken = out = 0
-        for one in past:
-            if len(one.values) == self._values and fits(self.space, one.params):
-                taken += 1
-                if isinstance(self._source, Learned):
-                    self._source.learn(one.params, one.values, self.excess(one.figures))
-            else:
-                out += 1
-        return taken, out
+        given = list(past)
+        taken = [one for one in given if len(one.values) == self._values and fits(self.space, one.params)]
+        if isinstance(self._source, Learned):
+            self._source.learn([(one.params, one.values, self.excess(one.figures)) for one in taken])
+        return len(taken), len(given) - len(taken)
 
     @property
     def learns(self) -> bool:

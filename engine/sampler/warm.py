@@ -12,11 +12,13 @@ from engine.journal.records import Record
 from engine.objective import objectives
 from engine.results import read_result
 from engine.sampler.learned import KINDS
-from engine.sampler.sampler import Past
+from engine.sampler.sampler import Past, fits
 from engine.spec.distribution import Scalar
 from engine.spec.search import SamplerName, Search
+from engine.spec.space import Space
 from engine.storage import Storage
 from engine.task import Task
+from engine.words import plural
 
 
 @dataclass
@@ -28,13 +30,24 @@ class Known:
 
 
 def check_warm(sampler: SamplerName, locations: Sequence[str]) -> None:
-    """What is asked for must have an effect. Whose generations are made of their own proposals alone (cmaes,
-    nsga2) take no notice of others."""
-    takers = [name for name, kind in KINDS.items() if kind.anew]
+    """What is asked for must have an effect. Generations that come of their own proposals alone (nsga2) take
+    no notice of others."""
+    takers = [name for name, kind in KINDS.items() if kind.fewest]
     if locations and sampler not in takers:
         raise SonotuneError(
             f"--warm-from has no effect with sampler {sampler}, which does not learn from earlier runs; "
             f"leave it away, or take one of {', '.join(takers)}"
+        )
+
+
+def check_enough(search: Search, space: Space, known: Sequence[Past]) -> None:
+    """None at all is told, not refused: runs from which nothing is learned have a sentence each."""
+    kind = KINDS.get(search.sampler)
+    fitting = sum(fits(space, one.params) for one in known)
+    if kind and kind.fewest and 0 < fitting < kind.fewest:
+        raise SonotuneError(
+            f"--warm-from has {plural(fitting, 'complete configuration')} that fit this space, sampler "
+            f"{search.sampler} begins with {kind.fewest} or more; give further runs, or take another sampler"
         )
 
 

@@ -18,7 +18,7 @@ from engine.words import plural
 
 Rows = NDArray[np.int64]
 
-LARGEST_DENOMINATOR = 10  # a share is dealt as so many of at most ten parts
+LARGEST_DENOMINATOR = 10  # a share is dealt as so many of at most ten parts, one below a tenth as one of more
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,10 @@ def nearest(sizes: Rows, wanted: float, count: int) -> Rows:
 
 
 def as_parts(share: float, largest: int) -> Fraction:
-    """The share as so many of at most ten equal parts, and of no more than the largest class, or the number
-    of units, can fill."""
-    most = max(min(LARGEST_DENOMINATOR, largest), 2)
+    """The share as so many of at most ten equal parts, of more only where it, or what it leaves, is below a
+    tenth, and of no more than the largest class, or the number of units, can fill."""
+    fine = round(min(1 / min(share, 1 - share), largest))
+    most = max(min(max(LARGEST_DENOMINATOR, fine), largest), 2)
     return min(max(Fraction(share).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
 
 

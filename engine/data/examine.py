@@ -118,3 +118,11 @@ def _check_lesion(case: Case, mask: np.ndarray, notes: _Notes) -> None:
         notes.refuse(path, "normal-lesion", f"shows a lesion of {int(mask.sum())} pixels in a normal case")
     if mask.all():
         notes.refuse(path, "full-mask", "marks every pixel as lesion")
+    elif _seems_inverted(mask):
+        text = "marks all four corners and more than half of the image as lesion"
+        notes.remark(path, "inverted-mask", f"{text}; where lesions are its dark part, invert it")
+
+
+def _seems_inverted(mask: np.ndarray) -> bool:
+    """No lesion of BUSI reaches a corner of its image; the background of nearly all masks reaches all."""
+    return bool(mask[:: len(mask) - 1, :: mask.shape[1] - 1].all()) and bool(mask.mean() > 0.5)

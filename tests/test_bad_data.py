@@ -251,10 +251,22 @@ def write_text(text: str | bytes) -> Break:
     return lambda root: (root / "cases.csv").write_bytes(data)
 
 
+def deeper(root: Path, names: str) -> None:
+    """As an archive unpacks that has a folder of its own."""
+    aside = root.rename(root.parent / "aside")
+    (root / names).parent.mkdir(parents=True)
+    aside.rename(root / names)
+
+
 # source, what is done to it, settings, what the message says
 WHOLE: dict[str, tuple[str, Break, dict[str, object], str]] = {
     "no such folder": ("busi", lambda r: r.rename(r.parent / "gone"), {}, "does not exist"),
     "a file, not a folder": ("busi", lambda r: None, {"root": __file__}, "is not a folder"),
+    "an archive": ("busi", lambda r: (r / "d.zip").write_bytes(b"PK"), {"root": "d.zip"}, "unpack it and give its folder"),
+    "a folder in a folder": ("busi", lambda r: deeper(r, "with_GT"), {}, "with_GT' does: give that as data.root"),
+    "a folder two folders down": ("bus_bra", lambda r: deeper(r, "a/b"), {}, "data/a/b' does: give that as data.root"),
+    "what Macs pack beside": ("busi", lambda r: deeper(r, "__MACOSX"), {}, "no folder 'benign'; expected"),
+    "folder in lower case": ("udiat", lambda r: (r / "GT").rename(r / "gt"), {}, "no folder 'GT', but 'gt': rename it"),
     "class folder missing": ("busi", lambda r: (r / "normal").rename(r / "healthy"), {}, "data.classes names the"),
     "one class with one case": ("busi", lambda r: only(r, "benign", 1), {}, "benign has 1"),
     "a class without a case": ("busi", lambda r: only(r, "normal", 0), {}, "normal has 0"),

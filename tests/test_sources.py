@@ -215,6 +215,20 @@ def test_udiat_labels_come_from_a_sheet_a_csv_or_folders(tmp_path: Path, labels:
     assert labels_of(pack) == [picture.label for picture in pictures]
 
 
+def test_rows_of_a_udiat_sheet_without_image_and_type_are_no_cases(tmp_path: Path) -> None:
+    """A legend beside the table that is longer than it."""
+    pictures = some_pictures(classes=TWO)
+    root = layouts.write_udiat(tmp_path / "d", pictures)
+    rows: list[dict[str, object]] = [
+        {"Image": number, "Type": picture.label, "": None, "Diagnosis": "FA"}
+        for number, picture in enumerate(pictures, start=1)
+    ]
+    layouts.write_excel(
+        root / "DatasetB.xlsx", [*rows, {"Image": None, "Type": None, "": "", "Diagnosis": "IDC"}]
+    )
+    assert labels_of(packed(tmp_path, "udiat", root)) == [picture.label for picture in pictures]
+
+
 @pytest.mark.parametrize("folds", [5, 10])
 def test_bus_bra_carries_patients_and_the_official_folds(tmp_path: Path, folds: int) -> None:
     root = layouts.write_bus_bra(tmp_path / "d", some_pictures(10, TWO), folds)

@@ -104,6 +104,9 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "mask that is all lesion": ("busi", lambda r: put(r / MASK, grey(255)), "full-mask", "every pixel"),
     "mask in transparency only": ("busi", lambda r: transparent(r / MASK), "mask-transparency", "_mask.png"),
     "same name, two endings": ("busi", lambda r: put(r / "benign/benign (1).bmp", ramp(99)), "same-name", "benign (1)"),
+    "same name, two classes": (
+        "busi", lambda r: put(r / "malignant/benign (1).png", ramp(99)), "same-name", "as benign/benign (1).png has",
+    ),
     "a name that is no text": (
         "busi", lambda r: os.rename(r / IMAGE, os.fsencode(r) + b"/benign/benign \xff.png"), "case-name", "\\udcff",
     ),

@@ -63,6 +63,14 @@ def test_several_masks_of_one_busi_image_are_united(tmp_path: Path) -> None:
     assert pack.masks[0].sum() == 10 * 10 + 10 * 20
 
 
+def test_the_word_mask_may_be_written_in_capitals(tmp_path: Path) -> None:
+    plain = packed(tmp_path, "busi", layouts.write_busi(tmp_path / "a", some_pictures()))
+    root = layouts.write_busi(tmp_path / "b", some_pictures())
+    for path, word in zip(sorted(root.glob("*/*_mask.png")), ["_Mask", "_MASK"] * 6, strict=True):
+        path.rename(path.with_name(path.name.replace("_mask", word)))
+    assert packed(tmp_path, "busi", root).fingerprint == plain.fingerprint
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "LA", "P", "I;16"])
 def test_a_mask_is_the_same_in_every_pixel_format(tmp_path: Path, mode: str) -> None:
     pictures = some_pictures()

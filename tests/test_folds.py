@@ -198,6 +198,10 @@ REFUSED = {
     "a class in too few patients": (
         pack_of(NINE, ("a",) * 4 + ("b",) * 5 + (None,) * 18), Folds(k=3), "benign has 2",
     ),
+    "classes mixed in too few patients": (
+        pack_of([1, 0, 1, 1, 2, 0, 1, 0, 0, 2, 2, 2, 0], tuple("aabccdefgghhh")), Folds(k=3, seed=2),
+        "too mixed with other classes to lie in each of 3 parts; use another folds.seed",
+    ),
     "too few for two levels": (pack_of(labels_of(9, 9, 6)), Folds(outer=2, k=5), "at least 10 cases"),
     "fewer than outer folds": (pack_of(labels_of(9, 9, 6)), Folds(outer=8, k=2), "at least 8 cases"),
     "an empty class": (pack_of(labels_of(9, 9)), Folds(k=3), "normal has 0"),

@@ -193,8 +193,11 @@ def spare(labels: Rows, units: Rows, dealt: Rows, label: int) -> int | None:
 
 def scarce(name: str, labels: Rows, units: Rows, label: int, parts: int) -> SonotuneError:
     count = len(np.unique(units[labels == label]))
+    why, other = (
+        ("too few", "") if count < parts else ("too mixed with other classes", "another folds.seed, ")
+    )
     return SonotuneError(
         f"class {name} has {plural(count, 'separable unit')} (cases, or groups of cases that must stay "
-        f"together), too few to lie in each of {parts} parts; use a smaller folds.k or drop the "
+        f"together), {why} to lie in each of {parts} parts; use {other}a smaller folds.k or drop the "
         "class from data.classes"
     )

@@ -184,6 +184,14 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "manifest link out of the folder": ("manifest", lambda r: link_out(r, "pictures/0.png"), "outside", "0.png"),
     "linked folder": ("manifest", lambda r: link_folder(r), "outside", "linked/0.png"),
     "image that is not there": ("manifest", lambda r: (r / "pictures/0.png").unlink(), "missing", "pictures/0.png"),
+    "ending in capitals": (
+        "manifest", lambda r: (r / "pictures/0.png").rename(r / "pictures/0.PNG"), "missing", "no such file, but '0.PNG'",
+    ),
+    "accents as Macs code them": (
+        "manifest",
+        lambda r: (swap(r / "cases.csv", "pictures/0", "pictures/é"), (r / "pictures/0.png").rename(r / "pictures/e\u0301.png")),
+        "missing", "accents are coded otherwise (Unicode's NFD)",
+    ),
     "mask that is not there": ("manifest", lambda r: (r / "outlines/0.png").unlink(), "missing", "outlines/0.png"),
     "mask cell empty": ("manifest", lambda r: swap(r / "cases.csv", "outlines/0.png", ""), "no-mask", "0.png"),
     "image path of 5,000 letters": (

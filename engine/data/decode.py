@@ -1,5 +1,6 @@
 """From an image file to pixels. Everything is decided from the header before a pixel is decoded."""
 
+import unicodedata
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,11 +48,23 @@ def _check_place(path: Path, root: Path) -> None:
     if not is_inside(path, root):
         raise Broken("outside", "leads out of the data set's folder; put the file itself there")
     if not path.exists():
-        raise Broken("missing", "there is no such file")
+        raise Broken("missing", f"there is no such file{_alike(path)}")
     if not is_plain_file(path):
         raise Broken("not-a-file", "is a folder, pipe or device, not a file")
     if path.stat().st_size == 0:
         raise Broken("no-bytes", "has zero bytes; copy it again from the source")
+
+
+def _alike(path: Path) -> str:
+    """Other systems take names for equal that differ in their ending's case or in how accents are coded."""
+    ending = path.with_suffix(path.suffix.swapcase())
+    if ending != path and ending.exists():
+        return f", but {ending.name!r}"
+    for form in ("NFC", "NFD"):
+        other = path.with_name(unicodedata.normalize(form, path.name))  # type: ignore[arg-type]
+        if other != path and other.exists():
+            return f", but one whose accents are coded otherwise (Unicode's {form})"
+    return ""
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -202,6 +202,10 @@ REFUSED = {
         pack_of([1, 0, 1, 1, 2, 0, 1, 0, 0, 2, 2, 2, 0], tuple("aabccdefgghhh")), Folds(k=3, seed=2),
         "too mixed with other classes to lie in each of 3 parts; use another folds.seed",
     ),
+    "a patient with nearly all cases of a class": (
+        pack_of(labels_of(9, 9, 9), tuple(f"p{n}" for n in range(18)) + tuple("aaaaaabcd")), Folds(k=2),
+        "has 1 separable unit .*; the rest lies in its test part: use another folds.seed, a larger folds.k",
+    ),
     "too few for two levels": (pack_of(labels_of(9, 9, 6)), Folds(outer=2, k=5), "at least 10 cases"),
     "fewer than outer folds": (pack_of(labels_of(9, 9, 6)), Folds(outer=8, k=2), "at least 8 cases"),
     "an empty class": (pack_of(labels_of(9, 9)), Folds(k=3), "normal has 0"),

@@ -193,6 +193,9 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
         "missing", "accents are coded otherwise (Unicode's NFD)",
     ),
     "mask that is not there": ("manifest", lambda r: (r / "outlines/0.png").unlink(), "missing", "outlines/0.png"),
+    "image as its own mask": (
+        "manifest", lambda r: swap(r / "cases.csv", "outlines/0.png", "pictures/0.png"), "no-mask", "both image and mask",
+    ),
     "mask cell empty": ("manifest", lambda r: swap(r / "cases.csv", "outlines/0.png", ""), "no-mask", "0.png"),
     "image path of 5,000 letters": (
         "manifest", lambda r: swap(r / "cases.csv", "pictures/0", "p" * 5000), "unreadable", "pppp",

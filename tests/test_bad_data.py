@@ -99,8 +99,11 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "mask without its image": ("busi", lambda r: (r / IMAGE).unlink(), "no-image", "benign (1)_mask.png"),
     "lesion without mask": ("busi", lambda r: (r / MASK).unlink(), "no-mask", "benign (1).png"),
     "empty lesion mask": ("busi", lambda r: put(r / MASK, grey(0)), "empty-mask", "labelled benign"),
-    "lesion in a normal case": ("busi", lambda r: put(r / NORMAL_MASK, ramp(255)), "normal-lesion", "normal (1)_mask"),
+    "lesion in a normal case": ("busi", lambda r: put(r / NORMAL_MASK, square()), "normal-lesion", "normal (1)_mask"),
     "mask of faint greys": ("busi", lambda r: put(r / MASK, ramp(100)), "mask-levels", "grey levels"),
+    "image in the mask's place": (
+        "busi", lambda r: (r / MASK).write_bytes((r / IMAGE).read_bytes()), "mask-levels", "as a picture is; a mask",
+    ),
     "mask that is all lesion": ("busi", lambda r: put(r / MASK, grey(255)), "full-mask", "every pixel"),
     "mask in transparency only": ("busi", lambda r: transparent(r / MASK), "mask-transparency", "_mask.png"),
     "same name, two endings": ("busi", lambda r: put(r / "benign/benign (1).bmp", ramp(99)), "same-name", "benign (1)"),
@@ -212,6 +215,12 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
         "manifest", lambda r: swap(r / "cases.csv", ",c0,", f",{'c' * 300},"), "case-name", "1 to 200",
     ),
 }  # fmt: skip
+
+
+def square() -> np.ndarray:
+    drawn = np.zeros((HEIGHT, WIDTH), np.uint8)
+    drawn[10:20, 10:20] = 255
+    return drawn
 
 
 def strip(root: Path) -> None:

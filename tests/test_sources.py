@@ -207,6 +207,14 @@ def test_a_mask_of_another_size_is_resized_only_on_request(tmp_path: Path) -> No
     assert "P000_000.png" in pack.notes[0]
 
 
+def test_a_mask_that_lies_on_its_side_is_not_scaled(tmp_path: Path) -> None:
+    root = layouts.write_busi(tmp_path / "d", some_pictures())
+    path = root / "benign" / "benign (1)_mask.png"
+    layouts.save(path, np.rot90(np.asarray(Image.open(path))))
+    with pytest.raises(SonotuneError, match="is 40×48, its image 48×40; turn it as the image lies"):
+        packed(tmp_path, "busi", root, other_mask_size="resize")
+
+
 def test_two_files_of_one_case_are_refused(tmp_path: Path) -> None:
     root = layouts.write_udiat(tmp_path / "d", layouts.some_pictures())
     mask = min((root / "GT").glob("*.png"))

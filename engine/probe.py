@@ -47,6 +47,8 @@ class Projection:
 def probe(study: Study, console: Console) -> None:
     slots_here(study)  # what has no room is refused before a step of it is trained
     bench = Bench.of(study)
+    for note in (*bench.pack.notes, *bench.manifest.warnings):
+        console.print(f"note: {note}", markup=False)
     folds, finals = len(bench.manifest.names), len(bench.manifest.finals)
     measured = {title: _measured(bench, c, bench.manifest.names[0]) for c, title in chosen(bench).items()}
     _print_models(console, measured)

@@ -148,6 +148,21 @@ def test_broken_files_are_told_and_do_not_stop_the_audit(tmp_path: Path) -> None
     assert "data.other_mask_size: resize" in offered.text
 
 
+def test_a_mask_whose_lesion_is_its_dark_part_is_told(tmp_path: Path) -> None:
+    root = sound(tmp_path)
+    for number in (1, 2):
+        _, mask = pixels(root, "benign", number)
+        layouts.save(root / "benign" / f"benign ({number})_mask.png", (1 - mask) * 255)
+    large = np.ones_like(mask)
+    large[:4, :4] = 0
+    layouts.save(root / "benign" / "benign (3)_mask.png", large * 255)
+    told = [finding for finding in audited(root).findings if finding.rule == "inverted-mask"]
+    assert [(finding.case, finding.weight) for finding in told] == [
+        ("benign (1)", "look"),
+        ("benign (2)", "look"),
+    ]
+
+
 def test_a_patient_with_two_labels_is_told(tmp_path: Path) -> None:
     layouts.write_bus_uclm(tmp_path, layouts.some_pictures(5))
     found = audit(Data(source="bus_uclm", root=str(tmp_path)), "aligned", 0.85)

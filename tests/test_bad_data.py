@@ -99,11 +99,17 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "mask without its image": ("busi", lambda r: (r / IMAGE).unlink(), "no-image", "benign (1)_mask.png"),
     "lesion without mask": ("busi", lambda r: (r / MASK).unlink(), "no-mask", "benign (1).png"),
     "empty lesion mask": ("busi", lambda r: put(r / MASK, grey(0)), "empty-mask", "labelled benign"),
-    "lesion in a normal case": ("busi", lambda r: put(r / NORMAL_MASK, ramp(255)), "normal-lesion", "normal (1)_mask"),
+    "lesion in a normal case": ("busi", lambda r: put(r / NORMAL_MASK, square()), "normal-lesion", "normal (1)_mask"),
     "mask of faint greys": ("busi", lambda r: put(r / MASK, ramp(100)), "mask-levels", "grey levels"),
+    "image in the mask's place": (
+        "busi", lambda r: (r / MASK).write_bytes((r / IMAGE).read_bytes()), "mask-levels", "as a picture is; a mask",
+    ),
     "mask that is all lesion": ("busi", lambda r: put(r / MASK, grey(255)), "full-mask", "every pixel"),
     "mask in transparency only": ("busi", lambda r: transparent(r / MASK), "mask-transparency", "_mask.png"),
     "same name, two endings": ("busi", lambda r: put(r / "benign/benign (1).bmp", ramp(99)), "same-name", "benign (1)"),
+    "same name, two classes": (
+        "busi", lambda r: put(r / "malignant/benign (1).png", ramp(99)), "same-name", "as benign/benign (1).png has",
+    ),
     "a name that is no text": (
         "busi", lambda r: os.rename(r / IMAGE, os.fsencode(r) + b"/benign/benign \xff.png"), "case-name", "\\udcff",
     ),
@@ -181,7 +187,18 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
     "manifest link out of the folder": ("manifest", lambda r: link_out(r, "pictures/0.png"), "outside", "0.png"),
     "linked folder": ("manifest", lambda r: link_folder(r), "outside", "linked/0.png"),
     "image that is not there": ("manifest", lambda r: (r / "pictures/0.png").unlink(), "missing", "pictures/0.png"),
+    "ending in capitals": (
+        "manifest", lambda r: (r / "pictures/0.png").rename(r / "pictures/0.PNG"), "missing", "no such file, but '0.PNG'",
+    ),
+    "accents as Macs code them": (
+        "manifest",
+        lambda r: (swap(r / "cases.csv", "pictures/0", "pictures/é"), (r / "pictures/0.png").rename(r / "pictures/e\u0301.png")),
+        "missing", "accents are coded otherwise (Unicode's NFD)",
+    ),
     "mask that is not there": ("manifest", lambda r: (r / "outlines/0.png").unlink(), "missing", "outlines/0.png"),
+    "image as its own mask": (
+        "manifest", lambda r: swap(r / "cases.csv", "outlines/0.png", "pictures/0.png"), "no-mask", "both image and mask",
+    ),
     "mask cell empty": ("manifest", lambda r: swap(r / "cases.csv", "outlines/0.png", ""), "no-mask", "0.png"),
     "image path of 5,000 letters": (
         "manifest", lambda r: swap(r / "cases.csv", "pictures/0", "p" * 5000), "unreadable", "pppp",
@@ -198,6 +215,12 @@ CASES: dict[str, tuple[str, Break, str, str]] = {
         "manifest", lambda r: swap(r / "cases.csv", ",c0,", f",{'c' * 300},"), "case-name", "1 to 200",
     ),
 }  # fmt: skip
+
+
+def square() -> np.ndarray:
+    drawn = np.zeros((HEIGHT, WIDTH), np.uint8)
+    drawn[10:20, 10:20] = 255
+    return drawn
 
 
 def strip(root: Path) -> None:
@@ -251,10 +274,22 @@ def write_text(text: str | bytes) -> Break:
     return lambda root: (root / "cases.csv").write_bytes(data)
 
 
+def deeper(root: Path, names: str) -> None:
+    """As an archive unpacks that has a folder of its own."""
+    aside = root.rename(root.parent / "aside")
+    (root / names).parent.mkdir(parents=True)
+    aside.rename(root / names)
+
+
 # source, what is done to it, settings, what the message says
 WHOLE: dict[str, tuple[str, Break, dict[str, object], str]] = {
     "no such folder": ("busi", lambda r: r.rename(r.parent / "gone"), {}, "does not exist"),
     "a file, not a folder": ("busi", lambda r: None, {"root": __file__}, "is not a folder"),
+    "an archive": ("busi", lambda r: (r / "d.zip").write_bytes(b"PK"), {"root": "d.zip"}, "unpack it and give its folder"),
+    "a folder in a folder": ("busi", lambda r: deeper(r, "with_GT"), {}, "with_GT' does: give that as data.root"),
+    "a folder two folders down": ("bus_bra", lambda r: deeper(r, "a/b"), {}, "data/a/b' does: give that as data.root"),
+    "what Macs pack beside": ("busi", lambda r: deeper(r, "__MACOSX"), {}, "no folder 'benign'; expected"),
+    "folder in lower case": ("udiat", lambda r: (r / "GT").rename(r / "gt"), {}, "no folder 'GT', but 'gt': rename it"),
     "class folder missing": ("busi", lambda r: (r / "normal").rename(r / "healthy"), {}, "data.classes names the"),
     "one class with one case": ("busi", lambda r: only(r, "benign", 1), {}, "benign has 1"),
     "a class without a case": ("busi", lambda r: only(r, "normal", 0), {}, "normal has 0"),

@@ -2,11 +2,14 @@
 
 import sys
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -15,7 +18,7 @@ from engine.cli.app import app
 from engine.errors import SonotuneError
 from engine.models import registry
 from engine.preflight import problems_of
-from engine.probe import _lasting, _print_projection, chosen, counter, extremes, project
+from engine.probe import _lasting, _print_projection, chosen, counter, extremes, probe, project
 from engine.spec.load import study_of
 from engine.spec.model import Model
 from engine.spec.study import Study
@@ -25,6 +28,7 @@ from engine.training.measure import Costs
 from engine.training.network import Network
 from engine.training.trial_step import Measured, measure
 from engine.words import plural
+from tests import layouts
 
 TINY: dict[str, Any] = {
     "study": "tiny",
@@ -178,6 +182,19 @@ def test_the_command_prints_models_and_costs(tmp_path: Path, monkeypatch: pytest
                  "the budget may end it earlier: epochs 100"):  # fmt: skip
         assert word in done.output
     assert [p.name for p in Path.cwd().iterdir()] == ["tiny.yaml"]
+
+
+def test_what_is_noted_of_the_data_set_is_told_before_its_cost(tmp_path: Path) -> None:
+    """Masks whose lesion is dark train a network to find all but the lesion."""
+    root = layouts.write_busi(tmp_path / "data", layouts.some_pictures(4))
+    for path in root.glob("[bm]*/*_mask.png"):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    told = Console(file=StringIO(), soft_wrap=True)
+    probe(study(data={"source": "busi", "root": str(root), "size": 32}), told)
+    text = told.file.getvalue()  # type: ignore[attr-defined]
+    assert "note: 8 files: marks all four corners" in text
+    assert "note: separation of patients cannot be proved" in text
+    assert text.index("note:") < text.index("smallest")
 
 
 def test_one_of_anything_is_told_in_the_singular() -> None:

@@ -13,6 +13,7 @@ from engine.data.cases import Pack
 from engine.errors import SonotuneError
 from engine.folds import make
 from engine.folds.dealing import deal, strata_of, table_of
+from engine.folds.leaks import fewest
 from engine.folds.make import derive, make_folds
 from engine.spec.folds import Folds
 from tests.packs import CLASSES, NINE, labels_of, pack_of
@@ -174,13 +175,36 @@ def test_a_validation_share_is_kept_where_groups_allow_it():
             assert len(fold.validation) / 120 == pytest.approx(share, abs=0.05)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.95])
+def test_a_share_below_a_tenth_is_kept_where_groups_are_small(share):
+    pack = pack_of(labels_of(400, 400, 400), tuple(f"p{number // 2}" for number in range(1200)))
+    for fold in make_folds(pack, Folds(k=3, validation=share)).folds:
+        assert len(fold.validation) / 800 == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize(("k", "outer"), [(2, 0), (3, 0), (5, 0), (2, 2), (3, 2), (2, 3), (2, 5)])
+def test_what_a_design_is_said_to_need_is_enough_and_the_least(k, outer):
+    spec, count = Folds(k=k, outer=outer), fewest(k, outer)
+    make_folds(pack_of(labels_of(20, 20, count)), spec)
+    with pytest.raises(SonotuneError, match=f"needs at least {count} cases"):
+        make_folds(pack_of(labels_of(20, 20, count - 1)), spec)
+
+
 TORN = pack_of(labels_of(8, 8, 8), tuple(f"p{number % 12}" for number in range(24)))
 TWINS = pack_of(labels_of(8, 8, 8), groups=tuple(f"g{number % 12}" for number in range(24)))
 REFUSED = {
     "a class smaller than k": (pack_of(labels_of(9, 9, 4)), Folds(k=5), "normal has 4"),
-    "no third case for validation": (pack_of(labels_of(9, 9, 2)), Folds(k=2), "at least 3 cases"),
+    "no third case for validation": (pack_of(labels_of(9, 9, 2)), Folds(k=2), "at least 4 cases"),
     "a class in too few patients": (
         pack_of(NINE, ("a",) * 4 + ("b",) * 5 + (None,) * 18), Folds(k=3), "benign has 2",
+    ),
+    "classes mixed in too few patients": (
+        pack_of([1, 0, 1, 1, 2, 0, 1, 0, 0, 2, 2, 2, 0], tuple("aabccdefgghhh")), Folds(k=3, seed=2),
+        "too mixed with other classes to lie in each of 3 parts; use another folds.seed",
+    ),
+    "a patient with nearly all cases of a class": (
+        pack_of(labels_of(9, 9, 9), tuple(f"p{n}" for n in range(18)) + tuple("aaaaaabcd")), Folds(k=2),
+        "has 1 separable unit .*; the rest lies in its test part: use another folds.seed, a larger folds.k",
     ),
     "too few for two levels": (pack_of(labels_of(9, 9, 6)), Folds(outer=2, k=5), "at least 10 cases"),
     "fewer than outer folds": (pack_of(labels_of(9, 9, 6)), Folds(outer=8, k=2), "at least 8 cases"),

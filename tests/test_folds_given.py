@@ -48,13 +48,20 @@ def test_a_table_of_test_folds_can_be_given(separator: str, tmp_path: Path):
     assert make_folds(pack, Folds(from_=str(path))).fold("r0-f1").test == pack.cases[1::4]
 
 
+def test_folds_that_a_spreadsheet_wrote_with_a_point_are_whole(tmp_path: Path):
+    pack = pack_of(labels_of(12, 12, 12))
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(["case,fold", *(f"{case},{row % 4}.0" for row, case in enumerate(pack.cases))]))
+    assert make_folds(pack, Folds(from_=str(path))).fold("r0-f1").test == pack.cases[1::4]
+
+
 DAMAGED = {
     "not JSON": ("folds.json", "{", "is not a fold manifest"),
     "a list": ("folds.json", "[]", "is not a fold manifest"),
     "another schema": ("folds.json", '{"schema": 9, "digest": ""}', "schema 9"),
     "no columns": ("folds.csv", "a,b\n1,2", "no column 'case', 'fold'"),
     "a row twice": ("folds.csv", "case,fold\na,1\na,2", "case a appears twice"),
-    "a fold in words": ("folds.csv", "case,fold\na,one", "whole number from 0, got 'one'"),
+    "a fold in words": ("folds.csv", "case,fold\na,one", "whole number from 0 to 999, got 'one'"),
     "a short row": ("folds.csv", "case,fold\na", "row 2 has 1 cell, the header has 2"),
     "a cell more": ("folds.csv", "case,fold\na,1,2", "row 2 has 3 cells"),
     "too few cases": ("folds.csv", "case,fold\na,1", "says nothing of case 000"),

@@ -63,6 +63,14 @@ def test_several_masks_of_one_busi_image_are_united(tmp_path: Path) -> None:
     assert pack.masks[0].sum() == 10 * 10 + 10 * 20
 
 
+def test_the_word_mask_may_be_written_in_capitals(tmp_path: Path) -> None:
+    plain = packed(tmp_path, "busi", layouts.write_busi(tmp_path / "a", some_pictures()))
+    root = layouts.write_busi(tmp_path / "b", some_pictures())
+    for path, word in zip(sorted(root.glob("*/*_mask.png")), ["_Mask", "_MASK"] * 6, strict=True):
+        path.rename(path.with_name(path.name.replace("_mask", word)))
+    assert packed(tmp_path, "busi", root).fingerprint == plain.fingerprint
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "LA", "P", "I;16"])
 def test_a_mask_is_the_same_in_every_pixel_format(tmp_path: Path, mode: str) -> None:
     pictures = some_pictures()
@@ -199,6 +207,14 @@ def test_a_mask_of_another_size_is_resized_only_on_request(tmp_path: Path) -> No
     assert "P000_000.png" in pack.notes[0]
 
 
+def test_a_mask_that_lies_on_its_side_is_not_scaled(tmp_path: Path) -> None:
+    root = layouts.write_busi(tmp_path / "d", some_pictures())
+    path = root / "benign" / "benign (1)_mask.png"
+    layouts.save(path, np.rot90(np.asarray(Image.open(path))))
+    with pytest.raises(SonotuneError, match="is 40×48, its image 48×40; turn it as the image lies"):
+        packed(tmp_path, "busi", root, other_mask_size="resize")
+
+
 def test_two_files_of_one_case_are_refused(tmp_path: Path) -> None:
     root = layouts.write_udiat(tmp_path / "d", layouts.some_pictures())
     mask = min((root / "GT").glob("*.png"))
@@ -213,6 +229,20 @@ def test_udiat_labels_come_from_a_sheet_a_csv_or_folders(tmp_path: Path, labels:
     pack = packed(tmp_path, "udiat", layouts.write_udiat(tmp_path / "d", pictures, labels))
     assert pack.cases[0] == "000001"
     assert labels_of(pack) == [picture.label for picture in pictures]
+
+
+def test_rows_of_a_udiat_sheet_without_image_and_type_are_no_cases(tmp_path: Path) -> None:
+    """A legend beside the table that is longer than it."""
+    pictures = some_pictures(classes=TWO)
+    root = layouts.write_udiat(tmp_path / "d", pictures)
+    rows: list[dict[str, object]] = [
+        {"Image": number, "Type": picture.label, "": None, "Diagnosis": "FA"}
+        for number, picture in enumerate(pictures, start=1)
+    ]
+    layouts.write_excel(
+        root / "DatasetB.xlsx", [*rows, {"Image": None, "Type": None, "": "", "Diagnosis": "IDC"}]
+    )
+    assert labels_of(packed(tmp_path, "udiat", root)) == [picture.label for picture in pictures]
 
 
 @pytest.mark.parametrize("folds", [5, 10])

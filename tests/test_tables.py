@@ -1,6 +1,8 @@
 """Tables in any usual form are read as the same text, and a wrong one is told by its row."""
 
+import re
 from pathlib import Path
+from zipfile import ZipFile
 
 import openpyxl
 import pyarrow as pa
@@ -43,6 +45,30 @@ def test_a_sheet_is_its_filled_part(tmp_path: Path) -> None:
         book.active.append(line)
     book.save(tmp_path / "t.xlsx")
     assert read_table(tmp_path / "t.xlsx") == ROWS
+
+
+@pytest.mark.parametrize("extent", [b"", b'<dimension ref="A1"/>', b'<dimension ref="A1:B2"/>'])
+def test_a_sheet_that_says_nothing_or_too_little_of_its_extent_is_read_whole(
+    tmp_path: Path, extent: bytes
+) -> None:
+    """As programs write it row by row: each row ends with its last cell."""
+    book = openpyxl.Workbook()
+    for line in [["case", "age"], ["a", 7], ["b b"]]:
+        book.active.append(line)
+    book.save(tmp_path / "whole.xlsx")
+    with ZipFile(tmp_path / "whole.xlsx") as whole, ZipFile(tmp_path / "t.xlsx", "w") as other:
+        for name in whole.namelist():
+            other.writestr(name, re.sub(rb"<dimension[^>]*/>", extent, whole.read(name)))
+    assert read_table(tmp_path / "t.xlsx") == ROWS
+
+
+def test_columns_without_a_name_beside_a_table_are_not_its_own(tmp_path: Path) -> None:
+    """A legend, written to the right of it in the same sheet."""
+    book = openpyxl.Workbook()
+    for line in [["case", "age", None, None, None], ["a", 7, None, "FA", "fibroadenoma"], ["b b", None]]:
+        book.active.append(line)
+    book.save(tmp_path / "t.xlsx")
+    assert [{name: row[name] for name in ("case", "age")} for row in read_table(tmp_path / "t.xlsx")] == ROWS
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "T.PARQUET"])

@@ -11,7 +11,7 @@ import pyarrow as pa
 from engine.data.cases import Pack
 from engine.storage import written_aside
 
-VERSION = 4  # of the layout and of how it is made; a file of another version is packed anew
+VERSION = 5  # of the layout, of how it is made and what is noted; a file of another version is packed anew
 
 
 def fingerprint(pack: Pack) -> str:

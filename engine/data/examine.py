@@ -82,15 +82,24 @@ def _mask(case: Case, path: Path, image: np.ndarray | None, resize: bool, notes:
     _check_levels(case, path, mask, notes)
     if image is None or mask.pixels.shape == image.shape:
         return mask.pixels
-    (height, width), (rows, columns) = image.shape, mask.pixels.shape
+    return _fitted(path, mask.pixels, image.shape, resize, notes)
+
+
+def _fitted(
+    path: Path, pixels: np.ndarray, shape: tuple[int, ...], resize: bool, notes: _Notes
+) -> np.ndarray | None:
+    """Scaled where that is allowed; no scaling makes a mask fit that lies on its side."""
+    (height, width), (rows, columns) = shape, pixels.shape
+    sizes = f"is {columns}×{rows}, its image {width}×{height}"
+    if (rows, columns) == (width, height):
+        notes.refuse(path, "mask-size", f"{sizes}; turn it as the image lies")
+        return None
     if not resize:
-        text = f"is {columns}×{rows}, its image {width}×{height}"
-        notes.refuse(
-            path, "mask-size", f"{text}; data.other_mask_size: resize would scale the mask to the image"
-        )
+        way_out = "data.other_mask_size: resize would scale the mask to the image"
+        notes.refuse(path, "mask-size", f"{sizes}; {way_out}")
         return None
     notes.remark(path, "mask-size", f"was {columns}×{rows} and is scaled to its image's {width}×{height}")
-    return cv2.resize(mask.pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _check_levels(case: Case, path: Path, mask: Mask, notes: _Notes) -> None:
@@ -118,3 +127,11 @@ def _check_lesion(case: Case, mask: np.ndarray, notes: _Notes) -> None:
         notes.refuse(path, "normal-lesion", f"shows a lesion of {int(mask.sum())} pixels in a normal case")
     if mask.all():
         notes.refuse(path, "full-mask", "marks every pixel as lesion")
+    elif _seems_inverted(mask):
+        text = "marks all four corners and more than half of the image as lesion"
+        notes.remark(path, "inverted-mask", f"{text}; where lesions are its dark part, invert it")
+
+
+def _seems_inverted(mask: np.ndarray) -> bool:
+    """No lesion of BUSI reaches a corner of its image; the background of nearly all masks reaches all."""
+    return bool(mask[:: len(mask) - 1, :: mask.shape[1] - 1].all()) and bool(mask.mean() > 0.5)

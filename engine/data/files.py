@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.errors import SonotuneError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".gz")
 
 
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -57,7 +58,8 @@ def folder_at(root: str | Path | None, layout: str) -> Path:
     if not path.exists():
         raise SonotuneError(f"data.root {str(root)!r} does not exist{_seen_from(path)}; expected {layout}")
     if not path.is_dir():
-        raise SonotuneError(f"data.root {str(root)!r} is not a folder; expected {layout}")
+        packed = ", but an archive: unpack it and give its folder" if path.suffix.lower() in ARCHIVES else ""
+        raise SonotuneError(f"data.root {str(root)!r} is not a folder{packed}; expected {layout}")
     return path
 
 
@@ -69,8 +71,21 @@ def _seen_from(path: Path) -> str:
 def subfolder(root: Path, name: str, layout: str) -> Path:
     path = root / name
     if not path.is_dir():
-        raise SonotuneError(f"data.root {str(root)!r} holds no folder {name!r}; expected {layout}")
+        near = _near(root, name)
+        raise SonotuneError(f"data.root {str(root)!r} holds no folder {name!r}{near}; expected {layout}")
     return path
+
+
+def _near(root: Path, name: str) -> str:
+    """Where a folder may be meant: archives unpack into folders of their own, and names change their case."""
+    for path in sorted(root.glob("*")):
+        if path.is_dir() and path.name.lower() == name.lower():
+            return f", but {path.name!r}: rename it"
+    for pattern in (f"*/{name}", f"*/*/{name}"):
+        for path in sorted(root.glob(pattern)):
+            if path.is_dir() and "__MACOSX" not in path.parts:
+                return f", but {str(path.parent)!r} does: give that as data.root"
+    return ""
 
 
 def is_inside(path: Path, root: Path) -> bool:

@@ -44,11 +44,16 @@ def _names(cases: tuple[Case, ...]) -> list[Problem]:
     for case in cases:
         other = first.setdefault(case.name, case)
         if other is not case:
-            text = f"has the case name {case.name!r}, as {other.image.name} has; names must differ"
+            text = f"has the case name {case.name!r}, as {_in_folder(other)} has; names must differ"
             if other.image == case.image:
                 text = f"is listed twice as {case.name!r}; masks go into one row, {BETWEEN_MASKS!r} between"
-            bad.append(Problem(case.name, case.image.name, "same-name", text))
+            bad.append(Problem(case.name, _in_folder(case), "same-name", text))
     return bad
+
+
+def _in_folder(case: Case) -> str:
+    """Two classes may hold pictures of one name."""
+    return f"{case.image.parent.name}/{case.image.name}"
 
 
 def _labels(cases: tuple[Case, ...], data: Data) -> list[Problem]:

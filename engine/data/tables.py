@@ -45,7 +45,7 @@ def _check_names(path: Path, names: list[str], needed: list[str]) -> None:
             f"table {str(path)!r} has no column {', '.join(map(repr, missing))};"
             f" it needs {', '.join(needed)} and has {', '.join(names) or 'none'}"
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted({name for name in names if name and names.count(name) > 1})  # nameless ones nobody reads
     if twice:
         raise SonotuneError(
             f"table {str(path)!r} has the column {', '.join(map(repr, twice))} more than once"
@@ -79,7 +79,10 @@ def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
 def _trimmed(lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
     """Header and rows without the empty columns that a spreadsheet leaves to the right."""
     width = max(index for line in lines for index, cell in enumerate(line, start=1) if cell)
-    return lines[0][:width], [line[:width] for line in lines[1:]]
+    names, *body = [
+        (line + [""] * width)[:width] for line in lines
+    ]  # a sheet's rows end with their last cell
+    return names, body
 
 
 def _text(path: Path) -> str:
@@ -119,7 +122,9 @@ def _excel(path: Path) -> tuple[list[str], list[list[str]]]:
         with ZipFile(path) as parts:
             _check_size(path, sum(part.file_size for part in parts.infolist()))
         book = load_workbook(path, read_only=True, data_only=True)
-        lines = [[_cell(value) for value in line] for line in book.worksheets[0].iter_rows(values_only=True)]
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # what a file says of its extent may be wrong, and would cut cells off
+        lines = [[_cell(value) for value in line] for line in sheet.iter_rows(values_only=True)]
     except SonotuneError:
         raise
     except Exception as error:  # openpyxl lets zip, XML and key errors through

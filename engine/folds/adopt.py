@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from engine.data.cases import Pack
+from engine.data.sources.cells import read_fold
 from engine.data.tables import Row, read_table
 from engine.errors import SonotuneError
 from engine.folds import leaks
@@ -27,11 +28,13 @@ def read_tests(path: Path, pack: Pack) -> dict[str, int]:
         case, fold = row["case"], row["fold"]
         if case in tests:
             raise SonotuneError(f"folds.from: {path}: case {case} appears twice; leave one of its rows")
-        if not fold.isdecimal():
+        number = read_fold(fold)
+        if number is None:
             raise SonotuneError(
-                f"folds.from: {path}: the fold of case {case} must be a whole number from 0, got {fold!r}"
+                f"folds.from: {path}: the fold of case {case} must be a whole number from 0 to 999, "
+                f"got {fold!r}"
             )
-        tests[case] = int(fold)
+        tests[case] = number
     return complete(tests, path, pack)
 
 

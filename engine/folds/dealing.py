@@ -18,7 +18,7 @@ from engine.words import plural
 
 Rows = NDArray[np.int64]
 
-LARGEST_DENOMINATOR = 10  # a share is dealt as so many of at most ten parts
+LARGEST_DENOMINATOR = 10  # a share is dealt as so many of at most ten parts, one below a tenth as one of more
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,10 @@ def nearest(sizes: Rows, wanted: float, count: int) -> Rows:
 
 
 def as_parts(share: float, largest: int) -> Fraction:
-    """The share as so many of at most ten equal parts, and of no more than the largest class, or the number
-    of units, can fill."""
-    most = max(min(LARGEST_DENOMINATOR, largest), 2)
+    """The share as so many of at most ten equal parts, of more only where it, or what it leaves, is below a
+    tenth, and of no more than the largest class, or the number of units, can fill."""
+    fine = round(min(1 / min(share, 1 - share), largest))
+    most = max(min(max(LARGEST_DENOMINATOR, fine), largest), 2)
     return min(max(Fraction(share).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
 
 
@@ -192,8 +193,11 @@ def spare(labels: Rows, units: Rows, dealt: Rows, label: int) -> int | None:
 
 def scarce(name: str, labels: Rows, units: Rows, label: int, parts: int) -> SonotuneError:
     count = len(np.unique(units[labels == label]))
+    why, other = (
+        ("too few", "") if count < parts else ("too mixed with other classes", "another folds.seed, ")
+    )
     return SonotuneError(
         f"class {name} has {plural(count, 'separable unit')} (cases, or groups of cases that must stay "
-        f"together), too few to lie in each of {parts} parts; use a smaller folds.k or drop the "
+        f"together), {why} to lie in each of {parts} parts; use {other}a smaller folds.k or drop the "
         "class from data.classes"
     )

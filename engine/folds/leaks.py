@@ -34,7 +34,7 @@ def check_enough(table: Table, k: int, outer: int) -> None:
     for label, name in enumerate(table.classes):
         units = len(np.unique(table.units[table.labels == label]))
         inside = units - -(-units // outer) if outer else units
-        if units < outer or inside < max(k, 3):
+        if units < outer or inside < least(k):
             levels = f"folds.outer={outer} with folds.k={k}" if outer else f"folds.k={k}"
             raise SonotuneError(
                 f"{levels} needs at least {fewest(k, outer)} cases (or groups that stay together) of "
@@ -44,10 +44,16 @@ def check_enough(table: Table, k: int, outer: int) -> None:
 
 def fewest(k: int, outer: int) -> int:
     """The smallest class that a design can split."""
-    count = max(k, 3, outer)
-    while outer and count - -(-count // outer) < max(k, 3):
+    count = max(least(k), outer)
+    while outer and count - -(-count // outer) < least(k):
         count += 1
     return count
+
+
+def least(k: int) -> int:
+    """Of each class: with k of it and k above 2, any test part leaves two to train and validate on. Of two
+    test parts, one of three cases would have two and leave one."""
+    return 4 if k == 2 else k
 
 
 def of_parts(fold: Fold, pack: Pack) -> list[str]:

@@ -101,7 +101,11 @@ def three_way(table: Table, rest: Rows, test: Rows, spec: Folds, place: Sequence
     try:
         held = hold_out(table, rest, spec.validation, derive(spec.seed, VALIDATION, *place))
     except SonotuneError as error:
-        raise SonotuneError(f"fold {name}, train and validation: {error}") from error
+        other = "other test folds" if spec.from_ else "another folds.seed, a larger folds.k"
+        raise SonotuneError(
+            f"fold {name}, train and validation: {str(error).partition(';')[0]}; the rest lies in its test "
+            f"part: use {other} or drop the class from data.classes"
+        ) from error
     return named(table, rest[~held]), named(table, rest[held]), named(table, test)
 
 

@@ -9,7 +9,7 @@ from engine.spec.data import Data
 
 LAYOUT = "<class>/<class> (N).png with <class>/<class> (N)_mask.png, _mask_1.png, …"
 OWN = ("benign", "malignant", "normal")
-MASK = re.compile(r"^(?P<name>.+)_mask(_[0-9]+)?$")
+MASK = re.compile(r"^(?P<name>.+)_mask(_[0-9]+)?$", re.IGNORECASE)
 
 
 def find(data: Data) -> Found:

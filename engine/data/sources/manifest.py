@@ -69,6 +69,8 @@ def _mistake(row: Row, folder: Path) -> tuple[str, str] | None:
     names = (row["image"], *_masks(row))
     if outside := [name for name in names if _leaves(name)]:
         return "outside", f"names {outside[0]!r}; only relative paths inside the manifest's folder are read"
+    if row["image"] in names[1:]:
+        return "no-mask", f"names {row['image']!r} as both image and mask"
     if windows := [name for name in names if "\\" in name and not (folder / name).exists()]:
         return "missing", f"names {windows[0]!r}; folders are parted by '/' here"
     if row.get("fold") and read_fold(row["fold"]) is None:

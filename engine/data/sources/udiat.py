@@ -33,7 +33,9 @@ def _by_table(root: Path) -> list[tuple[str, str]]:
     for name in TABLES:
         if (root / name).is_file():
             rows = read_table(root / name, ("Image", "Type"))
-            return [(_number(row["Image"]), row["Type"].lower()) for row in rows]
+            return [
+                (_number(row["Image"]), row["Type"].lower()) for row in rows if row["Image"] or row["Type"]
+            ]
     return []
 
 

@@ -77,11 +77,10 @@ def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _trimmed(lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows without the empty columns that a spreadsheet leaves to the right."""
+    """Header and rows without the empty columns that a spreadsheet leaves to the right, and with the cells
+    that a sheet leaves out there."""
     width = max(index for line in lines for index, cell in enumerate(line, start=1) if cell)
-    names, *body = [
-        (line + [""] * width)[:width] for line in lines
-    ]  # a sheet's rows end with their last cell
+    names, *body = [(line + [""] * width)[:width] for line in lines]
     return names, body
 
 

@@ -123,6 +123,17 @@ def test_every_class_loss_takes_weights_and_smoothing(name: str) -> None:
     assert weighed != plain
 
 
+def test_a_batch_of_weighed_classes_has_the_loss_that_torch_gives_it() -> None:
+    """Σ w·loss / Σ w: the weights move attention, and whatever their size the loss keeps its own."""
+    prediction, _, labels, _ = example()
+    assert prediction.logits is not None
+    for size in (1.0, 100.0):
+        weights = (0.2 * size, 1.0 * size, 5.0 * size)
+        found = terms(Loss(classification="cross_entropy", class_weights=weights)).parts["classification"]
+        wanted = nn.functional.cross_entropy(prediction.logits, labels, torch.tensor(weights))
+        torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.parametrize("name", ["focal", "cross_entropy", "binary_cross_entropy"])
 def test_parts_of_a_batch_weigh_their_classes_as_the_whole_does(name: str) -> None:
     """Each case by itself as well, where a mean inside of the part would undo its class's weight."""

@@ -91,6 +91,13 @@ def test_a_loss_of_an_epoch_is_the_mean_over_its_steps(pack: Pack, tmp_path: Pat
     assert row["train_mask"] == pytest.approx(fold.outputs(fold.parts.train, pack).losses["mask"], rel=1e-4)
 
 
+def test_a_rate_counts_images_and_the_time_of_training_alone(pack: Pack, tmp_path: Path) -> None:
+    fold = FoldRun(job_of(pack), pack, LocalStorage(tmp_path))
+    row = fold.next_epoch()
+    seconds = len(fold.parts.train) / row["images_per_second"]
+    assert 0 < seconds < row["seconds"]
+
+
 def test_a_single_answer_that_is_no_number_ends_the_fold(pack: Pack, tmp_path: Path) -> None:
     fold = FoldRun(job_of(pack), pack, LocalStorage(tmp_path))
     fold.images = fold.images.copy()

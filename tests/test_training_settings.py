@@ -39,6 +39,9 @@ def walked(weight: nn.Parameter, optimizer: Optimizer) -> Tensor:
     return weight.detach()
 
 
+DROPPING = STILL | {"model": STILL["model"] | {"dropout": 0.5}}
+
+
 def weight_of() -> nn.Parameter:
     return nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
 
@@ -164,6 +167,21 @@ def test_each_fold_of_each_configuration_and_study_draws_by_itself(pack: Pack, t
         assert other.batches.order(1).tolist() != first.batches.order(1).tolist()
         starts = zip(first.network.model.parameters(), other.network.model.parameters(), strict=True)
         assert not all(torch.equal(*pair) for pair in starts)
+
+
+def test_each_epoch_drops_out_by_itself(pack: Pack, tmp_path: Path) -> None:
+    """From a seed of its own: the same one would silence the same features at the same steps for ever."""
+    fold, seeds = fold_of(pack, tmp_path, DROPPING), []
+    for _ in range(3):
+        fold.next_epoch()
+        seeds.append(torch.initial_seed())
+    assert len(set(seeds)) == 3
+    torch.manual_seed(seeds[0])
+    fold.network.model.train()
+    image = torch.from_numpy(fold.images[:1]).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        said = [fold.network.model(image).masks[-1] for _ in range(2)]
+    assert not torch.equal(*said)
 
 
 def test_whatever_the_digits_hang_on_is_in_the_address_of_a_result(pack: Pack) -> None:

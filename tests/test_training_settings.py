@@ -18,7 +18,7 @@ from engine.spec.train import Train
 from engine.storage import LocalStorage
 from engine.task import Task
 from engine.training.batches import repeats
-from engine.training.epochs import FoldRun
+from engine.training.epochs import FoldRun, in_parts
 from engine.training.numerics import Numerics
 from engine.training.optim import Schedule, build_optimizer
 from tests.one_fold import DOCUMENT, STILL, job_of
@@ -107,6 +107,18 @@ def test_the_gradient_of_a_step_is_its_own(pack: Pack, tmp_path: Path) -> None:
     assert float(once.norm()) > 1e-3
     for other in (again, parts):
         assert torch.allclose(once, other, atol=1e-5 * float(once.norm()))
+
+
+def test_what_is_reconstructed_is_the_image_as_the_network_saw_it(pack: Pack, tmp_path: Path) -> None:
+    """After augmentation, and in each part of a batch the part's own."""
+    fold = fold_of(pack, tmp_path, {"model": {"name": "adityan", "width": 4, "depth": 2, "norm": "group"}})
+    batch = next(fold.batches.epoch(1))
+    with torch.no_grad():
+        seen = fold.network.model(batch.images).aux["reconstruction"]
+    wanted = float(nn.functional.mse_loss(seen, batch.images))
+    fold.network.configuration = in_parts(fold.network.configuration, 2)
+    fold.network.schedule.start(1)
+    assert float(fold.network.step(batch, 1)["reconstruction"]) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_half_precision_alone_scales_its_loss_and_grows_the_scale(pack: Pack, tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from engine.data.cases import Pack
 from engine.data.load import load
+from engine.models.contract import Prediction
 from engine.spec.load import study_of
 from engine.spec.train import Train
 from engine.storage import LocalStorage
 from engine.task import Task
 from engine.training.batches import repeats
 from engine.training.epochs import FoldRun, in_parts
+from engine.training.measure import counts_of
 from engine.training.numerics import Numerics
 from engine.training.optim import Schedule, build_optimizer
 from tests.one_fold import DOCUMENT, STILL, job_of
@@ -194,6 +196,21 @@ def test_each_epoch_drops_out_by_itself(pack: Pack, tmp_path: Path) -> None:
     with torch.no_grad():
         said = [fold.network.model(image).masks[-1] for _ in range(2)]
     assert not torch.equal(*said)
+
+
+class OneLayer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Prediction:
+        return Prediction([self.layer(x)], None, {})
+
+
+def test_a_product_and_its_sum_are_two_operations_of_one_image(pack: Pack, tmp_path: Path) -> None:
+    network = replace(fold_of(pack, tmp_path).network, model=OneLayer())
+    counts = counts_of(network, np.zeros((5, 8, 8, 1), np.float32))
+    assert (counts.parameters, counts.flops) == (3 * 9 + 3, 2 * 3 * 9 * 64)
 
 
 def test_whatever_the_digits_hang_on_is_in_the_address_of_a_result(pack: Pack) -> None:

@@ -117,6 +117,46 @@ def test_a_scaled_picture_keeps_its_proportions():
         assert abs(np.ptp(down) - np.ptp(across)) <= 1
 
 
+def spread(image: np.ndarray) -> float:
+    """Deviation of the point that lies in the middle of nothing."""
+    along = image[:, :, 0].sum(0)
+    places = np.arange(SIZE) - SIZE // 2
+    return float(np.sqrt((along * places**2).sum() / along.sum()))
+
+
+def point() -> np.ndarray:
+    image = np.zeros((SIZE, SIZE, 1), np.float32)
+    image[SIZE // 2, SIZE // 2] = 1
+    return image
+
+
+RAMP = np.tile(np.linspace(0, 1, SIZE, dtype=np.float32)[None, :, None], (SIZE, 1, 1))
+SQUARE = np.pad(np.ones((16, 16), np.uint8), 24)
+EDGED = np.pad(np.full((SIZE - 2, SIZE, 1), 0.5, np.float32), ((1, 1), (0, 0), (0, 0)))
+EDGED[-1] = 1.0
+HOLE = {"low": 0.1, "high": 0.5, "holes": 1}
+DRAWN = {
+    "scale": (RAMP, {"low": 0.5, "high": 2.0}, lambda image, mask: np.sqrt(mask.sum()) / 16),
+    "centre crop": (RAMP, {"kind": "centre", "low": 0.5, "high": 1.0}, lambda image, mask: np.ptp(image)),
+    "random crop": (RAMP, {"kind": "random", "low": 0.5, "high": 1.0}, lambda image, mask: np.ptp(image)),
+    "gamma": (EDGED, {"low": 0.5, "high": 2.0}, lambda image, mask: -np.log2(image[9, 9, 0])),
+    "blur": (point(), {"low": 0.6, "high": 2.0}, lambda image, mask: spread(image)),
+    "speckle": (EDGED, {"low": 0.05, "high": 0.2}, lambda image, mask: 2 * image[1:-1].std()),
+    "height of dropout": (EDGED, HOLE, lambda image, mask: (image[1:-1, :, 0] == 0).any(1).mean()),
+    "width of dropout": (EDGED, HOLE, lambda image, mask: (image[1:-1, :, 0] == 0).any(0).mean()),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_strengths_are_drawn_from_the_whole_range_and_no_further(name):
+    image, limits, measured = DRAWN[name]
+    apply = pipeline(only(**{name.split()[-1]: {"p": 1.0} | limits}), SIZE)
+    found = np.array([measured(*apply(image, SQUARE, seed)) for seed in range(60)])
+    low, high = limits["low"], limits["high"]
+    assert found.min() == pytest.approx(low, abs=0.15 * (high - low))
+    assert found.max() == pytest.approx(high, abs=0.15 * (high - low))
+
+
 def test_dropout_makes_up_to_as_many_holes_as_it_says():
     white = np.ones((SIZE, SIZE, 1), np.float32)
     white[0, 0] = 0.5

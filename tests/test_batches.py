@@ -147,6 +147,21 @@ def test_copies_of_a_case_are_augmented_differently():
     assert len({copy.numpy().tobytes() for copy in copies}) > 1
 
 
+def test_every_place_of_every_epoch_under_every_seed_is_augmented_by_itself():
+    """One case over and over: whatever was augmented as another one was would be there twice."""
+    augment, again = Augment(preset="none", speckle={"p": 1.0}), np.full(20, TRAIN[0])
+    made = [
+        image.numpy().tobytes()
+        for seed in (0, 1)
+        for number in (1, 2)
+        for batch in Batches(
+            READY, MASKS, LABELS, again, batch=8, classes=3, augment=augment, seed=seed
+        ).epoch(number)
+        for image in batch.images
+    ]
+    assert len(made) == len(set(made)) == 80
+
+
 def test_random_oversampling_evens_the_classes_at_the_same_length():
     labels = np.repeat([0, 1, 2], [30, 8, 3])
     made = Batches(READY, MASKS, labels, np.arange(41), batch=8, classes=3, oversample="random")

@@ -5,19 +5,22 @@ import re
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from engine.data.phantom import generate
 from engine.errors import SonotuneError
+from engine.explain import grad_cam
 from engine.predict import export as exporting
 from engine.predict.ensemble import load_picked
 from engine.predict.export import export
-from engine.predict.predict import network_input
+from engine.predict.predict import look, network_input
 from engine.spec.study import Configuration
 from engine.storage import open_storage
 from engine.training import checkpoint
-from tests.predicted import STUDY
+from tests.predicted import CLASSES, STUDY
 from tests.trained import finished_run
 
 torch.set_num_threads(1)
@@ -46,6 +49,21 @@ def test_each_member_normalises_by_its_own_training_cases(measured_run: Path, tm
         assert given == pytest.approx(trained_on, abs=1e-6)
     scales = [member.mean.flatten().tolist() for member in picked.ensemble.ordered]
     assert scales[0] != scales[1]
+
+
+def test_a_heat_map_is_of_the_image_as_each_network_sees_it(measured_run: Path, tmp_path: Path) -> None:
+    """Square and of the study's size, so that nothing lies between the networks' heat and the image's."""
+    picked = load_picked(str(measured_run), "cpu")
+    cv2.imwrite(str(tmp_path / "case.png"), generate(3, 32, CLASSES, seed=5)[0][0])
+    seen = look(picked, tmp_path / "case.png")
+    images = network_input(picked, seen.grey)
+    named = torch.tensor([CLASSES.index(str(seen.finding.raw_label))])
+    heats = [
+        grad_cam(member.network, picked.configuration.model, member.normalised(images), named)[0].numpy()
+        for member in picked.ensemble.ordered
+    ]
+    assert seen.heat == pytest.approx(np.mean(heats, axis=0), abs=1e-6)
+    assert float(seen.heat.max()) > 0
 
 
 def test_checkpoints_without_figures_of_their_training_cases_are_refused(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.predict.finding import disagreement, judge
+from engine.predict.finding import disagreement, finding, judge
 from engine.predict.overlay import outlined
 from engine.predict.predict import restore
 from engine.predict.written import names_of
@@ -43,6 +43,15 @@ def test_folds_that_agree_do_not_differ_and_disjoint_ones_do() -> None:
     assert disagreement(np.zeros((2, 4, 4)), 0.5) == 0.0
     half[1] = half[1, ::-1]
     assert disagreement(half, 0.5) == 1.0
+
+
+def test_the_disagreement_on_a_class_is_on_the_one_that_the_networks_said() -> None:
+    said = np.array([[0.6, 0.4, 0.0], [0.8, 0.2, 0.0]])
+    judged = judge(0, np.zeros((4, 4), np.uint8), CLASSES, refines=True)
+    found = finding("a.png", judged, said, None, CLASSES, 0.5)
+    assert (found.raw_label, found.label) == ("benign", "normal")
+    assert found.class_disagreement == pytest.approx(0.1)
+    assert found.probabilities == pytest.approx({"benign": 0.7, "malignant": 0.3, "normal": 0.0})
 
 
 @pytest.mark.parametrize(("shape", "aspect"), [((40, 60), "pad"), ((61, 40), "pad"), ((40, 60), "stretch")])

@@ -15,7 +15,7 @@ import sklearn.metrics as sk
 from engine.errors import SonotuneError
 from engine.metrics.fold import figure_names, fold_metrics
 from engine.metrics.segmentation import pooled_figures
-from engine.results import PER_MASK, case_schema, parquet_bytes
+from engine.results import MASK_METRICS, PER_MASK, case_schema, parquet_bytes
 from tests.scored import CLASSES, ellipses, rows, stack, unscaled
 
 
@@ -52,6 +52,22 @@ def test_fold_figures_of_masks_are_means_over_cases_and_pooled_ones_are_not() ->
     assert figures["mask_precision"] == 0.5
     assert figures["hausdorff"] == pytest.approx(0.5)
     assert (figures["lesion_recall"], figures["lesion_precision"]) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("prefix", ["", "refined_"])
+def test_each_figure_of_masks_is_the_mean_of_its_own_column(prefix: str) -> None:
+    """Of all cases and of those of a class, under the name that no figure of classes has."""
+    table = rows(40)
+    figures, labels = fold_metrics(table, CLASSES), np.array(table["label"].to_pylist())
+    assert {"precision", "recall", "specificity"} < set(MASK_METRICS)
+    for column in MASK_METRICS:
+        values = table[prefix + column].to_numpy()
+        name = f"mask_{column}" if column in ("precision", "recall", "specificity") else column
+        assert figures[prefix + name] == pytest.approx(np.nanmean(values))
+        for label in CLASSES:
+            own = values[labels == label]
+            mean = np.nanmean(own) if np.isfinite(own).any() else np.nan
+            assert figures[f"{prefix}{name}_{label}"] == pytest.approx(mean, nan_ok=True)
 
 
 def test_undefined_distances_are_left_out_and_counted() -> None:

@@ -2,7 +2,9 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,12 +13,19 @@ import torch
 from typer.testing import CliRunner
 
 from engine.cli.app import app
+from engine.data.decode import read_image
+from engine.data.load import find, load
 from engine.data.phantom import generate
 from engine.errors import SonotuneError
-from engine.predict.ensemble import load_picked
+from engine.models.registry import build
+from engine.predict.ensemble import Member, load_picked
 from engine.predict.export import export
-from engine.predict.predict import network_input, predict
+from engine.predict.predict import look, network_input, packed, predict
+from engine.spec.data import Data
+from engine.spec.model import Model
+from engine.spec.predict import Predict
 from engine.storage import open_storage
+from tests.layouts import some_pictures, write_busi
 from tests.predicted import CLASSES, STUDY
 from tests.trained import finished_run
 
@@ -65,7 +74,6 @@ def test_the_table_has_a_row_per_image_and_probabilities_that_sum_to_one(
 
 def test_a_packed_training_case_is_said_the_same_of_as_in_training(run: Path, tmp_path: Path) -> None:
     """A square image of the study's size goes through decoder and preprocessing unchanged."""
-    from engine.data.load import load
     from engine.folder import study_in
     from engine.training.prepared import prepared
 
@@ -75,6 +83,44 @@ def test_a_packed_training_case_is_said_the_same_of_as_in_training(run: Path, tm
     trained_on = prepared(pack, picked.configuration.preprocess, np.arange(len(pack)))[:1]
     given = network_input(picked, cv2.imread(str(tmp_path / "case.png"), cv2.IMREAD_GRAYSCALE))
     assert np.array_equal(given.numpy(), trained_on.transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("aspect", ["pad", "stretch"])
+def test_an_oblong_image_becomes_the_square_that_training_saw_of_it(tmp_path: Path, aspect: Any) -> None:
+    root = write_busi(tmp_path / "busi", some_pictures())
+    data = Data(source="busi", root=str(root), size=32, aspect=aspect)
+    pack = load(data, tmp_path / "cache")
+    for case in find(data).cases:
+        grey = read_image(case.image)
+        assert grey.shape[0] != grey.shape[1]
+        assert np.array_equal(packed(grey, data), pack.images[pack.cases.index(case.name)])
+
+
+@pytest.mark.parametrize("said", CLASSES)
+@pytest.mark.parametrize(("threshold", "drawn"), [(0.001, True), (0.999, False)])
+@pytest.mark.parametrize("refine", [False, True])
+def test_the_spec_says_what_is_a_lesion_and_whether_class_and_mask_must_agree(
+    run: Path, pictures: list[Path], said: str, threshold: float, drawn: bool, refine: bool
+) -> None:
+    """Of networks that say one class of everything: all lies above one threshold, nothing above the other."""
+    picked = load_picked(str(run), "cpu")
+    for member in picked.ensemble.ordered:
+        last = [layer for layer in member.network.modules() if isinstance(layer, torch.nn.Linear)][-1]
+        last.bias.data[CLASSES.index(said)] += 50
+    spec = picked.configuration.model_copy(update={"predict": Predict(threshold=threshold, refine=refine)})
+    found = look(replace(picked, configuration=spec), pictures[0]).finding
+    assert found.raw_label == said
+    assert found.label == ("normal" if refine and not drawn else said)
+    assert found.lesion_share == (drawn and not (refine and said == "normal"))
+
+
+def test_of_several_masks_the_final_one_is_drawn() -> None:
+    network = build(Model(name="u2net_lite", width=2, deep_supervision=True), 1, 3, 64).eval()
+    images = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        masks, said = network(images).masks, Member(network, [0.0], [1.0])(images).masks
+    assert not torch.equal(masks[0], masks[-1])
+    assert torch.equal(said, torch.sigmoid(masks[-1]))
 
 
 def test_the_ensemble_is_the_mean_of_its_folds(run: Path) -> None:

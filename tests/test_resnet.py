@@ -116,13 +116,17 @@ def test_a_head_of_other_classes_stays_fresh_and_the_body_is_loaded(tmp_path: Pa
     )
 
 
-def test_a_grey_image_excites_the_rgb_filters_as_its_three_copies_would(tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_a_grey_image_excites_the_rgb_filters_as_its_three_copies_would(
+    tmp_path: Path, channels: int
+) -> None:
+    """Also where it comes in several channels: what lies behind was learned from answers of this size."""
     source = _classifier("resnet18", width=8).eval()
     torch.save(source.state_dict(), tmp_path / "weights.pth")
-    grey = ResNetEncoder("resnet18", 1, 8, weights=str(tmp_path / "weights.pth")).eval()
+    grey = ResNetEncoder("resnet18", channels, 8, weights=str(tmp_path / "weights.pth")).eval()
     image = torch.rand(1, 1, 32, 32)
     rgb = source.conv1(image.expand(-1, 3, -1, -1))  # type: ignore[operator]
-    assert torch.allclose(grey.conv1(image), rgb, atol=1e-5)
+    assert torch.allclose(grey.conv1(image.expand(-1, channels, -1, -1)), rgb, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import monai.losses as ml
 import numpy as np
@@ -13,11 +14,13 @@ from engine.losses.check import check_loss
 from engine.losses.cross_entropy import mask_cross_entropy
 from engine.losses.dice import dice_loss
 from engine.losses.focal import mask_focal
+from engine.losses.lossnet import LossNet
 from engine.losses.total import build_loss
 from engine.losses.tversky import tversky_loss
 from engine.models.contract import Prediction
 from engine.models.registry import MODELS, small
 from engine.models.registry import traits as model_traits
+from engine.models.vgg import VggFeatures
 from engine.spec.loss import FeatureLoss, Loss
 from tests.losses import BOTH, CLASSIFIER, COUNTS, EVERYTHING, SEGMENTER, example, objective, terms
 
@@ -123,6 +126,17 @@ def test_every_class_loss_takes_weights_and_smoothing(name: str) -> None:
     assert weighed != plain
 
 
+def test_a_batch_of_weighed_classes_has_the_loss_that_torch_gives_it() -> None:
+    """Σ w·loss / Σ w: the weights move attention, and whatever their size the loss keeps its own."""
+    prediction, _, labels, _ = example()
+    assert prediction.logits is not None
+    for size in (1.0, 100.0):
+        weights = (0.2 * size, 1.0 * size, 5.0 * size)
+        found = terms(Loss(classification="cross_entropy", class_weights=weights)).parts["classification"]
+        wanted = nn.functional.cross_entropy(prediction.logits, labels, torch.tensor(weights))
+        torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.parametrize("name", ["focal", "cross_entropy", "binary_cross_entropy"])
 def test_parts_of_a_batch_weigh_their_classes_as_the_whole_does(name: str) -> None:
     """Each case by itself as well, where a mean inside of the part would undo its class's weight."""
@@ -212,6 +226,23 @@ def test_auto_deep_supervision_is_inverse_and_off_looks_at_the_final_map_only() 
     prediction, truth, *_ = example(EVERYTHING, heads=3)
     torch.testing.assert_close(final, dice_loss(prediction.masks[-1], truth))
     assert several > final
+
+
+def test_the_feature_loss_looks_through_the_levels_and_the_weights_that_are_asked_for(tmp_path: Path) -> None:
+    """A file of its first two levels, whose filters are dull: what they tell apart is next to nothing."""
+    file = tmp_path / "vgg.pth"
+    torch.save({name: value / 100 for name, value in VggFeatures(2).state_dict().items()}, file)
+    found = {
+        (levels, weights): terms(Loss(gamma=1.0, lossnet=FeatureLoss(levels=levels, weights=weights)))
+        .parts["lossnet"].item()
+        for levels in (1, 2)
+        for weights in ("none", str(file))
+    }  # fmt: skip
+    prediction, truth, _, _ = example()
+    for (levels, weights), told in found.items():
+        assert told == pytest.approx(LossNet(levels, weights)(prediction.masks[-1], truth).item())
+    assert found[1, "none"] < found[2, "none"]
+    assert found[2, str(file)] < 0.1 * found[2, "none"]
 
 
 def test_gamma_adds_the_feature_loss_to_the_segmentation() -> None:

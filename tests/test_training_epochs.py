@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,13 @@ def test_a_loss_of_an_epoch_is_the_mean_over_its_steps(pack: Pack, tmp_path: Pat
     assert row["train_mask"] == pytest.approx(fold.outputs(fold.parts.train, pack).losses["mask"], rel=1e-4)
 
 
+def test_a_rate_counts_images_and_the_time_of_training_alone(pack: Pack, tmp_path: Path) -> None:
+    fold = FoldRun(job_of(pack), pack, LocalStorage(tmp_path))
+    row = fold.next_epoch()
+    seconds = len(fold.parts.train) / row["images_per_second"]
+    assert 0 < seconds < row["seconds"]
+
+
 def test_a_single_answer_that_is_no_number_ends_the_fold(pack: Pack, tmp_path: Path) -> None:
     fold = FoldRun(job_of(pack), pack, LocalStorage(tmp_path))
     fold.images = fold.images.copy()
@@ -126,6 +134,19 @@ def test_weights_that_follow_the_losses_go_on_with_them_after_a_cut(pack: Pack, 
     cut = [row["train_weight_segmentation"] for row in trained(job, pack, tmp_path / "cut").rows]
     assert whole[0] == whole[1] != whole[2] != whole[3]
     assert cut == whole
+
+
+@pytest.mark.parametrize(
+    "loss", [{"weighting": "dwa"}, {"weighting": "scheduled", "schedule": {"to": 0.2, "epochs": 2}}]
+)
+def test_an_epoch_is_validated_with_the_weights_it_was_trained_with(
+    pack: Pack, tmp_path: Path, loss: dict[str, Any]
+) -> None:
+    """Both losses of a row are then of one kind, and a gap between them means something."""
+    fold = trained(job_of(pack, sections={"loss": loss}), pack, tmp_path)
+    weights = [row["train_weight_segmentation"] for row in fold.rows]
+    assert [row["validation_weight_segmentation_loss"] for row in fold.rows] == pytest.approx(weights)
+    assert len(set(weights)) > 2
 
 
 def test_a_fold_that_is_cut_off_after_its_last_epoch_keeps_its_values_and_its_time(

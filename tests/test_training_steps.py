@@ -164,8 +164,8 @@ def test_steps_and_answers_are_computed_in_the_precision_that_was_asked_for(
     ("train", "factors"),
     [
         ({"epochs": 3, "schedule": "constant"}, [1, 1, 1]),
-        ({"epochs": 5, "schedule": "cosine", "lr_floor": 0.2}, [1, 0.883, 0.6, 0.317, 0.2]),
-        ({"epochs": 7, "schedule": "cosine", "warmup": 2}, [1 / 3, 2 / 3, 1, 0.854, 0.5, 0.146, 0]),
+        ({"epochs": 5, "schedule": "cosine", "lr_floor": 0.2}, [1, 0.924, 0.724, 0.476, 0.276]),
+        ({"epochs": 7, "schedule": "cosine", "warmup": 2}, [1 / 3, 2 / 3, 1, 0.905, 0.655, 0.345, 0.095]),
         ({"epochs": 1, "schedule": "cosine"}, [1]),
         ({"epochs": 4, "schedule": "lambda", "decay": 0.5, "lr_floor": 0.2}, [1, 0.5, 0.25, 0.2]),
         ({"epochs": 4, "schedule": "lambda", "decay": 0.5, "warmup": 1}, [0.5, 1, 0.5, 0.25]),

@@ -24,9 +24,10 @@ from engine.spec.load import study_of
 from engine.spec.study import Configuration
 from engine.storage import LocalStorage
 from engine.task import Task
+from engine.training import checkpoint
 from engine.training.epochs import FoldRun
 from engine.training.job import Job, Parts
-from engine.training.masks import read_masks
+from engine.training.masks import quantised, read_masks, restored
 from engine.training.prepared import prepared
 from engine.training.run_task import train_task
 from engine.training.segmenters import parts_of
@@ -257,6 +258,25 @@ def test_a_first_stage_cut_off_ends_as_if_it_had_not_been(
     assert LocalStorage(tmp_path).read(masks) == LocalStorage(folder).read(masks)
 
 
+def test_each_segmenter_draws_with_the_network_of_its_best_epoch(
+    pack: Pack, trained: tuple[Path, Job, Job], tmp_path: Path
+) -> None:
+    """What its last epoch left is emptied before anything is drawn."""
+    folder, first, _ = trained
+    run(first, pack, tmp_path, epochs=6)
+    storage = LocalStorage(tmp_path)
+    for part in ("", "/inner-0", "/inner-1"):
+        path = f"{RunPaths.checkpoint(first.task)}{part}/last.pt"
+        state = checkpoint.load(storage, path, "cpu")
+        assert state is not None
+        for weight in state["network"]["model"].values():
+            weight.zero_()
+        checkpoint.save(storage, path, state)
+    run(first, pack, tmp_path)
+    masks = f"{RunPaths.result(first.task)}/masks.npz"
+    assert storage.read(masks) == LocalStorage(folder).read(masks)
+
+
 @pytest.mark.parametrize("heard", [0, 1, 3, 6])
 def test_epochs_of_a_first_stage_that_nobody_heard_of_are_told_by_whoever_goes_on(
     pack: Pack, trained: tuple[Path, Job, Job], tmp_path: Path, heard: int
@@ -277,6 +297,27 @@ def test_a_fold_cut_off_in_the_second_stage_goes_on_in_the_second(
     left = list(train_task(second, pack, LocalStorage(tmp_path)))
     assert [(row["stage"], row["epoch"]) for row in left] == [("classify", 2)]
     assert repr(rows_of(second, tmp_path, "cases_test")) == repr(rows_of(second, folder, "cases_test"))
+
+
+def test_a_stored_mask_is_that_of_the_case_whose_name_it_has(
+    pack: Pack, trained: tuple[Path, Job, Job]
+) -> None:
+    """As its scores were told, and wherever the case lies in the data that is read later."""
+    folder, first, _ = trained
+    stage, fold = first_of(configuration()), first.task.fold
+    found = read_masks(LocalStorage(folder), stage, fold, pack)
+    for row in rows_of(first, folder, "cases_test"):
+        drawn = int((found[pack.cases.index(row["case"])] > 0.5).sum())
+        assert drawn == row["tp"] + row["fp"]
+    turned = replace(pack, cases=pack.cases[::-1])
+    assert np.array_equal(read_masks(LocalStorage(folder), stage, fold, turned), found[::-1])
+    assert found[Parts.of(first.fold, pack).train].any()
+
+
+def test_a_probability_is_kept_as_the_nearest_byte() -> None:
+    kept = quantised(np.array([0.0, 0.0019, 0.0021, 0.4999, 0.9985, 1.0]))
+    assert kept.tolist() == [0, 0, 1, 127, 255, 255]
+    assert restored(kept)[-1] == 1.0
 
 
 def test_missing_masks_are_one_clear_message(

@@ -22,8 +22,8 @@ class Train(Section):
     """Of sgd."""
     weight_decay: float = Field(0.0, ge=0, le=1)
     schedule: Literal["constant", "cosine", "plateau", "lambda"] = "constant"
-    """`cosine` falls to `lr_floor` of the start; `plateau` multiplies by `plateau_factor`; `lambda` by
-    `decay` at each epoch."""
+    """`cosine` falls to `lr_floor` of the start, reached as the last epoch ends; `plateau` multiplies by
+    `plateau_factor` where the score on validation has stopped rising; `lambda` by `decay` at each epoch."""
     lr_floor: float = Field(0.0, ge=0, le=1)
     plateau_factor: float = Field(0.1, gt=0, lt=1)
     plateau_patience: int = Field(10, ge=0)

@@ -105,12 +105,14 @@ class FoldRun:
         terms, images = self._train_epoch(number)
         rate = images / (time.perf_counter() - began)
         figures = self._validate()
+        self.network.objective.end_epoch(terms)  # after validation, which has the weights of this epoch
         values = self._values(figures)
         score = objective.scalar(values)
         improved = self._reached(number, score, values)
         stage = "main" if self.job.two_stage is None else "classify"
         row: EpochRow = {"stage": stage, "epoch": number, "lr": lr, "images_per_second": rate}
-        row |= {"score": score, "best": self.best, "values": values} | terms | figures
+        row |= {"score": score, "best": self.best, "values": values}
+        row |= {f"train_{name}": value for name, value in terms.items()} | figures
         row["seconds"] = time.perf_counter() - began
         self.seconds += row["seconds"]
         self.rows.append(row)
@@ -136,8 +138,7 @@ class FoldRun:
         if not math.isfinite(means["total"]):
             step = next(i for i, s in enumerate(steps, 1) if not bool(torch.isfinite(s["total"])))
             raise Diverged(f"the training loss was not finite at epoch {number}, step {step}")
-        self.network.objective.end_epoch(means)
-        return {f"train_{name}": value for name, value in means.items()}, images
+        return means, images
 
     def _validate(self) -> dict[str, float]:
         found = self.outputs(self.parts.validation, self.pack)

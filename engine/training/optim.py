@@ -47,12 +47,16 @@ class Plateau(ReduceLROnPlateau):
 
 
 def lr_factor(train: Train, epoch: int) -> float:
-    """Of the learning rate in this epoch (from 1), before any plateau."""
+    """Of the learning rate in this epoch (from 1), before any plateau.
+
+    The cosine reaches its floor as the last epoch ends, as published (Loshchilov and Hutter 2017): reached
+    before, a floor of 0 would leave that epoch nothing to learn with.
+    """
     if epoch <= train.warmup:
         return epoch / (train.warmup + 1)
     done = epoch - 1 - train.warmup
     if train.schedule == "cosine":
-        share = done / max(1, train.epochs - 1 - train.warmup)
+        share = done / (train.epochs - train.warmup)
         return train.lr_floor + (1 - train.lr_floor) * (1 + math.cos(math.pi * share)) / 2
     if train.schedule == "lambda":
         return max(train.lr_floor, train.decay**done)

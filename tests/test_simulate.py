@@ -280,6 +280,12 @@ def test_the_command_says_how_many_of_a_run_it_left_out(tmp_path):
     assert "2 incomplete configurations left out" in " ".join(text.split())
 
 
+def test_a_run_with_one_complete_configuration_is_refused_as_every_rule_would_pick_it(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=4, folds=2, epochs=4, dropped=3, cases=30))
+    with pytest.raises(SonotuneError, match=r"holds 1 complete configuration \(3 left out\)"):
+        command([str(folder)], slots="1", repeats=1)
+
+
 @pytest.mark.parametrize("slots", [1, 4])
 def test_what_is_audited_is_paid_for_and_counted(small, slots):
     """With `reserve`, which drops all that is unfinished when the study is decided."""

@@ -44,6 +44,29 @@ def test_what_breaks_a_bound_sets_no_bar_for_others_at_a_rung():
         assert bool(rule._judge(3, 0, score)) == judged
 
 
+@pytest.mark.parametrize(("score", "judged"), [(0.3, True), (0.35, False)])
+def test_one_in_eta_goes_on_from_a_rung_and_not_all_but_one(score, judged):
+    rule = rule_of("asha", eta=4.0)
+    assert isinstance(rule, Asha)
+    for _ in range(5):
+        rule.heat.open(9)
+    rule.rungs[0] = marks({0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4})
+    assert bool(rule._judge(4, 0, score)) == judged
+
+
+@pytest.mark.parametrize("name", ["aggressive", "forgiving"])
+def test_what_broke_a_bound_with_its_last_fold_sets_no_bar_for_others(name):
+    """Such as a latency that only the slowest fold exceeds, or what the user asked for first."""
+    rule = rule_of(name, folds=2)
+    large, row = rule.heat.open(1), rule.heat.open(1)
+    for fold in (0, 1):
+        rule.heat.finish(large, fold, (0.9,))
+    rule.heat.finish(row, 0, (0.5,))
+    assert rule.drops(row, 0)
+    rule.heat.rule_out(large)
+    assert rule.drops(row, 0) == []
+
+
 def test_a_configuration_is_no_rival_of_its_own_other_folds():
     rule = rule_of("median", folds=2, warmup=1)
     rival, row = rule.heat.open(1), rule.heat.open(1)

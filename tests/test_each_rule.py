@@ -79,6 +79,21 @@ def test_a_configuration_is_no_rival_of_its_own_other_folds():
         assert rule.drops(row, fold) == []
 
 
+def test_nobody_is_below_the_median_of_fewer_than_the_warmup_of_others_or_before_as_many_are_complete():
+    rule = rule_of("median", folds=2, warmup=2)
+    rows = [rule.heat.open(1) for _ in range(3)]
+    rule.heat.finish(rows[2], 0, (0.1,))
+
+    def judged(complete: list[int], there: dict[int, float]) -> bool:
+        rule.heat.complete = complete
+        rule.ages = {(0, rule.heat.depth[rows[2], 0]): marks(there)}  # type: ignore[attr-defined]
+        return bool(rule.drops(rows[2], 0))
+
+    assert judged(rows[:2], {0: 0.5, 1: 0.6})
+    assert not judged(rows[:2], {0: 0.5})
+    assert not judged(rows[:1], {0: 0.5, 1: 0.6})
+
+
 @pytest.mark.parametrize(
     ("rule", "score", "told"),
     [("aggressive", 0.6, ["mean of 1 fold below the best's mean"]), ("aggressive", 0.7, []),
@@ -91,6 +106,17 @@ def test_a_forgiving_rule_measures_by_the_worst_fold_of_the_best_and_says_so(rul
     made.heat.finish(best, 1, (0.9,))
     made.heat.finish(row, 0, (score,))
     assert [reason for _, reason in made.drops(row, 0)] == told
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("paired", 3), ("thaw", 1), ("reserve", 1)])
+def test_beliefs_drop_nobody_before_so_many_configurations_are_complete(name, wanted):
+    rule = rule_of(name, warmup=3)
+    rule.forecast.fits = 1  # learned
+    ripe = []
+    for _ in range(4):
+        ripe.append(rule.ripe)  # type: ignore[attr-defined]
+        rule.heat.finish(rule.heat.open(1), 0, (0.5,))
+    assert ripe == [count >= wanted for count in range(4)]
 
 
 def test_what_is_only_frozen_may_come_back_so_it_takes_more_to_tell_a_sampler_that_it_is_out(monkeypatch):

@@ -269,6 +269,14 @@ def test_what_was_dropped_before_its_first_fold_had_ended_is_counted_as_left_out
     assert load_run(str(folder)).left_out == 2
 
 
+def test_a_configuration_with_a_diverged_fold_is_left_out_whatever_it_had_scored_before(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=3, folds=2, epochs=4, cases=30))
+    key = sorted(path.name for path in (folder / "results").iterdir())[0]
+    rewrite(folder, key, "r0-f1", status="diverged")
+    table = load_run(str(folder))
+    assert (len(table.scores), table.left_out) == (2, 1)
+
+
 def test_a_run_has_its_own_score(tmp_path):
     with pytest.raises(SonotuneError, match="which has its score"):
         run_command(str(tmp_path), "--score", "val_iou")

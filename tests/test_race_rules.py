@@ -184,6 +184,29 @@ def test_audited_ones_are_finished_and_counted(rule):
     assert 0 <= outcome.audit_wrong <= outcome.audited
 
 
+def audited(seed: int, configs: int = 200) -> set[str]:
+    """The first is the best; all others are dropped after their first fold."""
+    settings = spec.Race(rule="aggressive", audit=0.3)
+    race, drops = Race(settings, ("r0-f0", "r0-f1"), configs, seed=seed, learns=False), []
+    for number in range(configs):
+        race.apply(Opened(f"c{number}", 1))
+        for fold in ("r0-f0", "r0-f1")[: 1 if number else 2]:
+            race.apply(Started(Task(f"c{number}", fold)))
+            race.apply(Ended(Task(f"c{number}", fold), "complete", 0.1 if number else 0.9))
+        if (drop := race.decision()) is not None:
+            race.apply(drop)
+            drops.append(drop)
+    assert len(drops) == configs - 1
+    return {drop.config for drop in drops if drop.audited}
+
+
+def test_the_share_that_is_audited_is_as_wide_as_asked_for_and_drawn_by_the_seed():
+    drawn = [audited(seed) for seed in (0, 1)]
+    assert [0.2 < len(names) / 199 < 0.4 for names in drawn] == [True, True]
+    assert drawn[0] != drawn[1]
+    assert drawn[0] == audited(0)
+
+
 def test_an_audited_configuration_that_ends_best_is_picked():
     folds = ("r0-f0", "r0-f1")
     race = Race(spec.Race(rule="aggressive", audit=1.0), folds, 2)

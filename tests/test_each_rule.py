@@ -119,6 +119,22 @@ def test_beliefs_drop_nobody_before_so_many_configurations_are_complete(name, wa
     assert ripe == [count >= wanted for count in range(4)]
 
 
+@pytest.mark.parametrize(("fresh", "ended"), [(0.1, False), (-np.inf, True)])
+def test_a_study_is_not_decided_while_another_configuration_may_enter_and_be_worth_it(
+    fresh, ended, monkeypatch
+):
+    rule = rule_of("reserve")
+    assert isinstance(rule, Reserve)
+    rule.forecast.fits = 1  # learned
+    rule.heat.finish(rule.heat.open(9), 0, (0.9,))
+    row = rule.heat.open(9)
+    monkeypatch.setattr(rule, "hopeless", lambda rows: np.ones(len(rows), dtype=bool))
+    monkeypatch.setattr(rule, "fresh", lambda: fresh)
+    assert (rule.drops(0, 0) == [(row, "the study is decided")]) == ended
+    rule.may_open = False
+    assert rule.drops(0, 0) == [(row, "the study is decided")]
+
+
 def test_what_is_only_frozen_may_come_back_so_it_takes_more_to_tell_a_sampler_that_it_is_out(monkeypatch):
     rule = rule_of("thaw", delta=0.1)
     assert isinstance(rule, Thaw)

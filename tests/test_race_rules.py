@@ -207,6 +207,17 @@ def test_the_share_that_is_audited_is_as_wide_as_asked_for_and_drawn_by_the_seed
     assert drawn[0] == audited(0)
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_what_breaks_a_bound_is_not_audited_but_trained_on_where_the_user_asked_for_it(wanted):
+    race = Race(spec.Race(rule="aggressive", audit=1.0), ("r0-f0", "r0-f1"), 2)
+    race.apply(Opened("a", 3, first=wanted))
+    race.apply(Started(Task("a", "r0-f0")))
+    race.apply(Reported(Task("a", "r0-f0"), 1, 0.5, fits=False))
+    drop = race.decision()
+    assert drop is not None
+    assert drop.audited == wanted
+
+
 def test_an_audited_configuration_that_ends_best_is_picked():
     folds = ("r0-f0", "r0-f1")
     race = Race(spec.Race(rule="aggressive", audit=1.0), folds, 2)

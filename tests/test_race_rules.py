@@ -184,6 +184,12 @@ def test_audited_ones_are_finished_and_counted(rule):
     assert 0 <= outcome.audit_wrong <= outcome.audited
 
 
+@pytest.mark.parametrize("rule", ["paired", "thaw"])
+def test_whoever_tolerates_that_a_lost_one_is_better_pays_less(rule):
+    spent = [study(rule, 3, learns=False, tolerance=t)[1].outcome().spent for t in (0.0, 3.0)]
+    assert spent[1] < spent[0]
+
+
 def audited(seed: int, configs: int = 200) -> set[str]:
     """The first is the best; all others are dropped after their first fold."""
     settings = spec.Race(rule="aggressive", audit=0.3)

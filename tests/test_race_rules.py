@@ -184,6 +184,31 @@ def test_audited_ones_are_finished_and_counted(rule):
     assert 0 <= outcome.audit_wrong <= outcome.audited
 
 
+@pytest.mark.parametrize("learns", [True, False])
+def test_folds_of_one_configuration_run_side_by_side_only_where_there_is_no_other_work(learns):
+    """What its first fold shows may save the others; a sampler that learns is asked as late as can be."""
+    race = Race(spec.Race(rule="aggressive", audit=0.0), ("r0-f0", "r0-f1"), 2, learns=learns)
+    race.apply(Opened("a", 1))
+    race.apply(Started(Task("a", "r0-f0")))
+    other = Run(Task("a", "r0-f1"))
+    assert race.next() == (other if learns else Open())
+    race.apply(Opened("b", 1))
+    race.apply(Started(Task("b", "r0-f1")))
+    assert race.next() == other
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_nothing_is_dropped_once_its_last_epoch_is_trained_and_only_its_scoring_is_left(epochs):
+    race = Race(spec.Race(rule="median", audit=0.0, warmup=1), ("r0-f0",), 2, learns=False)
+    for config, score in (("a", 0.9), ("b", 0.1)):
+        race.apply(Opened(config, epochs))
+        race.apply(Started(Task(config, "r0-f0")))
+        race.apply(Reported(Task(config, "r0-f0"), 1, score))
+        if config == "a":
+            race.apply(Ended(Task(config, "r0-f0"), "complete", score))
+    assert [drop.config for drop in race.decisions()] == ([] if epochs == 1 else ["b"])
+
+
 @pytest.mark.parametrize("rule", ["paired", "thaw"])
 def test_whoever_tolerates_that_a_lost_one_is_better_pays_less(rule):
     spent = [study(rule, 3, learns=False, tolerance=t)[1].outcome().spent for t in (0.0, 3.0)]
@@ -254,6 +279,8 @@ def test_several_objectives_race_together(rule):
             break
     assert not isinstance(step, Wait)
     assert race.leader() is not None
+    told = race.posterior("a")  # what a sampler hears of it: each objective, and not their mean
+    assert told == pytest.approx((0.0 + 0.4, 1.0), abs=0.2)
 
 
 def _train(race: Race, task: Task, rng: np.random.Generator) -> None:

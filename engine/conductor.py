@@ -122,11 +122,17 @@ class Conductor:
                     self.ledger.commit()
                     return action.task
             elif isinstance(action, Done):
-                self.done = action.reason
+                self.done = action.reason + self._fewer()
             else:
                 break
         self.ledger.commit()
         return None
+
+    def _fewer(self) -> str:
+        """A grid has an end; what learns may come back to what it knows long before a small space has."""
+        wanted, limit = self.study.fixed.search.configs, self.race.limit
+        fewer = self.race.stopped is None and limit is not None and limit < wanted
+        return f"; there are {limit} of {wanted}, for the sampler proposes no others" if fewer else ""
 
     def _action(self) -> Next:
         """The race's word; when nothing is left to race, the outer folds of a nested design."""

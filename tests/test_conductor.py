@@ -154,7 +154,13 @@ def test_a_small_grid_ends_when_it_is_exhausted(tmp_path: Path) -> None:
     one = conductor(tmp_path, spec)
     list(play(one))
     assert len(one.entries) == 2
-    assert one.done is not None
+    assert (
+        one.done
+        == "every configuration is complete or out; there are 2 of 50, for the sampler proposes no others"
+    )
+    again = resumed(conductor(tmp_path, spec))
+    assert not list(play(again))
+    assert again.done == one.done
 
 
 def test_a_proposal_seen_before_is_not_trained_again(tmp_path: Path) -> None:

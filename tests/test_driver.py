@@ -213,6 +213,22 @@ def test_a_budget_of_hours_counts_every_stretch() -> None:
     assert spent.over() == "the budget of 0.75 hours is spent"
 
 
+def test_what_is_journaled_without_a_clock_makes_no_stretch_shorter() -> None:
+    """A configuration that is opened or dropped after the last epoch, which most kills follow."""
+    told = {"event": "reported", "task": {"key": "a", "fold": "r0-f0"}, "clock": 1800.0, "held": 1700.0}
+    stretch = [told, {"event": "opened", "config": "b"}]
+    assert earlier([*stretch, {"event": "resumed"}, *stretch], gpus=0.5) == (3600.0, 0.5 * 1700.0)
+
+
+@pytest.mark.parametrize(("gpus", "spent"), [(2.0, "1 GPU-hours"), (0.0, "1 hours")])
+def test_of_two_budgets_the_one_that_is_spent_first_ends_the_search(gpus: float, spent: str) -> None:
+    hours = [0.0, 0.0, *[0.4] * 2, *[0.6 if gpus else 1.1] * 2]
+    clock = iter([3600.0 * hour for hour in hours])
+    budget = Spent(Budget(hours=1.0, gpu_hours=1.0), gpus, now=lambda: next(clock))
+    budget.start(Task("a", "r0-f0"))
+    assert [budget.over(), budget.over()] == [None, f"the budget of {spent} is spent"]
+
+
 def test_hours_of_gpus_are_those_that_each_fold_held_also_of_a_driver_that_was_killed() -> None:
     a, b = {"key": "a", "fold": "r0-f0"}, {"key": "b", "fold": "r0-f0"}
     hour = 3600.0

@@ -44,6 +44,29 @@ def test_what_breaks_a_bound_sets_no_bar_for_others_at_a_rung():
         assert bool(rule._judge(3, 0, score)) == judged
 
 
+@pytest.mark.parametrize(("score", "judged"), [(0.3, True), (0.35, False)])
+def test_one_in_eta_goes_on_from_a_rung_and_not_all_but_one(score, judged):
+    rule = rule_of("asha", eta=4.0)
+    assert isinstance(rule, Asha)
+    for _ in range(5):
+        rule.heat.open(9)
+    rule.rungs[0] = marks({0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4})
+    assert bool(rule._judge(4, 0, score)) == judged
+
+
+@pytest.mark.parametrize("name", ["aggressive", "forgiving"])
+def test_what_broke_a_bound_with_its_last_fold_sets_no_bar_for_others(name):
+    """Such as a latency that only the slowest fold exceeds, or what the user asked for first."""
+    rule = rule_of(name, folds=2)
+    large, row = rule.heat.open(1), rule.heat.open(1)
+    for fold in (0, 1):
+        rule.heat.finish(large, fold, (0.9,))
+    rule.heat.finish(row, 0, (0.5,))
+    assert rule.drops(row, 0)
+    rule.heat.rule_out(large)
+    assert rule.drops(row, 0) == []
+
+
 def test_a_configuration_is_no_rival_of_its_own_other_folds():
     rule = rule_of("median", folds=2, warmup=1)
     rival, row = rule.heat.open(1), rule.heat.open(1)
@@ -54,6 +77,21 @@ def test_a_configuration_is_no_rival_of_its_own_other_folds():
     for fold, score in ((0, 0.9), (1, 0.6)):  # both under way, each its first
         rule.heat.report(row, fold, 1, (score,))
         assert rule.drops(row, fold) == []
+
+
+def test_nobody_is_below_the_median_of_fewer_than_the_warmup_of_others_or_before_as_many_are_complete():
+    rule = rule_of("median", folds=2, warmup=2)
+    rows = [rule.heat.open(1) for _ in range(3)]
+    rule.heat.finish(rows[2], 0, (0.1,))
+
+    def judged(complete: list[int], there: dict[int, float]) -> bool:
+        rule.heat.complete = complete
+        rule.ages = {(0, rule.heat.depth[rows[2], 0]): marks(there)}  # type: ignore[attr-defined]
+        return bool(rule.drops(rows[2], 0))
+
+    assert judged(rows[:2], {0: 0.5, 1: 0.6})
+    assert not judged(rows[:2], {0: 0.5})
+    assert not judged(rows[:1], {0: 0.5, 1: 0.6})
 
 
 @pytest.mark.parametrize(
@@ -68,6 +106,33 @@ def test_a_forgiving_rule_measures_by_the_worst_fold_of_the_best_and_says_so(rul
     made.heat.finish(best, 1, (0.9,))
     made.heat.finish(row, 0, (score,))
     assert [reason for _, reason in made.drops(row, 0)] == told
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("paired", 3), ("thaw", 1), ("reserve", 1)])
+def test_beliefs_drop_nobody_before_so_many_configurations_are_complete(name, wanted):
+    rule = rule_of(name, warmup=3)
+    rule.forecast.fits = 1  # learned
+    ripe = []
+    for _ in range(4):
+        ripe.append(rule.ripe)  # type: ignore[attr-defined]
+        rule.heat.finish(rule.heat.open(1), 0, (0.5,))
+    assert ripe == [count >= wanted for count in range(4)]
+
+
+@pytest.mark.parametrize(("fresh", "ended"), [(0.1, False), (-np.inf, True)])
+def test_a_study_is_not_decided_while_another_configuration_may_enter_and_be_worth_it(
+    fresh, ended, monkeypatch
+):
+    rule = rule_of("reserve")
+    assert isinstance(rule, Reserve)
+    rule.forecast.fits = 1  # learned
+    rule.heat.finish(rule.heat.open(9), 0, (0.9,))
+    row = rule.heat.open(9)
+    monkeypatch.setattr(rule, "hopeless", lambda rows: np.ones(len(rows), dtype=bool))
+    monkeypatch.setattr(rule, "fresh", lambda: fresh)
+    assert (rule.drops(0, 0) == [(row, "the study is decided")]) == ended
+    rule.may_open = False
+    assert rule.drops(0, 0) == [(row, "the study is decided")]
 
 
 def test_what_is_only_frozen_may_come_back_so_it_takes_more_to_tell_a_sampler_that_it_is_out(monkeypatch):

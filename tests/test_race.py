@@ -19,7 +19,7 @@ from engine.race.events import (
 )
 from engine.race.heat import Heat, State
 from engine.race.none import ends_only
-from engine.race.outcome import Outcome, outcome
+from engine.race.outcome import Outcome, is_useless, outcome
 from engine.race.protocol import Continue, Done, Freeze, Open, Run, Stop, Wait
 from engine.race.race import Race
 from engine.spec import race as spec
@@ -351,3 +351,18 @@ def test_what_is_trained_to_its_end_is_not_dropped_as_that_would_save_nothing():
 
 def test_verdicts_have_reasons():
     assert Stop("why").reason == "why"
+
+
+@pytest.mark.parametrize("audit", [0.0, 1.0])
+def test_what_is_dropped_is_of_no_use_though_folds_of_it_were_never_begun(audit):
+    """Its checkpoints go at once; what is audited needs them yet."""
+    race = Race(spec.Race(rule="aggressive", audit=audit), ("r0-f0", "r0-f1"), 2, learns=False)
+    for config, folds in (("best", ("r0-f0", "r0-f1")), ("poor", ("r0-f0",))):
+        race.apply(Opened(config, 1))
+        for fold in folds:
+            race.apply(Started(Task(config, fold)))
+            race.apply(Ended(Task(config, fold), "complete", 0.9 if config == "best" else 0.1))
+    drop = race.decision()
+    assert drop is not None
+    race.apply(drop)
+    assert [is_useless(race, config) for config in ("best", "poor")] == [False, not audit]

@@ -184,6 +184,71 @@ def test_audited_ones_are_finished_and_counted(rule):
     assert 0 <= outcome.audit_wrong <= outcome.audited
 
 
+@pytest.mark.parametrize("learns", [True, False])
+def test_folds_of_one_configuration_run_side_by_side_only_where_there_is_no_other_work(learns):
+    """What its first fold shows may save the others; a sampler that learns is asked as late as can be."""
+    race = Race(spec.Race(rule="aggressive", audit=0.0), ("r0-f0", "r0-f1"), 2, learns=learns)
+    race.apply(Opened("a", 1))
+    race.apply(Started(Task("a", "r0-f0")))
+    other = Run(Task("a", "r0-f1"))
+    assert race.next() == (other if learns else Open())
+    race.apply(Opened("b", 1))
+    race.apply(Started(Task("b", "r0-f1")))
+    assert race.next() == other
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_nothing_is_dropped_once_its_last_epoch_is_trained_and_only_its_scoring_is_left(epochs):
+    race = Race(spec.Race(rule="median", audit=0.0, warmup=1), ("r0-f0",), 2, learns=False)
+    for config, score in (("a", 0.9), ("b", 0.1)):
+        race.apply(Opened(config, epochs))
+        race.apply(Started(Task(config, "r0-f0")))
+        race.apply(Reported(Task(config, "r0-f0"), 1, score))
+        if config == "a":
+            race.apply(Ended(Task(config, "r0-f0"), "complete", score))
+    assert [drop.config for drop in race.decisions()] == ([] if epochs == 1 else ["b"])
+
+
+@pytest.mark.parametrize("rule", ["paired", "thaw"])
+def test_whoever_tolerates_that_a_lost_one_is_better_pays_less(rule):
+    spent = [study(rule, 3, learns=False, tolerance=t)[1].outcome().spent for t in (0.0, 3.0)]
+    assert spent[1] < spent[0]
+
+
+def audited(seed: int, configs: int = 200) -> set[str]:
+    """The first is the best; all others are dropped after their first fold."""
+    settings = spec.Race(rule="aggressive", audit=0.3)
+    race, drops = Race(settings, ("r0-f0", "r0-f1"), configs, seed=seed, learns=False), []
+    for number in range(configs):
+        race.apply(Opened(f"c{number}", 1))
+        for fold in ("r0-f0", "r0-f1")[: 1 if number else 2]:
+            race.apply(Started(Task(f"c{number}", fold)))
+            race.apply(Ended(Task(f"c{number}", fold), "complete", 0.1 if number else 0.9))
+        if (drop := race.decision()) is not None:
+            race.apply(drop)
+            drops.append(drop)
+    assert len(drops) == configs - 1
+    return {drop.config for drop in drops if drop.audited}
+
+
+def test_the_share_that_is_audited_is_as_wide_as_asked_for_and_drawn_by_the_seed():
+    drawn = [audited(seed) for seed in (0, 1)]
+    assert [0.2 < len(names) / 199 < 0.4 for names in drawn] == [True, True]
+    assert drawn[0] != drawn[1]
+    assert drawn[0] == audited(0)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_what_breaks_a_bound_is_not_audited_but_trained_on_where_the_user_asked_for_it(wanted):
+    race = Race(spec.Race(rule="aggressive", audit=1.0), ("r0-f0", "r0-f1"), 2)
+    race.apply(Opened("a", 3, first=wanted))
+    race.apply(Started(Task("a", "r0-f0")))
+    race.apply(Reported(Task("a", "r0-f0"), 1, 0.5, fits=False))
+    drop = race.decision()
+    assert drop is not None
+    assert drop.audited == wanted
+
+
 def test_an_audited_configuration_that_ends_best_is_picked():
     folds = ("r0-f0", "r0-f1")
     race = Race(spec.Race(rule="aggressive", audit=1.0), folds, 2)
@@ -214,6 +279,8 @@ def test_several_objectives_race_together(rule):
             break
     assert not isinstance(step, Wait)
     assert race.leader() is not None
+    told = race.posterior("a")  # what a sampler hears of it: each objective, and not their mean
+    assert told == pytest.approx((0.0 + 0.4, 1.0), abs=0.2)
 
 
 def _train(race: Race, task: Task, rng: np.random.Generator) -> None:

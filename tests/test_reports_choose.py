@@ -90,6 +90,21 @@ def test_an_undefined_score_is_never_the_best() -> None:
         assert int(picking.RULES[rule](replace(EVIDENCE, scores=scores))) != 1
 
 
+def test_an_undefined_metric_is_ranked_last_and_leaves_the_others_their_ranks() -> None:
+    several = np.array([[[0.5, 0.5], [np.nan, 0.1], [0.9, 0.9]]])
+    evidence = Evidence(several[0], several, np.zeros(3), 0.2, 0.95)
+    assert picking.median_ranks(evidence).tolist() == [2.0, 3.0, 1.0]
+    assert int(picking.median_rank(evidence)) == 2
+
+
+@pytest.mark.parametrize("rule", ["pareto", "median_rank"])
+def test_an_outer_fold_is_picked_by_score_where_the_search_lacks_a_metric_of_the_rule(rule: str) -> None:
+    known = ("dice", "f1_macro")
+    assert picking.outer_rule(Select(rule=rule, metrics=["dice", "iou"]), known) == "best_mean"
+    assert picking.outer_rule(Select(rule=rule), ()) == "best_mean"
+    assert picking.outer_rule(Select(rule=rule), known) == rule
+
+
 def test_one_whose_metric_is_undefined_does_not_change_the_knee() -> None:
     several = np.array([[0.70, 0.75, 0.80, 0.90], [-2.0, -10.0, -30.0, np.nan]])[..., None].repeat(2, axis=-1)
     for count in (3, 4):

@@ -246,6 +246,7 @@ def test_constraints_turn_the_search_away(name: str) -> None:
     assert np.mean(allowed[-count // 3 :]) >= 0.5
 
 
+@pytest.mark.filterwarnings("error:Constraints have been set")
 @pytest.mark.parametrize("name", LEARNING)
 def test_a_configuration_may_be_dropped_before_anything_measured_its_size(name: str) -> None:
     sampler = make(name, SMOOTH, startup=2, constraints={"parameters": 400.0, "latency_ms": 9.0})

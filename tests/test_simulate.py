@@ -269,6 +269,14 @@ def test_what_was_dropped_before_its_first_fold_had_ended_is_counted_as_left_out
     assert load_run(str(folder)).left_out == 2
 
 
+def test_a_configuration_with_a_diverged_fold_is_left_out_whatever_it_had_scored_before(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=3, folds=2, epochs=4, cases=30))
+    key = sorted(path.name for path in (folder / "results").iterdir())[0]
+    rewrite(folder, key, "r0-f1", status="diverged")
+    table = load_run(str(folder))
+    assert (len(table.scores), table.left_out) == (2, 1)
+
+
 def test_a_run_has_its_own_score(tmp_path):
     with pytest.raises(SonotuneError, match="which has its score"):
         run_command(str(tmp_path), "--score", "val_iou")
@@ -278,6 +286,12 @@ def test_the_command_says_how_many_of_a_run_it_left_out(tmp_path):
     folder = make_run(tmp_path / "run", Plan(configs=5, folds=3, epochs=4, dropped=2, cases=30))
     text = run_command(str(folder), "--rule", "none", "--slots", "1", "--repeats", "1")
     assert "2 incomplete configurations left out" in " ".join(text.split())
+
+
+def test_a_run_with_one_complete_configuration_is_refused_as_every_rule_would_pick_it(tmp_path):
+    folder = make_run(tmp_path / "run", Plan(configs=4, folds=2, epochs=4, dropped=3, cases=30))
+    with pytest.raises(SonotuneError, match=r"holds 1 complete configuration \(3 left out\)"):
+        command([str(folder)], slots="1", repeats=1)
 
 
 @pytest.mark.parametrize("slots", [1, 4])

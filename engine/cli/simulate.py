@@ -42,6 +42,7 @@ def simulate(
     rows: list[dict[str, Any]] = []
     for location in tables:
         table, place = _load(location, score), without_secrets(location)
+        _check_rivals(table, place)
         for name, make in _makers(rule, set_ or [], learns):
             for workers in _numbers(slots):
                 outcomes = replay(table, make, repeats, workers, seed, overhead)
@@ -67,6 +68,15 @@ def _load(location: str, score: list[str] | None) -> Any:
             raise SonotuneError(f"--score names columns of a table; {location} is a run, which has its score")
         return load_run(location)
     return load_table(location, tuple(score) if score else SCORES)
+
+
+def _check_rivals(table: Any, place: str) -> None:
+    """One alone is picked by every rule, which would look like a rule without faults."""
+    if len(table.scores) < 2:
+        raise SonotuneError(
+            f"{place} holds 1 complete configuration ({table.left_out} left out), which every rule would "
+            "pick; give a run that was searched with race.rule=none or race.audit=1"
+        )
 
 
 def _is_run(location: str) -> bool:

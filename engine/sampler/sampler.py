@@ -14,6 +14,8 @@ from engine.spec.space import Space
 Params = dict[str, Scalar]
 State = Literal["complete", "pruned", "failed"]
 
+HEED_BOUNDS = ("tpe", "gp", "nsga2", "motpe")  # Optuna's CMA-ES would only warn that it does not
+
 # Of a learning sampler's journaled proposals a resume computes these again: each costs up to a tenth of a
 # second, and one seed or one trial that differs shows in all that follow.
 COMPUTED_AGAIN = 50
@@ -52,6 +54,7 @@ class Sampler:
     ) -> None:
         self.space = space
         self.bounds = search.constraints.bounds()
+        self._heeds_bounds = search.sampler in HEED_BOUNDS
         seed %= 2**32  # what every generator below takes
         starts = tuple(_complete_start(given, space) for given in first)
         self._values = len(directions or search.directions)
@@ -96,7 +99,8 @@ class Sampler:
             raise SonotuneError(f"configuration {number} needs {self._values} values, got {list(values)}")
         self._open.remove(number)
         if isinstance(self._source, Learned):
-            self._source.tell(number, None if state == "failed" else values, self.excess(figures or {}))
+            excess = self.excess(figures or {}) if self._heeds_bounds else {}
+            self._source.tell(number, None if state == "failed" else values, excess)
 
     def excess(self, figures: Mapping[str, float]) -> dict[str, float]:
         """By how much of its bound each constrained figure is too large; 0 or less is fine. What was dropped

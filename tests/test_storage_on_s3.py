@@ -1,0 +1,72 @@
+"""What S3 says in its own way, against a real server on loopback."""
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from engine.errors import SonotuneError, StorageError
+from engine.lock.lease import Lease
+from engine.storage import Storage, open_storage
+from tests.s3_server import CREDENTIALS, Server, s3_server
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Server]:
+    pytest.importorskip("moto")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        with s3_server() as server:
+            yield server
+
+
+@pytest.fixture
+def server(running: Server) -> Iterator[Server]:
+    yield running
+    running.spoil = lambda number, method: None
+
+
+WAYS: list[Callable[[Storage], object]] = [
+    lambda bucket: bucket.read("a"),
+    lambda bucket: bucket.exists("a"),
+    lambda bucket: bucket.list(""),
+    lambda bucket: bucket.write("a", b"x"),
+    lambda bucket: bucket.delete("a"),
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["read", "exists", "list", "write", "delete"])
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        ("400 Bad Request", "ExpiredToken", "credentials have expired or are wrong; renew them"),
+        ("400 Bad Request", "InvalidToken", "credentials have expired or are wrong; renew them"),
+        ("301 Moved Permanently", "PermanentRedirect", r"another region; put that into the URI, \?region=…"),
+        ("403 Forbidden", "AccountProblem", "rights are missing"),
+    ],
+)
+def test_what_a_server_does_not_accept_is_said_at_once(
+    server: Server, status: str, code: str, message: str, way: Callable[[Storage], object]
+) -> None:
+    """Also by an answer without a body, which is all that one who asks for an object's head gets."""
+    bucket = open_storage(server.uri("refused"))
+    server.spoil = lambda number, method: (status, code)
+    before = len(server.requests)
+    with pytest.raises(StorageError, match=message):
+        way(bucket)
+    assert len(server.requests) == before + 1
+
+
+def test_a_lease_that_cannot_be_let_go_does_not_hide_why_the_study_stopped(server: Server) -> None:
+    bucket = open_storage(server.uri("stopped"))
+
+    def refused() -> None:
+        server.spoil = lambda number, method: ("403 Forbidden", "AccessDenied")
+        bucket.write("a", b"x")
+
+    with pytest.raises(SonotuneError, match=r"cannot write s3://runs/stopped/a"), Lease(bucket, settle=0.05):
+        refused()
+    server.spoil = lambda number, method: None
+    assert bucket.exists("lock")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from engine.errors import SonotuneError, shown
 
@@ -15,8 +15,8 @@ def file_system(uri: str) -> tuple[Any, str]:
     _check_name(uri)
     problems: list[str] = []
     for attempt in (
-        lambda: _impatient(*FileSystem.from_uri(_tuned(uri))),
-        lambda: _impatient(*FileSystem.from_uri(uri)),
+        lambda: _impatient(uri, *FileSystem.from_uri(_tuned(uri))),
+        lambda: _impatient(uri, *FileSystem.from_uri(uri)),
         lambda: _fsspec(uri),
     ):
         try:
@@ -45,13 +45,14 @@ def _tuned(uri: str) -> str:
 SILENCE = {"request_timeout": 10.0, "connect_timeout": 5.0}  # seconds; the client itself tries three times
 
 
-def _impatient(files: Any, path: str) -> tuple[Any, str]:
+def _impatient(uri: str, files: Any, path: str) -> tuple[Any, str]:
     """For a server that takes a request and never answers S3's client would wait without end. A URI cannot
-    say for how long; what pyarrow pickles a file system by can."""
+    say for how long; what pyarrow pickles a file system by can, unless it forgets what the URI asks for."""
     if files.type_name != "s3":
         return files, path
     build, (settings,) = files.__reduce__()
-    return build(settings | SILENCE), path
+    forgotten = {name for name, _ in parse_qsl(urlsplit(uri).query)} - set(settings)
+    return (files, path) if forgotten else (build(settings | SILENCE), path)
 
 
 OF_A_URI = "/%:@!$&'()*+,;=~"  # and letters and digits
@@ -62,7 +63,8 @@ def _check_name(uri: str) -> None:
     that two runs would lie in one place."""
     scheme, _, rest = uri.partition("://")
     path = rest.partition("?")[0].rpartition("@")[2]
-    if scheme in TUNED and ("#" in path or {"", ".", ".."} & set(path.rstrip("/").split("/"))):
+    meant = unquote(path).rstrip("/")
+    if scheme in TUNED and ("#" in path or "\0" in meant or {"", ".", ".."} & set(meant.split("/"))):
         raise SonotuneError(
             f"cannot open the storage {shown(uri)!r}: what lies in a bucket has no '#' in its name, and no "
             "part of it is empty, '.' or '..'; choose another name"

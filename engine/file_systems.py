@@ -5,22 +5,19 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from engine.errors import SonotuneError, shown
+from engine.errors import SonotuneError, StorageError, shown
+from engine.persist import persist
 
 
 def file_system(uri: str) -> tuple[Any, str]:
     """pyarrow's own file systems, otherwise fsspec's behind pyarrow's interface."""
-    from pyarrow.fs import FileSystem
-
     _check_name(uri)
     problems: list[str] = []
-    for attempt in (
-        lambda: _impatient(uri, *FileSystem.from_uri(_tuned(uri))),
-        lambda: _impatient(uri, *FileSystem.from_uri(uri)),
-        lambda: _fsspec(uri),
-    ):
+    for attempt in (lambda: _pyarrow(uri, _tuned(uri)), lambda: _pyarrow(uri, uri), lambda: _fsspec(uri)):
         try:
             return attempt()
+        except StorageError:
+            raise
         except Exception as error:
             problems.append(str(error))
     place = shown(uri)
@@ -28,6 +25,17 @@ def file_system(uri: str) -> tuple[Any, str]:
         f"cannot open the storage {place!r}: {problems[1].replace(uri, place)}; give a path or a URI that "
         "pyarrow or fsspec reads"
     )
+
+
+def _pyarrow(uri: str, tuned: str) -> tuple[Any, str]:
+    """Where a URI names no region pyarrow asks Amazon for the bucket's: that the answer fails to come is no
+    mistake in the URI, and may pass."""
+    from pyarrow.fs import FileSystem
+
+    def opened() -> tuple[Any, str]:
+        return _impatient(uri, *FileSystem.from_uri(tuned))
+
+    return persist(opened, f"open {shown(uri)}") if uri.startswith("s3://") else opened()
 
 
 # Without the first pyarrow sends three requests for each object, however small; without the second Google's

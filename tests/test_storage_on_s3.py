@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 import pytest
+from pyarrow.fs import FileSystem
 
 from engine.errors import SonotuneError, StorageError
 from engine.lock.lease import Lease
@@ -26,6 +27,26 @@ def running() -> Iterator[Server]:
 def server(running: Server) -> Iterator[Server]:
     yield running
     running.spoil = lambda number, method: None
+
+
+def test_a_region_that_cannot_be_asked_for_is_asked_for_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, impatient: None
+) -> None:
+    """Amazon alone is asked, which no test does."""
+    answers = [OSError("When resolving region for bucket 'runs': AWS Error NETWORK_CONNECTION")] * 3
+
+    class Asking(FileSystem):
+        @staticmethod
+        def from_uri(uri: str) -> tuple[FileSystem, str]:
+            if answers:
+                raise answers.pop()
+            return FileSystem.from_uri(uri)
+
+    monkeypatch.setattr("pyarrow.fs.FileSystem", Asking)
+    open_storage(server.uri("asked")).write("a", b"x")
+    answers += [OSError("When resolving region for bucket 'runs': AWS Error NETWORK_CONNECTION")] * 9
+    with pytest.raises(StorageError, match=r"cannot open s3://runs/asked: .*see whether the storage answers"):
+        open_storage(server.uri("asked"))
 
 
 WAYS: list[Callable[[Storage], object]] = [

@@ -58,6 +58,9 @@ class Storage:
     def delete(self, path: str) -> None:
         """A file or a whole folder; nothing happens when it is not there."""
 
+    def check_bucket(self) -> None:
+        """Raises where there is none: a look into it finds nothing, as in an empty one."""
+
     def local(self) -> Path | None:
         """The folder itself where this is a disk: memory maps, locks and appends need one."""
         return None
@@ -158,6 +161,18 @@ class ObjectStorage(Storage):
                 self._try("delete", path, lambda: self.files.delete_dir(self._at(path)))
             elif kind == FileType.File:
                 self._try("delete", path, lambda: self.files.delete_file(self._at(path)))
+
+    def check_bucket(self) -> None:
+        """Whoever may not look at the whole bucket is not told."""
+        from pyarrow.fs import FileType
+
+        bucket, found = self.prefix.partition("/")[0], FileType.Unknown
+        with suppress(StorageError):
+            found = self._try("look at", "", lambda: self.files.get_file_info(bucket).type)
+        if found == FileType.NotFound and self.files.type_name in ("s3", "gcs"):
+            raise StorageError(
+                f"there is no bucket {bucket!r} for {self.location} to lie in; see how its name is written"
+            )
 
     def _kind(self, path: str) -> Any:
         return self._try("look at", path, lambda: self.files.get_file_info(self._at(path)).type)

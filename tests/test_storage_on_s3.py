@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from pyarrow.fs import FileSystem
 
+from engine import folder
 from engine.errors import SonotuneError, StorageError
 from engine.lock.lease import Lease
 from engine.storage import Storage, open_storage
+from reports.load import load
 from tests.s3_server import CREDENTIALS, Server, s3_server
 
 
@@ -98,3 +100,18 @@ def test_what_a_uri_asks_for_is_not_forgotten(running: Server) -> None:
     """A server of one's own has a certificate of one's own."""
     with s3_server("https") as server:
         open_storage(f"{server.uri('run')}&tls_verify_certificates=false").write("a", b"x")
+
+
+ASKING: list[Callable[[str], object]] = [folder.existing, folder.with_study, load]
+
+
+@pytest.mark.parametrize("ask", ASKING, ids=["resume", "predict", "report"])
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_a_run_is_not_looked_for_in_a_bucket_that_does_not_exist(
+    scheme: str, ask: Callable[[str], object], request: pytest.FixtureRequest
+) -> None:
+    serving: Server = request.getfixturevalue("server" if scheme == "s3" else "google")
+    with pytest.raises(SonotuneError, match=rf"no bucket 'elsewhere' for {scheme}://\S*elsewhere/run to lie"):
+        ask(serving.uri("run", bucket="elsewhere"))
+    with pytest.raises(SonotuneError, match=r"holds no run|is not a run"):
+        ask(serving.uri("nothing"))

@@ -21,11 +21,17 @@ from engine.file_systems import answered, file_system, names_in
 from engine.persist import Result, persist
 
 SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+(?=://)")  # of a URI, in whatever case
+ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # a slip, and what pathlib makes of a URI
 
 
 def open_storage(location: str | os.PathLike[str]) -> "Storage":
     """A local path, or any URI that pyarrow or fsspec understands (`s3://bucket/run`, `gs://…`)."""
     text = SCHEME.sub(lambda scheme: scheme[0].lower(), os.fspath(location))
+    if slip := ONE_SLASH.match(text):
+        raise SonotuneError(
+            f"what begins with {slip[0]} is no URI, which has two slashes; write {slip[0]}/ or, of a folder, "
+            f"./{slip[0]}"
+        )
     if SCHEME.match(text) and not text.startswith("file://"):
         return ObjectStorage(text)
     return LocalStorage(Path(text.removeprefix("file://")).absolute())

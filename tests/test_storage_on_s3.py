@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from pyarrow.fs import FileSystem
 
-from engine import folder
+from engine import doctor, folder
 from engine.errors import SonotuneError, StorageError
 from engine.lock.lease import Lease
 from engine.storage import Storage, open_storage
@@ -115,3 +115,10 @@ def test_a_run_is_not_looked_for_in_a_bucket_that_does_not_exist(
         ask(serving.uri("run", bucket="elsewhere"))
     with pytest.raises(SonotuneError, match=r"holds no run|is not a run"):
         ask(serving.uri("nothing"))
+
+
+def test_doctor_finds_that_a_bucket_may_be_written_and_not_listed(server: Server) -> None:
+    server.spoil = lambda number, method: ("403 Forbidden", "AccessDenied") if method == "GET" else None
+    finding = doctor.storage(server.uri("doctor"))
+    assert finding.level == "red"
+    assert "cannot list s3://runs/doctor" in finding.found

@@ -125,8 +125,10 @@ class LocalStorage(Storage):
 
 class ObjectStorage(Storage):
     def __init__(self, uri: str) -> None:
-        self.location = uri
+        """A slash at its end names no other place."""
         self.files, self.prefix = file_system(uri)
+        place, mark, query = uri.partition("?")
+        self.location = f"{place.rstrip('/')}{mark}{query}" if self.prefix.strip("/") else uri
 
     def _at(self, path: str) -> str:
         return f"{self.prefix}/{inside(path)}".rstrip("/")

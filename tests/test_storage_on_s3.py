@@ -10,6 +10,7 @@ from engine import doctor, folder
 from engine.errors import SonotuneError, StorageError
 from engine.lock.lease import Lease
 from engine.storage import Storage, open_storage
+from reports import command
 from reports.load import load
 from tests.s3_server import CREDENTIALS, Server, s3_server
 
@@ -122,3 +123,12 @@ def test_doctor_finds_that_a_bucket_may_be_written_and_not_listed(server: Server
     finding = doctor.storage(server.uri("doctor"))
     assert finding.level == "red"
     assert "cannot list s3://runs/doctor" in finding.found
+
+
+def test_a_slash_at_the_end_of_a_uri_names_no_other_place(server: Server) -> None:
+    plain, slashed = server.uri("demo"), server.uri("demo/")
+    assert plain != slashed
+    assert open_storage(slashed).location == open_storage(plain).location == plain
+    open_storage(plain).write("study.yaml", b"study: x")
+    with pytest.raises(SonotuneError, match="cannot be compared with itself"):
+        command.gathered([plain, slashed], None)

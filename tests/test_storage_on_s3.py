@@ -7,6 +7,7 @@ import pytest
 from pyarrow.fs import FileSystem
 
 from engine import doctor, folder
+from engine.driver.reuse import reuse_told
 from engine.errors import SonotuneError, StorageError
 from engine.lock.lease import Lease
 from engine.storage import Storage, open_storage
@@ -132,3 +133,10 @@ def test_a_slash_at_the_end_of_a_uri_names_no_other_place(server: Server) -> Non
     open_storage(plain).write("study.yaml", b"study: x")
     with pytest.raises(SonotuneError, match="cannot be compared with itself"):
         command.gathered([plain, slashed], None)
+
+
+def test_a_reused_run_is_known_to_a_resume_unless_its_address_holds_a_secret(server: Server) -> None:
+    known = server.uri("old")
+    secret = known.replace("s3://", "s3://KEY:SECRET@"), known.replace("//127", "//KEY:SECRET%40127")
+    assert reuse_told([known, *secret]) == [{"event": "reuse", "places": [known]}]
+    assert reuse_told(secret) == []

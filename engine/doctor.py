@@ -159,6 +159,7 @@ def storage(location: str, mark: str | None = None) -> Finding:
     place, location = open_storage(location), without_secrets(location)
     try:
         try_to_write(place)
+        place.list("")  # a right of its own on S3
     except SonotuneError as error:
         return Finding("storage", "red", str(error), "give the rights or make room, or choose another --run")
     if mark is not None and not place.exists(mark):

@@ -3,24 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from engine.errors import SonotuneError, shown
+from engine.errors import SonotuneError, StorageError, shown
+from engine.persist import persist
 
 
 def file_system(uri: str) -> tuple[Any, str]:
     """pyarrow's own file systems, otherwise fsspec's behind pyarrow's interface."""
-    from pyarrow.fs import FileSystem
-
     _check_name(uri)
     problems: list[str] = []
-    for attempt in (
-        lambda: _impatient(*FileSystem.from_uri(_tuned(uri))),
-        lambda: _impatient(*FileSystem.from_uri(uri)),
-        lambda: _fsspec(uri),
-    ):
+    for attempt in (lambda: _pyarrow(uri, _tuned(uri)), lambda: _pyarrow(uri, uri), lambda: _fsspec(uri)):
         try:
             return attempt()
+        except StorageError:
+            raise
         except Exception as error:
             problems.append(str(error))
     place = shown(uri)
@@ -28,6 +25,17 @@ def file_system(uri: str) -> tuple[Any, str]:
         f"cannot open the storage {place!r}: {problems[1].replace(uri, place)}; give a path or a URI that "
         "pyarrow or fsspec reads"
     )
+
+
+def _pyarrow(uri: str, tuned: str) -> tuple[Any, str]:
+    """Where a URI names no region pyarrow asks Amazon for the bucket's: that the answer fails to come is no
+    mistake in the URI, and may pass."""
+    from pyarrow.fs import FileSystem
+
+    def opened() -> tuple[Any, str]:
+        return _impatient(uri, *FileSystem.from_uri(tuned))
+
+    return persist(opened, f"open {shown(uri)}") if uri.startswith("s3://") else opened()
 
 
 # Without the first pyarrow sends three requests for each object, however small; without the second Google's
@@ -45,13 +53,14 @@ def _tuned(uri: str) -> str:
 SILENCE = {"request_timeout": 10.0, "connect_timeout": 5.0}  # seconds; the client itself tries three times
 
 
-def _impatient(files: Any, path: str) -> tuple[Any, str]:
+def _impatient(uri: str, files: Any, path: str) -> tuple[Any, str]:
     """For a server that takes a request and never answers S3's client would wait without end. A URI cannot
-    say for how long; what pyarrow pickles a file system by can."""
+    say for how long; what pyarrow pickles a file system by can, unless it forgets what the URI asks for."""
     if files.type_name != "s3":
         return files, path
     build, (settings,) = files.__reduce__()
-    return build(settings | SILENCE), path
+    forgotten = {name for name, _ in parse_qsl(urlsplit(uri).query)} - set(settings)
+    return (files, path) if forgotten else (build(settings | SILENCE), path)
 
 
 OF_A_URI = "/%:@!$&'()*+,;=~"  # and letters and digits
@@ -62,7 +71,8 @@ def _check_name(uri: str) -> None:
     that two runs would lie in one place."""
     scheme, _, rest = uri.partition("://")
     path = rest.partition("?")[0].rpartition("@")[2]
-    if scheme in TUNED and ("#" in path or {"", ".", ".."} & set(path.rstrip("/").split("/"))):
+    meant = unquote(path).rstrip("/")
+    if scheme in TUNED and ("#" in path or "\0" in meant or {"", ".", ".."} & set(meant.split("/"))):
         raise SonotuneError(
             f"cannot open the storage {shown(uri)!r}: what lies in a bucket has no '#' in its name, and no "
             "part of it is empty, '.' or '..'; choose another name"

@@ -138,6 +138,7 @@ def with_study(location: str) -> Storage:
     """A run of which only results are wanted needs no journal."""
     storage, place = open_storage(location), without_secrets(location)
     if not storage.exists(RunPaths.study):
+        storage.check_bucket()
         lost = f"has lost its {RunPaths.study}; put it back to go on"
         none = f"holds no run (it has no {RunPaths.study}); give the folder of a run"
         raise SonotuneError(f"{place} {lost if begun(storage) else none}")

@@ -26,9 +26,19 @@ OURS = (TypeError, ValueError, AttributeError, MemoryError)  # mistakes of the p
 # What object stores say in text, as pyarrow's error numbers do not tell these apart.
 SAID_NO_RIGHTS = re.compile(
     r"ACCESS_DENIED|AccessDenied|Forbidden|Unauthorized|INVALID_ACCESS_KEY|InvalidAccessKey|SIGNATURE"
-    r"|SignatureDoesNotMatch|EXPIRED_TOKEN|ExpiredToken|HTTP (response )?40[13]",
+    r"|SignatureDoesNotMatch|HTTP (response |status )?40[13]",
     re.IGNORECASE,
 )
+# S3 says why only where an answer has a body, and that of a HEAD has none: there 400 is all that it says.
+NOT_ACCEPTED = {
+    "the bucket lies in another region; put that into the URI, ?region=…": re.compile(
+        r"PermanentRedirect|AuthorizationHeaderMalformed|HTTP status 301", re.IGNORECASE
+    ),
+    "the credentials have expired or are wrong; renew them": re.compile(
+        r"EXPIRED_TOKEN|ExpiredToken|InvalidToken|TokenRefreshRequired|HTTP status 400\) during Head",
+        re.IGNORECASE,
+    ),
+}
 SAID_NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist", re.IGNORECASE)
 SAID_NO_ROOM = re.compile(
     r"StorageFull|QuotaExceeded|Insufficient.?Storage|HTTP (response )?507", re.IGNORECASE
@@ -59,6 +69,9 @@ def _hopeless(error: Exception, what: str) -> str | None:
         return f"cannot {what}: there is no room left; make room, then resume"
     if SAID_NO_BUCKET.search(text):
         return f"cannot {what}: there is no such bucket; create it or name another"
+    for words, said in NOT_ACCEPTED.items():
+        if said.search(text):
+            return f"cannot {what}: {words} ({text})"
     if number in NO_RIGHTS or SAID_NO_RIGHTS.search(text):
         return f"cannot {what}: the rights are missing; grant them, or check the credentials ({text})"
     if number is not None and number not in PASSING and _is_local(error):

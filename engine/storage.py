@@ -21,11 +21,17 @@ from engine.file_systems import answered, file_system, names_in
 from engine.persist import Result, persist
 
 SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+(?=://)")  # of a URI, in whatever case
+ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # a slip, and what pathlib makes of a URI
 
 
 def open_storage(location: str | os.PathLike[str]) -> "Storage":
     """A local path, or any URI that pyarrow or fsspec understands (`s3://bucket/run`, `gs://…`)."""
     text = SCHEME.sub(lambda scheme: scheme[0].lower(), os.fspath(location))
+    if slip := ONE_SLASH.match(text):
+        raise SonotuneError(
+            f"what begins with {slip[0]} is no URI, which has two slashes; write {slip[0]}/ or, of a folder, "
+            f"./{slip[0]}"
+        )
     if SCHEME.match(text) and not text.startswith("file://"):
         return ObjectStorage(text)
     return LocalStorage(Path(text.removeprefix("file://")).absolute())
@@ -57,6 +63,9 @@ class Storage:
 
     def delete(self, path: str) -> None:
         """A file or a whole folder; nothing happens when it is not there."""
+
+    def check_bucket(self) -> None:
+        """Raises where there is none: a look into it finds nothing, as in an empty one."""
 
     def local(self) -> Path | None:
         """The folder itself where this is a disk: memory maps, locks and appends need one."""
@@ -116,8 +125,10 @@ class LocalStorage(Storage):
 
 class ObjectStorage(Storage):
     def __init__(self, uri: str) -> None:
-        self.location = uri
+        """A slash at its end names no other place."""
         self.files, self.prefix = file_system(uri)
+        place, mark, query = uri.partition("?")
+        self.location = f"{place.rstrip('/')}{mark}{query}" if self.prefix.strip("/") else uri
 
     def _at(self, path: str) -> str:
         return f"{self.prefix}/{inside(path)}".rstrip("/")
@@ -158,6 +169,18 @@ class ObjectStorage(Storage):
                 self._try("delete", path, lambda: self.files.delete_dir(self._at(path)))
             elif kind == FileType.File:
                 self._try("delete", path, lambda: self.files.delete_file(self._at(path)))
+
+    def check_bucket(self) -> None:
+        """Whoever may not look at the whole bucket is not told."""
+        from pyarrow.fs import FileType
+
+        bucket, found = self.prefix.partition("/")[0], FileType.Unknown
+        with suppress(StorageError):
+            found = self._try("look at", "", lambda: self.files.get_file_info(bucket).type)
+        if found == FileType.NotFound and self.files.type_name in ("s3", "gcs"):
+            raise StorageError(
+                f"there is no bucket {bucket!r} for {self.location} to lie in; see how its name is written"
+            )
 
     def _kind(self, path: str) -> Any:
         return self._try("look at", path, lambda: self.files.get_file_info(self._at(path)).type)

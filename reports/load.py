@@ -51,6 +51,7 @@ def load(location: str) -> Run:
 
 def _check(storage: Storage, location: str) -> None:
     if {RunPaths.study, RunPaths.results, RunPaths.journal, RunPaths.segments}.isdisjoint(storage.list("")):
+        storage.check_bucket()
         raise SonotuneError(
             f"{location} is not a run folder: it has neither {RunPaths.study} nor {RunPaths.results}/; "
             f"give the folder that `sonotune search --run` wrote"

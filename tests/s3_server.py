@@ -18,15 +18,21 @@ CREDENTIALS = {
 @dataclass
 class Server:
     port: int
+    scheme: str = "http"
     requests: list[tuple[str, str]] = field(default_factory=list)  # method, path
     spoil: Spoil = lambda number, method: None
 
     def uri(self, path: str, bucket: str = "runs") -> str:
-        return f"s3://{bucket}/{path}?endpoint_override=http://127.0.0.1:{self.port}&scheme=http&region=us-east-1"
+        return f"s3://{bucket}/{path}?endpoint_override={self.address}&scheme={self.scheme}&region=us-east-1"
+
+    @property
+    def address(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 @contextmanager
-def s3_server() -> Iterator[Server]:
+def s3_server(scheme: str = "http") -> Iterator[Server]:
+    """With `https` its certificate is one that nobody has signed."""
     import threading
 
     import boto3
@@ -34,7 +40,7 @@ def s3_server() -> Iterator[Server]:
     from werkzeug.serving import make_server
 
     real = DomainDispatcherApplication(create_backend_app)
-    server = Server(0)
+    server = Server(0, scheme)
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
         server.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
@@ -46,11 +52,12 @@ def s3_server() -> Iterator[Server]:
         start_response(status, [("Content-Type", "application/xml")])
         return [f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()]
 
-    listening = make_server("127.0.0.1", 0, application, threaded=True)
+    signed = "adhoc" if scheme == "https" else None
+    listening = make_server("127.0.0.1", 0, application, threaded=True, ssl_context=signed)
     server.port = listening.server_port
     thread = threading.Thread(target=listening.serve_forever, daemon=True)
     thread.start()
-    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server.port}", region_name="us-east-1")
+    client = boto3.client("s3", endpoint_url=server.address, region_name="us-east-1", verify=signed is None)
     client.create_bucket(Bucket="runs")
     try:
         yield server

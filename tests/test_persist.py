@@ -52,7 +52,7 @@ def test_what_may_pass_is_tried_again(error: Exception, impatient: None) -> None
         (OSError(errno.EFBIG, "File too large", "/run/x"), "no room left"),
         (OSError(errno.ENOTDIR, "Not a directory", "/run/x"), "Not a directory"),
         (OSError("AWS Error ACCESS_DENIED during PutObject operation"), "rights are missing"),
-        (OSError("AWS Error UNKNOWN during PutObject operation: ExpiredToken"), "check the credentials"),
+        (OSError("AWS Error UNKNOWN during PutObject operation: ExpiredToken"), "have expired or are wrong"),
         (OSError("AWS Error UNKNOWN during PutObject operation: QuotaExceeded"), "no room left"),
         (OSError("AWS Error NO_SUCH_BUCKET during PutObject operation"), "no such bucket; create it"),
     ],

@@ -230,6 +230,9 @@ def test_a_place_that_cannot_be_written_is_named_before_and_while_writing(
         predict(picked, pictures, tmp_path / "taken")
     with pytest.raises(SonotuneError, match=r"cannot write to '.*taken/below'"):
         export(picked, tmp_path / "taken" / "below")
+    for write in (lambda to: predict(picked, pictures, to), lambda to: export(picked, to)):
+        with pytest.raises(SonotuneError, match=r"cannot write to s3://bucket/out: this goes to a disk"):
+            write(Path("s3://KEY:SECRET@bucket/out"))
 
 
 def test_a_name_that_is_no_text_is_printed_and_written(

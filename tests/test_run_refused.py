@@ -44,6 +44,15 @@ def test_a_run_folder_that_holds_a_run_is_refused(refused: Refused) -> None:
     )
 
 
+def test_an_address_makes_no_folder_of_its_name_here(refused: Refused) -> None:
+    assert "what begins with s3:/ is no URI, which has two slashes; write s3://" in refused(
+        "search", space(), "--run", "s3:/bucket/run"
+    )
+    assert "cannot write to s3://bucket/folds.json: this goes to a disk alone" in refused(
+        "data", "folds", space(), "--out", "s3://bucket/folds.json"
+    )
+
+
 @pytest.fixture
 def closed() -> Iterator[Path]:
     """A folder that is not ours to write into, where everybody can see it."""

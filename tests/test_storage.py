@@ -218,7 +218,8 @@ def test_the_scheme_of_a_uri_may_be_written_in_capitals(server: Server, tmp_path
     assert open_storage(f"FILE://{tmp_path}").local() == tmp_path
 
 
-@pytest.mark.parametrize("name", ["runs/a#1", "runs/a#1?region=x", "runs//a", "runs/a/../b", "runs/./a", ""])
+@pytest.mark.parametrize("name", ["runs/a#1", "runs/a#1?region=x", "runs//a", "runs/a/../b", "runs/./a", "",
+                                  "runs/a/%2e%2E/b", "runs/a%00b", "runs/a%2F%2Fb"])  # fmt: skip
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
 def test_two_names_in_a_bucket_never_mean_one_place(scheme: str, name: str) -> None:
     with pytest.raises(SonotuneError, match=r"cannot open the storage.*choose another name"):

@@ -62,10 +62,12 @@ def folds(
     profile: Profile = None,
 ) -> None:
     """Make the folds of a search space and prove that nothing leaks between their parts."""
+    from engine.data.files import on_a_disk
     from engine.data.load import default_cache, load
     from engine.folds.make import make_folds
     from engine.storage import LocalStorage
 
+    on_a_disk(out)
     fixed = load_study(space, profile, set_ or ()).fixed
     console = Console(soft_wrap=True, highlight=False)
     with bar(console) as progress:

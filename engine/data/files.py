@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import SonotuneError
+from engine.storage import ONE_SLASH
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".gz")
@@ -45,8 +46,16 @@ def reading(what: str) -> Iterator[None]:
         raise SonotuneError(f"cannot read {what}: {error}; check that it is there and may be read") from error
 
 
+def on_a_disk(place: Path) -> None:
+    """A URI would become a folder of that name here, which nobody finds."""
+    if ONE_SLASH.match(str(place)):
+        uri = str(place).replace(":/", "://", 1)
+        raise SonotuneError(f"cannot write to {uri}: this goes to a disk alone; name a folder and copy it")
+
+
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
+    on_a_disk(place)
     try:
         yield
     except OSError as error:

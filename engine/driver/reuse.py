@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 from engine import folder
 from engine.errors import SonotuneError, without_secrets
@@ -10,6 +11,8 @@ from engine.journal.records import Record
 from engine.storage import open_storage
 
 log = logging.getLogger("sonotune")
+
+WHERE = {"region", "scheme", "endpoint_override"}
 
 
 def check_reuse(places: Sequence[str]) -> None:
@@ -19,9 +22,15 @@ def check_reuse(places: Sequence[str]) -> None:
 
 def reuse_told(places: Sequence[str]) -> list[Record]:
     """Places with a password in them are not written down: a resume does without them."""
-    found = [open_storage(place).location for place in places]
-    kept = [place for place in found if without_secrets(place) == place]
+    kept = [place for place in (open_storage(place).location for place in places) if _open(place)]
     return [{"event": "reuse", "places": kept}] if kept else []
+
+
+def _open(place: str) -> bool:
+    """Of a query only what says where the bucket lies is known to be no secret."""
+    bare, _, query = place.partition("?") if "://" in place else (place, "", "")
+    told = dict(parse_qsl(query))
+    return without_secrets(bare) == bare and set(told) <= WHERE and "@" not in unquote(query)
 
 
 def reuse_in(records: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -7,9 +7,10 @@ for a part of that while only: who was cut off, or asleep, looks before writing 
 
 import threading
 import time
+from contextlib import suppress
 from typing import Self
 
-from engine.errors import SonotuneError, without_secrets
+from engine.errors import SonotuneError, StorageError, without_secrets
 from engine.lock.holder import Holder, by_kernel, encode, parse, refused
 from engine.results import RunPaths
 from engine.storage import Storage
@@ -70,14 +71,16 @@ class Lease(Lock):
             )
 
     def release(self) -> None:
-        """It may be another driver's by now, without a beat of ours having met it."""
+        """It may be another driver's by now, without a beat of ours having met it. What a storage refuses
+        here would hide why the study stopped; a lease that stays is free after a while."""
         if self._over.is_set():
             return
         self._over.set()
         self._beating.join()
-        now = parse(self._read() or b"")
-        if now is not None and now.token == self._me.token:
-            self.storage.delete(RunPaths.lock)
+        with suppress(StorageError):
+            now = parse(self._read() or b"")
+            if now is not None and now.token == self._me.token:
+                self.storage.delete(RunPaths.lock)
 
     def _read(self) -> bytes | None:
         try:

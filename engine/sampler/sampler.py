@@ -99,8 +99,11 @@ class Sampler:
             raise SonotuneError(f"configuration {number} needs {self._values} values, got {list(values)}")
         self._open.remove(number)
         if isinstance(self._source, Learned):
-            excess = self.excess(figures or {}) if self._heeds_bounds else {}
-            self._source.tell(number, None if state == "failed" else values, excess)
+            told = self._heeded(figures or {})
+            self._source.tell(number, None if state == "failed" else values, told)
+
+    def _heeded(self, figures: Mapping[str, float]) -> dict[str, float]:
+        return self.excess(figures) if self._heeds_bounds else {}
 
     def excess(self, figures: Mapping[str, float]) -> dict[str, float]:
         """By how much of its bound each constrained figure is too large; 0 or less is fine. What was dropped
@@ -114,7 +117,7 @@ class Sampler:
         given = list(past)
         taken = [one for one in given if len(one.values) == self._values and fits(self.space, one.params)]
         if isinstance(self._source, Learned):
-            self._source.learn([(one.params, one.values, self.excess(one.figures)) for one in taken])
+            self._source.learn([(one.params, one.values, self._heeded(one.figures)) for one in taken])
         return len(taken), len(given) - len(taken)
 
     @property

@@ -5,8 +5,8 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import ray
 import ray._private.worker as ray_worker
 from ray._private import ray_constants, services
 
+from engine.driver.orphan import watched
 from engine.driver.scratch import scratch
 from engine.errors import SonotuneError
 
@@ -41,8 +42,14 @@ QUIET = {
 
 
 @contextmanager
-def connected(address: str | None, workers: int | None = None, gpus: int | None = None) -> Iterator[Path]:
-    """Yields a scratch folder that is gone afterwards. `workers` and `gpus` size a Ray of our own."""
+def connected(
+    address: str | None,
+    workers: int | None = None,
+    gpus: int | None = None,
+    leave: Callable[[str], None] | None = None,
+) -> Iterator[Path]:
+    """Yields a scratch folder that is gone afterwards. `workers` and `gpus` size a Ray of our own; `leave` is
+    told of its death."""
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its tracebacks of lost workers are in run.log
@@ -54,7 +61,7 @@ def connected(address: str | None, workers: int | None = None, gpus: int | None 
                 else:
                     with _on_loopback(), _in_sessions_of_their_own():
                         _start(folder, workers, gpus)
-            with _told_to_go():
+            with _told_to_go(), watched(leave) if leave and not address else nullcontext():
                 yield folder
         finally:
             ray.shutdown()

@@ -1,7 +1,8 @@
 """Runs a study on Ray from its first task to its last, or from where it was left."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,11 +28,12 @@ from engine.driver.reuse import check_reuse, reuse_in, reuse_told
 from engine.driver.session import Outcome, Session
 from engine.driver.store import check_room
 from engine.driver.worker import FoldTrainable
-from engine.errors import StorageError
+from engine.errors import StorageError, without_secrets
 from engine.folds.make import make_folds
 from engine.folds.manifest import Manifest
 from engine.journal.journal import Journal
 from engine.journal.records import Record
+from engine.lock.lease import Lock
 from engine.lock.lock import hold
 from engine.preflight import check_study
 from engine.provenance import command_line
@@ -75,7 +77,11 @@ def search(
     known, notes = earlier(warm_from, study.fixed.search)
     check_enough(study.fixed.search, study.space, known)
     check_reuse(reuse)
-    with hold(storage) as held, _logging(storage), _ray(study, address) as scratch:
+    with (
+        hold(storage) as held,
+        _logging(storage),
+        _ray(study, address, _leaving(location, held, console)) as scratch,
+    ):
         folder.check_free(storage, location)
         numerics, packed = _suited(study, pack, manifest, address, console)
         starts, digest = weight_files.digests(study), short_hash(study.document)
@@ -133,7 +139,7 @@ def resume(
             study, pack, manifest, numerics, storage, journal, reuse, packed=packed, weights=starts
         )
         replay = going_back.enter_context(ThreadPoolExecutor(1)).submit(session.go_back_to, journal.records)
-        with _ray(study, address) as scratch:
+        with _ray(study, address, _leaving(location, held, console)) as scratch:
             check_room(pack, ray.nodes())
             replay.result()
             session.come_back()
@@ -172,10 +178,24 @@ def _numerics(resources: Resources, share: shares.Share, address: str | None) ->
 
 
 @contextmanager
-def _ray(study: Study, address: str | None) -> Iterator[Path]:
+def _ray(study: Study, address: str | None, leave: Callable[[str], None]) -> Iterator[Path]:
     resources = study.fixed.resources
-    with connected(address, shares.cores(resources)) as scratch:
+    with connected(address, shares.cores(resources), leave=leave) as scratch:
         yield scratch
+
+
+def _leaving(location: str, held: Lock, console: Console) -> Callable[[str], None]:
+    """What a driver has left to do whose Ray has died, while its main thread waits for that Ray."""
+
+    def leave(why: str) -> None:
+        place = shlex.quote(without_secrets(location))
+        told = f"{why}; nothing is lost. Go on with: sonotune resume {place}"
+        console.show_cursor()
+        console.print(told, markup=False, soft_wrap=True)
+        console.file.flush()
+        held.release()
+
+    return leave
 
 
 @contextmanager

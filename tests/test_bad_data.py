@@ -288,6 +288,7 @@ WHOLE: dict[str, tuple[str, Break, dict[str, object], str]] = {
     "an archive": ("busi", lambda r: (r / "d.zip").write_bytes(b"PK"), {"root": "d.zip"}, "unpack it and give its folder"),
     "a folder in a folder": ("busi", lambda r: deeper(r, "with_GT"), {}, "with_GT' does: give that as data.root"),
     "a folder two folders down": ("bus_bra", lambda r: deeper(r, "a/b"), {}, "data/a/b' does: give that as data.root"),
+    "a folder of pictures": ("busi", lambda r: None, {"root": "benign"}, "data' does: give that as data.root"),
     "what Macs pack beside": ("busi", lambda r: deeper(r, "__MACOSX"), {}, "no folder 'benign'; expected"),
     "folder in lower case": ("udiat", lambda r: (r / "GT").rename(r / "gt"), {}, "no folder 'GT', but 'gt': rename it"),
     "class folder missing": ("busi", lambda r: (r / "normal").rename(r / "healthy"), {}, "data.classes names the"),

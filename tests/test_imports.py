@@ -3,9 +3,16 @@
 import ast
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.runs import make_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,6 +104,27 @@ from engine.folds.dealing import evenly
 evenly(np.arange(30) % 3, np.arange(30) // 2, 3, np.random.default_rng(0))
 """
     assert loaded_by(dealt, ("scipy.stats", "sklearn", "pandas")) == []
+
+
+def names(requirements: Iterable[str]) -> set[str]:
+    return {canonicalize_name(Requirement(text).name) for text in requirements}
+
+
+def test_a_report_wants_nothing_that_only_an_extra_brings(tmp_path: Path) -> None:
+    """Optuna's fANOVA, for one, imports scikit-learn only when it is called, and does not depend on it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {name for lines in project["optional-dependencies"].values() for name in names(lines)}
+    lacking = extras - names(project["dependencies"])
+    modules = packages_distributions().items()
+    gone = [module for module, owners in modules if {canonicalize_name(owner) for owner in owners} <= lacking]
+    bare = f"""
+sys.modules.update(dict.fromkeys({gone}))
+from rich.console import Console
+from reports.command import page
+page([{str(make_run(tmp_path))!r}], None, None, Console(file=sys.stderr))
+"""
+    assert loaded_by(bare, ("optuna",)) == ["optuna"]
+    assert (tmp_path / "report/tables/importance.csv").exists()
 
 
 def test_training_loads_no_compiler_and_no_library_that_only_other_studies_need(tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def subfolder(root: Path, name: str, layout: str) -> Path:
 
 
 def _near(root: Path, name: str) -> str:
-    """Where a folder may be meant: archives unpack into folders of their own, and names change their case."""
+    """Where a folder may be meant: archives unpack into folders of their own, names change their case, and
+    the folder with the pictures is given for that of the data set."""
     for path in sorted(root.glob("*")):
         if path.is_dir() and path.name.lower() == name.lower():
             return f", but {path.name!r}: rename it"
@@ -94,7 +95,8 @@ def _near(root: Path, name: str) -> str:
         for path in sorted(root.glob(pattern)):
             if path.is_dir() and "__MACOSX" not in path.parts:
                 return f", but {str(path.parent)!r} does: give that as data.root"
-    return ""
+    above = root.absolute().parent
+    return f", but {str(above)!r} does: give that as data.root" if (above / name).is_dir() else ""
 
 
 def is_inside(path: Path, root: Path) -> bool:

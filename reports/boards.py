@@ -9,6 +9,7 @@ import numpy as np
 from engine.words import plural
 from reports import own
 from reports.aggregate import Figures, leaderboard, summarise
+from reports.configs import switches
 from reports.measures import DIGITS, both, higher_is_better, inside, label, leading
 from reports.run import SPLITS, Config, Problem, Run
 from reports.shape import model_of, on_true_masks
@@ -32,10 +33,15 @@ def board_table(run: Run, known: Figures) -> Table:
     several = len({config.run for config in run.configs}) > 1
     columns = [Column("rank", "#", "count"), Column("config_id", "Configuration", "id")]
     columns += [Column("run", "Run", "text")] if several else []
-    columns += [*figures, Column("model", "Model", "text"),
-                Column("parameters", "Params", "count"), Column("folds_done", "Folds", "count"),
+    named, switched = [Column("model", "Model", "text")], switches(run)
+    named += [Column("switches", "Differs by", "text")] if switched else []
+    first = bool(switched) or len({model_of(config.config) for config in run.configs}) > 1
+    columns += [*named, *figures] if first else [*figures, *named]
+    columns += [Column("parameters", "Params", "count"), Column("folds_done", "Folds", "count"),
                 Column("status", "Status", "status")]  # fmt: skip
     rows = [row | _named(run.by_id[str(row["config_id"])]) for row in leaderboard(run, known, metrics)]
+    if switched:
+        rows = [row | {"switches": switched.get(str(row["config_id"]))} for row in rows]
     note = "Mean ± standard deviation (ddof 1) over folds. A configuration has figures once all folds ended."
     note += DISTANCES if "hd95" in known.at else ""
     return Table("leaderboard", "All configurations", tuple(columns), rows, note, wide=True, filters=True)

@@ -15,7 +15,7 @@ from reports.load import load
 from reports.measures import listed, searched_for
 from reports.reasons import REASONS
 from reports.study import study_of
-from reports.tables import Column, formatted
+from reports.tables import Column, Table, formatted
 from reports.write import write
 from tests.runs import Plan, make_run
 
@@ -120,3 +120,19 @@ def test_a_knee_is_told_by_its_validation_figures() -> None:
     evidence = Evidence(scores, scores[None], np.ones(2), 0.25, 0.95)
     told = REASONS["pareto"](evidence, 0, "ab", Select(), ["dice"])
     assert told.endswith("nearest to the best of each (validation means: Dice 0.6000).")
+
+
+def test_a_figure_that_one_row_alone_has_is_not_the_best() -> None:
+    column = Column("hd95", "HD95", better="low")
+    alone = Table("t", "T", (column,), [{"hd95": 17.0}, {"hd95": np.nan}, {"hd95": None}])
+    assert alone.ranks() == {}
+    assert Table("t", "T", (column,), [{"hd95": 17.0}, {"hd95": 16.0}]).ranks() == {
+        (1, "hd95"): "best",
+        (0, "hd95"): "second",
+    }
+
+
+def test_markdown_tells_what_the_page_tells_of_figures_and_headlines(few: Path) -> None:
+    text = (few.parent / "report.md").read_text(encoding="utf-8")
+    assert "*Confusion matrices of the pick on test.* Counts over the" in text
+    assert re.search(r"- \*\*Test Dice\*\*: 0\.\d{3} ± 0\.\d{3}\. ", text)

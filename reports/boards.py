@@ -9,7 +9,8 @@ import numpy as np
 from engine.words import plural
 from reports import own
 from reports.aggregate import Figures, leaderboard, summarise
-from reports.measures import DIGITS, both, higher_is_better, inside, label, leading
+from reports.configs import switches
+from reports.measures import DIGITS, DISTANCES, both, higher_is_better, inside, label, leading
 from reports.run import SPLITS, Config, Problem, Run
 from reports.shape import model_of, on_true_masks
 from reports.tables import Column, Table
@@ -19,7 +20,8 @@ FOLD_METRICS = ("score", "dice", "accuracy", "f1_macro")
 CLASS_SHOWN = ("precision", "sensitivity", "specificity", "f1", "auc", "dice", "hd95")  # the CSV has all
 CLASS_METRICS = ("precision", "sensitivity", "specificity", "f1", "auc", "dice", "iou", "hd95")
 OUTLIER = 3.0
-DISTANCES = " HD95: over the cases in which truth and prediction both have a lesion, few for who draws few."
+BOTH = " HD95: over the cases in which truth and prediction both have a lesion, few for who draws few."
+DRAWN = f"{BOTH} {DISTANCES}"
 
 
 def better(metric: str) -> Literal["high", "low"]:
@@ -32,12 +34,17 @@ def board_table(run: Run, known: Figures) -> Table:
     several = len({config.run for config in run.configs}) > 1
     columns = [Column("rank", "#", "count"), Column("config_id", "Configuration", "id")]
     columns += [Column("run", "Run", "text")] if several else []
-    columns += [*figures, Column("model", "Model", "text"),
-                Column("parameters", "Params", "count"), Column("folds_done", "Folds", "count"),
+    named, switched = [Column("model", "Model", "text")], switches(run)
+    named += [Column("switches", "Differs by", "text")] if switched else []
+    first = bool(switched) or len({model_of(config.config) for config in run.configs}) > 1
+    columns += [*named, *figures] if first else [*figures, *named]
+    columns += [Column("parameters", "Params", "count"), Column("folds_done", "Folds", "count"),
                 Column("status", "Status", "status")]  # fmt: skip
     rows = [row | _named(run.by_id[str(row["config_id"])]) for row in leaderboard(run, known, metrics)]
+    if switched:
+        rows = [row | {"switches": switched.get(str(row["config_id"]))} for row in rows]
     note = "Mean ± standard deviation (ddof 1) over folds. A configuration has figures once all folds ended."
-    note += DISTANCES if "hd95" in known.at else ""
+    note += DRAWN if "hd95" in known.at else ""
     return Table("leaderboard", "All configurations", tuple(columns), rows, note, wide=True, filters=True)
 
 
@@ -131,6 +138,7 @@ def class_table(run: Run, known: Figures, configs: Sequence[str], confidence: fl
                 for m in metrics if m in CLASS_SHOWN]  # fmt: skip
     rows = [r for r in rows if any(_there(r.get(f"{m}_mean")) for m in metrics)]
     note = "Test figures, mean ± std over folds, of the pick and the first two it is tested against."
+    note += f" {DISTANCES}" if any(m == "hd95" for m in metrics) else ""
     return Table("classes", "Per class", tuple(columns), rows, note, wide=True)
 
 
@@ -169,7 +177,7 @@ def interval_table(known: Figures, config: str, confidence: float, name: str = "
                Column("max", "Highest fold"), Column("n", "Folds", "count"))  # fmt: skip
     note = ("The error of the mean is Nadeau and Bengio's: folds share training cases, so the plain "
             "std/√n is too small. The interval is mean ± t(n − 1) × that error; with few folds it may reach "
-            "beyond what the figure can be.")  # fmt: skip
+            "beyond what the figure can be." + (f" {DISTANCES}" if "hd95" in known.at else ""))  # fmt: skip
     return Table(name, f"Figures of {config}", columns, rows, note)
 
 

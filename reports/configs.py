@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from reports.aggregate import Figures
 from reports.events import drawn_by_log
 from reports.run import Run
-from reports.shape import settings
+from reports.shape import model_of, settings
 
 Row = dict[str, Any]
 
@@ -49,6 +50,30 @@ def varying(leaves: Sequence[Mapping[str, Any]]) -> list[str]:
         for name, value in one.items():
             values.setdefault(name, set()).add(repr(value))
     return [name for name, found in values.items() if len(found) > 1]
+
+
+SWITCHES = 4  # more of them are what a search draws from, not what tells an ablation's rows apart
+
+
+def switches(run: Run) -> dict[str, str]:
+    """By configuration: words and on-or-off settings in which it may differ from others of its model."""
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    for one in run.configs:
+        groups.setdefault(model_of(one.config), {})[one.id] = flat(settings(one.config))
+    found = {config: _switches(own, list(group.values())) for group in groups.values()
+             for config, own in group.items()}  # fmt: skip
+    return {config: told for config, told in found.items() if told}
+
+
+def _switches(own: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> str:
+    names = [
+        name
+        for name in varying(group)
+        if all(isinstance(one.get(name), str | bool | None) for one in group) and own.get(name) is not None
+    ]
+    last = Counter(name.rpartition(".")[2] for name in names)
+    parts = [(end if last[end := name.rpartition(".")[2]] == 1 else name, own[name]) for name in names]
+    return ", ".join(f"{name}: {short(value)}" for name, value in parts) if len(parts) <= SWITCHES else ""
 
 
 def parameters(rows: Sequence[Row]) -> list[str]:

@@ -10,6 +10,7 @@ from reports.tables import WORDS, Column, Row, Table, shown
 
 ROWS = 20
 LINES = 6
+UNBOUND = 10_000
 NARROW = ("rank", "config_id", "status", "validation_score_mean", "test_dice_mean", "test_refined_dice_mean",
           "test_f1_macro_mean", "test_refined_f1_macro_mean")  # fmt: skip
 
@@ -19,7 +20,7 @@ def console(report: Report, out: Console | None = None) -> None:
     out = out or Console()
     board = next((t for t in report.tables if isinstance(t, Table) and t.name == "leaderboard"), None)
     if board and board.rows:
-        out.print(grid(board, NARROW))
+        out.print(fitting(board, out))
         if len(board.rows) > ROWS:
             out.print(f"… {len(board.rows) - ROWS} more in tables/leaderboard.csv")
     for warning in report.warnings:
@@ -28,6 +29,17 @@ def console(report: Report, out: Console | None = None) -> None:
     out.print(escape(pick.reason if pick else nothing(report.study)), highlight=False)
     for line in sentences(report.study)[:LINES] if pick else ():
         out.print(escape(line), highlight=False)
+
+
+def fitting(board: Table, out: Console) -> Grid:
+    """Figures are left out rather than cut: the last ones first, all of them are in the report."""
+    keys = [column.key for column in board.columns if column.key in NARROW]
+    while True:
+        made, figures = grid(board, tuple(keys)), [key for key in keys if key.startswith("test_")]
+        width = made.__rich_measure__(out, out.options.update(max_width=UNBOUND)).maximum
+        if width <= out.width or len(figures) < 2:
+            return made
+        keys.remove(figures[-1])
 
 
 def grid(table: Table, keys: tuple[str, ...] | None = None, rows: int | None = ROWS) -> Grid:

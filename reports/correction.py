@@ -3,7 +3,7 @@
 from typing import Any
 
 from reports import nested
-from reports.measures import inside, label
+from reports.measures import DISTANCES, inside, label
 from reports.sections import Section, Text
 from reports.study import Study
 from reports.tables import Column, Table
@@ -72,7 +72,8 @@ def table(study: Study) -> Table:
                Column("low", f"{share} from"), Column("high", "to"),
                Column("optimism", "Selected − corrected", digits=4)]  # fmt: skip
     columns += [Column("outer", "Outer estimate", spread="outer_std")] if outer else []
-    return Table("optimism", "Selected and bias-corrected figures", tuple(columns), rows)
+    note = DISTANCES if any(row["metric"].endswith(("hd95", "asd")) for row in rows) else ""
+    return Table("optimism", "Selected and bias-corrected figures", tuple(columns), rows, note)
 
 
 def _outer(row: dict[str, Any] | None) -> dict[str, Any]:

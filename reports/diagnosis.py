@@ -46,8 +46,10 @@ def confusion_figure(rows: Sequence[Row], classes: Sequence[str]) -> Figure:
 
     grown = 1 + max(0, len(classes) - 4) / 4
     size = 7.6 * grown, 3.3 * grown
-    return draw("confusion", "Confusion matrices of the pick", ("confusion",), paint, *size,
-                "Counts, and the share of the true class; the shade is the share.")  # fmt: skip
+    rows_each = sum(row[f"as_{c}"] for row in rows for c in classes) // max(1, len(kinds))
+    return draw("confusion", "Confusion matrices of the pick on test", ("confusion",), paint, *size,
+                f"Counts over the {rows_each:,} test rows of all folds, and the share of the true class; the "
+                "shade is the share.")  # fmt: skip
 
 
 def _matrix(axis: Any, counts: np.ndarray, classes: Sequence[str], title: str) -> None:
@@ -139,7 +141,7 @@ def curve_figure(roc_rows: Sequence[Row], pr_rows: Sequence[Row]) -> Figure:
 
     return draw(
         "curves-classes",
-        "ROC and precision-recall curves, each class against the rest",
+        "ROC and precision-recall curves of the pick on test, each class against the rest",
         ("roc", "precision_recall"),
         paint,
         8.2,

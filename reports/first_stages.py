@@ -15,6 +15,7 @@ from reports.aggregate import ratios, summarise
 from reports.boards import better
 from reports.diagnosis import plain_table
 from reports.events import config_of, fold_of, kind_of
+from reports.measures import DISTANCES as UNITS
 from reports.measures import inside, label
 from reports.run import SPLITS, Run
 from reports.sections import Block, Section, Text
@@ -33,7 +34,8 @@ DISTANCES = ("hd95", "asd", "assd")
 NOTE = (
     "Mean ± standard deviation (ddof 1) over folds; a first stage has figures once all its folds ended. The "
     "masks are drawn by the segmenter of the whole training part and cut at 0.5, whatever a second stage's "
-    "predict.threshold is. The CSV has more figures, those of validation, and intervals."
+    "predict.threshold is. The CSV has more figures, those of validation, and intervals. "
+    f"{UNITS}"
 )
 
 

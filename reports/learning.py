@@ -8,6 +8,7 @@ import pyarrow as pa
 from matplotlib.ticker import MaxNLocator
 
 from engine.results import EPOCH_COLUMNS
+from engine.words import plural
 from reports.draw import SERIES, Canvas, Figure, draw
 from reports.measures import label
 from reports.run import Config, Run
@@ -123,7 +124,9 @@ def _panels(rows: Sequence[Mapping[str, Any]], config: str, stage: str, name: st
             axis.set_visible(False)
 
     title = f"Learning curves of {config}" + ("" if stage == "main" else f", stage {stage}")
-    return draw(name, title, (table,), paint, 9.2, 2.35 * down + 0.1, "Mean over folds; the band is ± std.")
+    folds = max(int(r["folds"]) for r in rows)
+    note = f"The score and metrics are of validation. Mean over {plural(folds, 'fold')}; the band is ± std."
+    return draw(name, title, (table,), paint, 9.2, 2.35 * down + 0.1, note)
 
 
 def _groups(columns: Sequence[str]) -> dict[str, list[str]]:

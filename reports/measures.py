@@ -42,6 +42,9 @@ def both(metrics: Iterable[str], known: Iterable[str]) -> list[str]:
     return [name for metric in metrics for name in (metric, f"refined_{metric}") if name in have]
 
 
+DISTANCES = (
+    "HD95 and ASD are in pixels of the original image, or in millimetres where the data set has a spacing."
+)
 WORDS = ("score", "accuracy", "balanced_accuracy", "pixel_accuracy", "incoherent", "precision", "recall",
          "sensitivity", "specificity")  # fmt: skip
 

@@ -118,13 +118,20 @@ def _markdown_block(block: Any) -> list[str]:
     if isinstance(block, Table):
         return [*_markdown_table(block), ""]
     if isinstance(block, Figure):
-        return [f"![{_md(block.title)}](figures/{block.name}.svg)", ""]
+        title = _md(block.title)
+        return [f"![{title}](figures/{block.name}.svg)", "", f"*{title}.* {_md(block.note)}".rstrip(), ""]
     if kind(block) == "text":
         return [_md(block.text), ""]
     if kind(block) == "facts":
         return [*(f"- {_md(name)}: {_md(value)}" for name, value in block.rows), ""]
     if kind(block) == "headlines":
-        return [*(f"- **{_md(h.label)}** {h.value} {h.spread} {_md(h.note)}" for h in block.rows), ""]
+        return [
+            *(
+                f"- **{_md(h.label)}**: {h.value} {h.spread}".rstrip() + f". {_md(h.note)}"
+                for h in block.rows
+            ),
+            "",
+        ]
     if kind(block) == "gallery":
         told = [f"- {_md(tile.title)}: {_md(tile.caption)}" for tile in block.tiles]
         return ["The pictures are on the [page](index.html#gallery):", "", *told, ""]

@@ -17,7 +17,7 @@ from reports import boards, configs, diagnosis, nested, own, pooled, resample, s
 from reports.aggregate import ranking
 from reports.boards import better
 from reports.choose import evidence_of, metrics_of
-from reports.measures import inside, label
+from reports.measures import DISTANCES, inside, label
 from reports.sections import Code, Facts, Headline, Headlines, Section, Text
 from reports.shape import settings, written
 from reports.study import Study
@@ -33,6 +33,7 @@ def pick(study: Study) -> Section:
     chosen = study.run.by_id[study.picked]
     blocks: list[Any] = [
         headlines(study),
+        Text(_read(study)),
         Text(study.pick.reason),
         *([Facts(found)] if (found := searched(study)) else []),
         Code("yaml", "The picked configuration", text.dump(dict(written(chosen.config)))),
@@ -40,6 +41,21 @@ def pick(study: Study) -> Section:
         boards.interval_table(study.known, study.picked, study.select.confidence),
     ]
     return Section("pick", f"The pick: {study.picked}", blocks, [choice(study)])
+
+
+def _read(study: Study) -> str:
+    """What the figures above are over, and what stands behind ± and in brackets."""
+    n = len(study.known.folds)
+    told = f"Test figures: mean ± standard deviation (ddof 1) over {n} folds" if n > 1 else "Test figures"
+    if study.optimism:
+        told += (
+            f"; pooled and bias-corrected ones are over {study.optimism[0]['cases']:,} cases, with the "
+            f"{study.select.confidence:.0%} interval of the corrected one in brackets"
+        )
+    told += (
+        f"; those of outer folds are mean ± standard deviation over {len(study.outer)}" if study.outer else ""
+    )
+    return f"{told}. {DISTANCES}" if "hd95" in study.known.at else f"{told}."
 
 
 def _use(study: Study) -> list[Text | Code]:
@@ -117,7 +133,8 @@ def _corrected(row: dict[str, Any], digits: int) -> str:
 
 def sentences(study: Study) -> list[str]:
     """For every main metric, of the predictions that count: selected, corrected, over outer folds."""
-    return [f"{label(row['metric'])}: selected {row['selected']:.3f}, bias-corrected {_corrected(row, 3)}"
+    return [f"{label(row['metric'])}: {row['selected']:.3f} on test, pooled over cases; bias-corrected "
+            f"{_corrected(row, 3)}"
             f"{_over_outer(study, row['metric'])}"
             for row in study.optimism if _counts(study, row["metric"])]  # fmt: skip
 
@@ -149,7 +166,7 @@ def intervals(study: Study) -> Table:
                 for name in _pooled_shown(study)]  # fmt: skip
     drawn = "clusters (patients or duplicates)" if study.test.grouped else "cases"
     note = f"Test rows; percentile intervals over {study.select.bootstraps:,} resamples of {drawn}."
-    note += boards.DISTANCES if "hd95" in study.known.at else ""
+    note += boards.DRAWN if "hd95" in study.known.at else ""
     title = "Pooled over cases, with bootstrap intervals"
     return Table("intervals", title, tuple(columns), list(rows.values()), note, wide=True, filters=True)
 
@@ -180,7 +197,11 @@ def tests(study: Study) -> Section | None:
         return None
     rows = study.significance
     cautions = significance.cautions(study.known, rows, study.test.grouped, study.select.confidence)
-    blocks: list[Any] = [Text(verdict(study)), significance.table(rows), *map(Text, cautions)]
+    blocks: list[Any] = [
+        Text(verdict(study)),
+        significance.table(rows, study.select.confidence),
+        *map(Text, cautions),
+    ]
     least = significance.detectable(
         len(study.known.folds), study.known.ratio["test"], study.select.confidence
     )

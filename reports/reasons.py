@@ -77,7 +77,7 @@ def _why_pareto(
     return (
         f"{configs[best]} is the knee of the front of {_list(metrics)}: {size} of "
         f"{plural(len(configs), 'configuration')} {'is' if size == 1 else 'are'} not dominated, and it lies "
-        f"nearest to the best of each ({shown})."
+        f"nearest to the best of each (validation means: {shown})."
     )
 
 

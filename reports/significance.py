@@ -143,7 +143,7 @@ def first_repeat(stack: Stack) -> np.ndarray:
     return np.sort(np.unique(stack.case, return_index=True)[1])
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[Row], confidence: float) -> Table:
     shown = [row | {"label": label(row["metric"]), "favours": favours(row)} for row in rows]
     columns = (
         Column("other", "Against", "id"),
@@ -151,7 +151,7 @@ def table(rows: Sequence[Row]) -> Table:
         Column("label", "Figure", "word"),
         Column("test", "Test", "word"),
         Column("difference", "Pick − other", digits=4),
-        Column("low", "from", digits=4),
+        Column("low", f"{confidence:.0%} from", digits=4),
         Column("high", "to", digits=4),
         Column("effect", "Effect", digits=2),
         Column("n", "n", "count"),

@@ -81,6 +81,8 @@ def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _ranked(column: Column, rows: Sequence[Row], unranked: frozenset[int]) -> dict[tuple[int, str], str]:
     values = {n: float(row[column.key]) for n, row in enumerate(rows)
               if n not in unranked and _finite(row.get(column.key))}  # fmt: skip
+    if len(values) < 2:
+        return {}  # nothing that it could be better than
     levels = sorted(set(values.values()), reverse=column.better == "high")[:2]
     names = dict(zip(levels, ("best", "second"), strict=False))
     return {(n, column.key): names[value] for n, value in values.items() if value in names}

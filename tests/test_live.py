@@ -52,6 +52,32 @@ def test_the_time_left_is_that_of_the_folds_left() -> None:
     assert view._left(60.0) == " · at most 2.0 min left"
 
 
+def test_nobody_waits_for_what_was_dropped_and_its_row_says_so() -> None:
+    scores = {
+        Task("a", "r0-f0"): 0.5,
+        Task("a", "r0-f1"): 0.7,
+        Task("b", "r0-f0"): 0.2,
+        Task("c", "r0-f0"): 0.3,
+    }
+    view, race = view_of(scores)
+    view.trained = 4
+    (heat,) = race.field.heats.values()
+    heat.drop(race.field.rows["b"], audited=False)
+    assert view._left(60.0) == " · at most 0.2 min left"
+    heat.drop(race.field.rows["c"], audited=True)
+    assert view._left(60.0) == " · at most 0.2 min left"
+    ends = [line.split()[-1] for line in shown(view).splitlines() if line.startswith(("b ", "c "))]
+    assert ends == ["dropped", "·"]
+
+
+def test_nobody_waits_for_what_failed() -> None:
+    view, race = view_of({Task("a", "r0-f0"): 0.5}, configs=1)
+    race.apply(Started(Task("a", "r0-f1")))
+    race.apply(Ended(Task("a", "r0-f1"), "failed", None, ()))
+    view.trained = 1
+    assert view._left(60.0) == ""
+
+
 def shown(view: View) -> str:
     view.console.print(view.render())
     return view.console.file.getvalue()  # type: ignore[attr-defined, no-any-return]

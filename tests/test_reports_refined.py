@@ -1,14 +1,17 @@
 """Where a configuration refines its predictions, the report speaks of the refined ones, and says so."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from engine.spec.select import Select
 from reports import own, parts, published, significance
 from reports.aggregate import figures
 from reports.boards import board_table, fold_table
+from reports.console import fitting
 from reports.load import load
 from reports.run import Run
 from reports.study import Study, study_of
@@ -120,3 +123,19 @@ def test_a_test_favours_what_it_looks_at() -> None:
     assert significance.favours(row) == "other"
     assert significance.favours({"metric": "hd95", "effect_kind": "d", "difference": -3.0}) == "pick"
     assert significance.favours({"metric": "accuracy", "effect_kind": "odds", "difference": 0.0}) == "neither"
+
+
+def test_rows_that_differ_in_a_switch_alone_are_told_apart(run: Run) -> None:
+    table = board_table(refining(run, 0).run, refining(run, 0).known)
+    assert {row["switches"] for row in table.rows} == {"refine: true", "refine: false"}
+    assert [column.label for column in table.columns][2:4] == ["Model", "Differs by"]
+    same = board_table(refining(run).run, refining(run).known)
+    assert "Differs by" not in [column.label for column in same.columns]
+
+
+def test_a_narrow_terminal_leaves_figures_out_but_cuts_none(run: Run) -> None:
+    study, heard = refining(run, 0), io.StringIO()
+    out = Console(file=heard, width=80)
+    out.print(fitting(board_table(study.run, study.known), out))
+    assert "…" not in heard.getvalue()
+    assert heard.getvalue().count(" ± ") >= 3 * 2

@@ -10,9 +10,12 @@ import pytest
 
 from engine.picking import Evidence
 from engine.spec.select import Select
+from reports import parts, significance
+from reports.load import load
 from reports.measures import listed, searched_for
 from reports.reasons import REASONS
-from reports.tables import Column, formatted
+from reports.study import study_of
+from reports.tables import Column, Table, formatted
 from reports.write import write
 from tests.runs import Plan, make_run
 
@@ -87,3 +90,49 @@ def test_nothing_is_less_than_zero_by_its_rounding_alone() -> None:
     column = Column("difference", "Difference", digits=4)
     assert [formatted(column, value) for value in (-0.00001, -0.0)] == ["0.0000", "0.0000"]
     assert formatted(column, -0.00006) == "−0.0001"
+
+
+def test_what_figures_are_over_and_their_units_are_told_beside_them(few: Path) -> None:
+    text = few.read_text(encoding="utf-8")
+    for told in (
+        "Test figures: mean ± standard deviation (ddof 1) over 2 folds",
+        "HD95 and ASD are in pixels of the original image, or in millimetres",
+        "Confusion matrices of the pick on test",
+        "test rows of all folds, and the share of the true class",
+        "curves of the pick on test, each class against the rest",
+        "The score and metrics are of validation. Mean over 2 folds; the band is ± std.",
+    ):
+        assert told in text, told
+
+
+def test_the_terminal_says_that_the_corrected_figure_is_pooled_on_test(tmp_path: Path) -> None:
+    study = study_of(load(str(make_run(tmp_path / "run", Plan(configs=2, folds=2)))), Select(bootstraps=100))
+    told = parts.sentences(study)[0]
+    assert re.match(r"Dice: 0\.\d{3} on test, pooled over cases; bias-corrected 0\.\d{3} \[", told)
+
+
+def test_the_interval_of_a_difference_names_its_confidence() -> None:
+    assert [column.label for column in significance.table([], 0.9).columns][5:7] == ["90% from", "to"]
+
+
+def test_a_knee_is_told_by_its_validation_figures() -> None:
+    scores = np.array([[0.5, 0.7], [0.1, 0.2]])
+    evidence = Evidence(scores, scores[None], np.ones(2), 0.25, 0.95)
+    told = REASONS["pareto"](evidence, 0, "ab", Select(), ["dice"])
+    assert told.endswith("nearest to the best of each (validation means: Dice 0.6000).")
+
+
+def test_a_figure_that_one_row_alone_has_is_not_the_best() -> None:
+    column = Column("hd95", "HD95", better="low")
+    alone = Table("t", "T", (column,), [{"hd95": 17.0}, {"hd95": np.nan}, {"hd95": None}])
+    assert alone.ranks() == {}
+    assert Table("t", "T", (column,), [{"hd95": 17.0}, {"hd95": 16.0}]).ranks() == {
+        (1, "hd95"): "best",
+        (0, "hd95"): "second",
+    }
+
+
+def test_markdown_tells_what_the_page_tells_of_figures_and_headlines(few: Path) -> None:
+    text = (few.parent / "report.md").read_text(encoding="utf-8")
+    assert "*Confusion matrices of the pick on test.* Counts over the" in text
+    assert re.search(r"- \*\*Test Dice\*\*: 0\.\d{3} ± 0\.\d{3}\. ", text)

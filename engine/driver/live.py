@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.conductor import Conductor
-from engine.race.heat import State
+from engine.race.heat import Heat, State
 from engine.task import Task
 from engine.words import plural
 
@@ -94,9 +94,7 @@ class View:
 
     def _left(self, spent: float) -> str:
         total = self.conductor.study.fixed.search.configs * len(self.folds)
-        known = sum(
-            int((heat.state == State.COMPLETE).sum()) for heat in self.conductor.race.field.heats.values()
-        )
+        known = sum(_settled(heat) for heat in self.conductor.race.field.heats.values())
         if not self.trained or known >= total:
             return ""
         return f" · at most {_minutes((total - known) * spent / self.trained)} left"
@@ -109,7 +107,7 @@ class View:
         """A column per fold, without cutting a figure: an epoch stands before the score of what runs."""
         first = max([13, *(len(self._named(key)) for key in self._shown())])
         names = sum(2 + max(len(fold), 5) for fold in self.folds)
-        return first + names + 3 * min(self.slots(), len(self.folds)) + 8 <= self.console.width
+        return first + names + 3 * min(self.slots(), len(self.folds)) + 9 <= self.console.width
 
     def _by_fold(self) -> Table:
         table = _table(*self.folds)
@@ -140,7 +138,15 @@ class View:
 
     def _mean(self, key: str) -> str:
         mean = self.mean(key)
-        return "" if mean is None else f"[bold]{mean:.4f}[/]"
+        if mean is None:
+            return "[yellow]dropped[/]" if self._dropped(key) else ""
+        return f"[bold]{mean:.4f}[/]"
+
+    def _dropped(self, key: str) -> bool:
+        """Out of every heat, and not finished as an audit."""
+        field = self.conductor.race.field
+        row = field.rows.get(key)
+        return row is not None and not any(heat.wanted(row) for heat in field.heats.values())
 
     def _cell(self, key: str, fold: str, score: float | None) -> str:
         unheard = "[dim]·[/]" if score is None else f"[green]{score:.3f}[/]"
@@ -164,6 +170,13 @@ def _table(*between: str) -> Table:
         words = name in ("configuration", "under way")
         table.add_column(name, justify="left" if words else "right", no_wrap=name != "under way")
     return table
+
+
+def _settled(heat: Heat) -> int:
+    """Folds on which nobody waits any more: they have ended, or their configuration is out."""
+    rows = slice(heat.count)
+    gone = np.array([not heat.wanted(row) for row in range(heat.count)], dtype=bool)
+    return int(((heat.state[rows] >= State.COMPLETE) | gone[:, None]).sum())
 
 
 def _lasting(seconds: float) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from engine.errors import SonotuneError
+from engine.spec import text
 from engine.spec.load import refuse_empty
 from engine.spec.overrides import apply_overrides
 from tests.test_space import study
@@ -46,3 +47,10 @@ def test_a_branch_exists_under_the_variants_that_leave_it_and_where_it_is_chosen
     there = [set(space.base(given)) - {"variants"} for given in
              ({"variants": "x"}, {"variants": "x", "train.lr": "b"}, {"variants": "y"})]  # fmt: skip
     assert there == [{"train.lr"}, {"train.lr", "train.lr.b"}, {"variants.y.train.lr"}]
+
+
+@pytest.mark.parametrize("name", ["1e-3", "-1E5", "1.e3", "off", "0x10", "1_000", "007", "1:30", "null", "~"])
+def test_a_text_that_looks_like_something_else_is_written_so_that_it_stays_a_text(name: str) -> None:
+    """A variant's name or a data set's folder; a resume reads what a search has written."""
+    document = {"study": "s", "data": {"root": name}, "variants": {name: {"train": {"lr": 0.001}}}}
+    assert text.mapping(text.dump(document), "study.yaml") == document

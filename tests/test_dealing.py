@@ -1,11 +1,17 @@
 """How units of cases are dealt: as evenly as can be, and mended where a class was left out."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from engine.folds.dealing import evenly, every_so_often, spare
+from engine.folds import inner
+from engine.folds.dealing import evenly, every_so_often, nearest, spare, units_of
+from engine.folds.inner import inner_parts
+from engine.folds.make import derive, make_folds
+from engine.spec.folds import Folds
+from tests.packs import labels_of, pack_of
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -85,3 +91,43 @@ def test_the_smallest_unit_that_can_be_spared_is_moved():
     assert spare(labels, units, np.zeros(7, np.int64), 0) == 1
     assert spare(labels, units, np.array([0, 0, 0, 1, 0, 0, 0]), 0) == 2  # the first is all its part has
     assert spare(labels, units, np.zeros(7, np.int64), 1) is None
+
+
+def test_a_rare_stratum_is_spread_before_a_common_one_is_level():
+    """Two units hold the two rare cases; the part that has most of the common ones gets the second."""
+    strata = np.array([0] * 30 + [1] + [0] * 5 + [1, 0])
+    units = np.array([0] * 30 + [1] * 6 + [2] * 2)
+    for seed in range(10):
+        dealt = evenly(strata, units, 2, np.random.default_rng(seed))
+        assert sorted(dealt[strata == 1]) == [0, 1]
+        assert np.bincount(dealt)[dealt[-1]] == 32
+
+
+def test_strata_too_small_for_the_parts_leave_each_label_spread_evenly():
+    pack = pack_of(labels_of(6, 6, 6))
+    label_of = dict(zip(pack.cases, pack.labels.tolist(), strict=True))
+    for seed in range(10):
+        for fold in make_folds(pack, Folds(k=5, stratify="label_size", seed=seed)).folds:
+            held = np.bincount([label_of[case] for case in fold.test], minlength=3)
+            assert set(held.tolist()) <= {1, 2}
+
+
+def test_a_patient_and_a_group_of_one_name_tie_nothing_together():
+    pack = pack_of(labels_of(4), ("1", "1", None, None), (None, None, "1", "1"), classes=("benign",))
+    first, second, third, fourth = units_of(pack, Folds(group_by="both"))
+    assert first == second != third == fourth
+
+
+def test_of_several_parts_those_are_held_out_that_make_up_the_share_together():
+    assert sorted(nearest(np.array([5, 10, 10, 25, 40]), wanted=20.0, count=2)) == [1, 2]
+
+
+def test_inner_folds_are_dealt_anew_in_each_repeat_and_outer_fold(monkeypatch: pytest.MonkeyPatch):
+    drawn: list[tuple[int, ...]] = []
+    monkeypatch.setattr(inner, "derive", lambda seed, *at: drawn.append(at) or derive(seed, *at))
+    pack, spec = pack_of(labels_of(30, 30, 30)), Folds(k=2, repeats=2, outer=2)
+    manifest = make_folds(pack, spec)
+    for fold in (*manifest.folds, *manifest.finals):
+        parts = inner_parts(pack, spec, fold, 3)
+        assert sorted(case for part in parts for case in part) == sorted(fold.train)
+    assert len(set(drawn)) == 2 * 2 * 2  # a final shares the seed of one whose cases are others

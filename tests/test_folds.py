@@ -13,7 +13,7 @@ from engine.data.cases import Pack
 from engine.errors import SonotuneError
 from engine.folds import make
 from engine.folds.dealing import deal, strata_of, table_of
-from engine.folds.leaks import fewest
+from engine.folds.leaks import fewest, some
 from engine.folds.make import derive, make_folds
 from engine.spec.folds import Folds
 from tests.packs import CLASSES, NINE, labels_of, pack_of
@@ -256,6 +256,12 @@ def test_impossible_designs_are_refused_by_the_spec(bad):
 def test_an_allowed_leak_is_the_first_warning():
     manifest = make_folds(TORN, Folds(k=3, group_by="none", allow_leak=True))
     assert manifest.warnings[0].startswith("LEAK, allowed by folds.allow_leak: fold r0-f0")
+    assert "(and 2 more findings)" in manifest.warnings[0]
+
+
+def test_of_many_cases_the_first_are_named_and_the_others_counted():
+    assert some("abcdefgh") == "a, b, c, d, e, f, g, h"
+    assert some("jihgfedcba") == "a, b, c, d, e, f, g, h and 2 more"
 
 
 def test_missing_patient_ids_are_said():

@@ -39,6 +39,34 @@ def test_the_folds_of_one_study_serve_another(tmp_path: Path):
     assert make_folds(pack, Folds.model_validate({"from": str(path)})).digest == manifest.digest
 
 
+def test_what_is_told_of_given_folds_is_told_beside_what_was_told_of_the_data(tmp_path: Path):
+    pack = dataclasses.replace(pack_of(NINE), notes=("of the data",))
+    path = tmp_path / "theirs.json"
+    path.write_text(make_folds(pack, Folds(k=3, seed=5)).to_json(), encoding="utf-8-sig")  # as some editors
+    given = make_folds(pack, Folds(from_=str(path), seed=9))
+    assert given.seed == 5
+    assert given.notes[0] == "folds as given in theirs.json; k, repeats, seed and validation are that file's"
+    assert given.notes[-1] == "of the data"
+
+
+def test_folds_of_the_same_classes_in_another_order_are_taken(tmp_path: Path):
+    """Folds hold names of cases; the study's own order numbers the labels."""
+    pack = pack_of(labels_of(9, 9), classes=("benign", "malignant"))
+    path = tmp_path / "folds.json"
+    path.write_text(make_folds(pack, Folds(k=3)).to_json())
+    turned = dataclasses.replace(pack, labels=1 - pack.labels, classes=("malignant", "benign"))
+    given = make_folds(turned, Folds(from_=str(path)))
+    assert given.folds == make_folds(pack, Folds(k=3)).folds
+    assert given.classes == turned.classes
+
+
+def test_a_fold_of_which_the_study_uses_no_case_is_none(tmp_path: Path):
+    pack = pack_of(NINE)
+    rows = [*(f"{case},{number % 3}" for number, case in enumerate(pack.cases)), "of another class,7"]
+    (tmp_path / "mine.csv").write_text("\n".join(["case,fold", *rows]))
+    assert make_folds(pack, Folds(from_=str(tmp_path / "mine.csv"))).names == ("r0-f0", "r0-f1", "r0-f2")
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_a_table_of_test_folds_can_be_given(separator: str, tmp_path: Path):
     pack = pack_of(labels_of(12, 12, 12))
@@ -133,6 +161,39 @@ def test_an_imported_nested_split_that_shows_an_outer_test_case_inside_is_refuse
     path = tmp_path / "folds.json"
     path.write_text(dataclasses.replace(made, folds=tuple(map(with_it, made.folds))).to_json())
     with pytest.raises(SonotuneError, match=f"o0-r0-f0: holds cases of its outer test part: {seen}"):
+        make_folds(pack, Folds(from_=str(path)))
+
+
+def test_an_outer_fold_that_tears_a_patient_is_refused_though_no_inner_one_does(tmp_path: Path):
+    made = make_folds(pack_of(labels_of(18, 18, 18)), Folds(k=3, outer=2))
+    known = pack_of(labels_of(18, 18, 18), torn_by(made))
+    path = tmp_path / "folds.json"
+    path.write_text(made.to_json())
+    with pytest.raises(SonotuneError, match="fold o0: 1 patient in more than one part: p") as error:
+        make_folds(known, Folds(from_=str(path)))
+    assert "-r0-" not in str(error.value)
+
+
+def torn_by(manifest: Manifest) -> tuple[str | None, ...]:
+    """One patient, on both sides of each outer test part, and so in no inner fold twice."""
+    both = {manifest.fold("o0").test[0], manifest.fold("o1").test[0]}
+    cases = sorted(case for final in manifest.finals for case in final.test)
+    return tuple("p" if case in both else None for case in cases)
+
+
+def test_an_outer_fold_without_a_class_to_validate_on_is_refused(tmp_path: Path):
+    pack = pack_of(labels_of(18, 18, 18))
+    made = make_folds(pack, Folds(k=3, outer=2))
+    final = made.fold("o1")
+    normal = tuple(case for case in final.validation if label_in(pack, case) == 2)
+    bare = dataclasses.replace(
+        final,
+        train=(*final.train, *normal),
+        validation=tuple(case for case in final.validation if case not in normal),
+    )
+    path = tmp_path / "folds.json"
+    path.write_text(dataclasses.replace(made, finals=(made.fold("o0"), bare)).to_json())
+    with pytest.raises(SonotuneError, match="fold o1: validation part without any case of normal"):
         make_folds(pack, Folds(from_=str(path)))
 
 

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from engine.driver import growth
-from engine.driver.growth import LOOK_EVERY, Demand, Slots
-from engine.driver.resources import Node, Share
+from engine.driver.growth import LOOK_EVERY, MOST_DEMAND, Demand, Slots
+from engine.driver.resources import Node, Share, share
 from engine.errors import SonotuneError
 from engine.spec.resources import Resources
 
@@ -99,3 +99,29 @@ def test_a_cluster_that_does_not_grow_is_not_waited_for(
         growth.await_room(lambda nodes: wants, settings, False, Console(quiet=True))
     assert growth.await_room(lambda nodes: wants, settings, True, Console(quiet=True)) is wants
     assert waiting == []
+
+
+def test_who_asked_for_nothing_that_is_to_come_waits_for_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "nodes", lambda: [HEAD])
+    with pytest.raises(SonotuneError, match="no node has that much"):
+        growth.await_room(lambda nodes: Share(8, 0, {}), Resources(), True, Console(quiet=True))
+
+
+def test_what_a_fold_takes_is_reckoned_anew_of_the_node_that_came(
+    waiting: list[Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cores are known only when it is there."""
+    there = iter([[HEAD], [HEAD], [HEAD, GPUS]])
+    monkeypatch.setattr(growth, "nodes", lambda: next(there))
+    monkeypatch.setattr(growth.time, "sleep", lambda seconds: None)
+    settings = Resources(device="cuda", workers=2)
+    found = growth.await_room(lambda nodes: share(settings, nodes), settings, True, Console(quiet=True))
+    assert found == Share(8.0, 1.0, {})
+
+
+def test_an_autoscaler_is_asked_for_no_more_than_it_needs_to_grow_by(waiting: list[Asked]) -> None:
+    with Demand(Share(2, 0.5, {})) as demand:
+        for count in (MOST_DEMAND + 100, MOST_DEMAND + 200, 2):
+            demand.want(count)
+            assert len(waiting) == min(count, MOST_DEMAND)
+        assert waiting[0].bundles == [{"CPU": 2, "GPU": 0.5}]

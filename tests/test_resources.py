@@ -29,6 +29,7 @@ GIB = 2.0**30
         (Share(2, 0, {}), [{"CPU": 3.0}, {"CPU": 3.0}], 2),  # no fold spans two nodes
         (Share(0.1, 0, {}), [{"CPU": 1.0}], 10),
         (Share(1, 0.4, {}), [GPUS], 4),  # nor two GPUs
+        (Share(1, 0.6, {}), [GPUS], 2),
         (Share(1, 1 / 3, {}), [GPUS], 6),
         (Share(1, 2, {}), [GPUS, GPUS], 2),
         (Share(1, 1, {}), [HEAD, GPUS], 2),
@@ -51,6 +52,10 @@ def test_slots_are_counted_node_by_node(wants: Share, nodes: list[Node], count: 
         ({"threads": 8}, [{"CPU": 4.0}], None, 1, 4.0, 0.0),
         ({"threads": 2}, [{"CPU": 1.0}], None, 1, 1.0, 0.0),
         ({"threads": 4}, [{"CPU": 2.0}, HEAD], None, 1, 4.0, 0.0),  # the larger node has them
+        ({"threads": 2}, [{"CPU": 0.0}], None, 1, 2.0, 0.0),  # a head that trains nothing itself
+        ({}, [{"CPU": 12.0, "GPU": 1.0}], "cuda", 6, 2.0, 0.1666),  # all cores, though the part is rounded
+        ({"gpu": 0.4}, [GPUS], None, 1, 4.0, 0.4),  # two share a GPU
+        ({"gpu": 2}, [GPUS], None, 1, 16.0, 2.0),
         ({}, [HEAD, GPUS], None, 1, 8.0, 1.0),  # the head's cores are not the GPU nodes'
         ({}, [HEAD, GPUS], "cuda", 3, 2.0, 0.3333),
         ({}, [HEAD, GPUS], "cpu", 1, 1.0, 0.0),
@@ -119,12 +124,14 @@ def test_as_many_folds_share_a_gpu_as_its_memory_and_cores_hold(
 def test_what_a_fold_takes_is_measured_on_a_whole_gpu_where_sharing_is_left_to_us(
     device: Any, settings: Any, gpu: float, asked: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gpus: list[float] = []
-    monkeypatch.setattr(packing, "answer", lambda _, about, gpu, custom: gpus.append(gpu) or (GIB, 8 * GIB))
+    asks: list[tuple[float, Any]] = []
+    there = lambda _, about, gpu, custom: asks.append((gpu, custom)) or (GIB, 8 * GIB)  # noqa: E731
+    monkeypatch.setattr(packing, "answer", there)
     study = study_of({"study": "x", "resources": settings}, "test")
     bench: Any = SimpleNamespace(study=study, numerics=Numerics(device, "off", 1))
-    found = packing.pack(bench, Share(1, gpu, {}), [GPUS])
-    assert gpus == asked
+    custom = {"accelerator_type:A100": 0.001}  # a GPU of another kind has other memory
+    found = packing.pack(bench, Share(1, gpu, custom), [GPUS])
+    assert asks == [(whole, custom) for whole in asked]
     assert found.folds == (6 if asked else 1)
 
 

@@ -41,8 +41,12 @@ class Share:
 def _times(name: str, has: float, wanted: float) -> int:
     """A fold that takes part of a GPU takes it of one GPU."""
     if name == "GPU" and wanted < 1:
-        return int(has) * (UNIT // _units(wanted))
+        return int(has) * _on_gpu(wanted)
     return _units(has) // _units(wanted)
+
+
+def _on_gpu(part: float) -> int:
+    return UNIT // _units(part)
 
 
 def _units(amount: float) -> int:
@@ -78,7 +82,8 @@ def part_of_gpu(folds: int) -> float:
 def _cpu(resources: Resources, nodes: Sequence[Node], gpu: float) -> float:
     """Its threads, or with GPUs its part of a GPU node's cores, so that data loading keeps up."""
     if gpu > 0:
-        return max(1.0, float(cores_per_gpu(resources, nodes) * gpu // 1))
+        here = cores_per_gpu(resources, nodes)
+        return max(1.0, here // _on_gpu(gpu) if gpu < 1 else here * gpu // 1)
     threads = _threads(resources)
     most = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
     return float(min(threads, int(most))) if most >= 1 else float(threads)

@@ -23,16 +23,16 @@ def packed_bytes(pack: Pack) -> int:
 def check_room(pack: Pack, nodes: Iterable[Mapping[str, Any]]) -> None:
     """`nodes` as `ray.nodes()` tells. Ray itself would put the data into files and read them for ever."""
     need = packed_bytes(pack)
-    rooms = {
-        node["NodeManagerHostname"]: node["Resources"]["object_store_memory"]
+    rooms = [
+        (node["Resources"]["object_store_memory"], node["NodeManagerHostname"])
         for node in nodes
         if node["Alive"] and "object_store_memory" in node["Resources"]
-    }
-    host = min(rooms, key=lambda name: rooms[name], default=None)
-    if host is not None and need > rooms[host]:
+    ]
+    room, host = min(rooms, default=(need, ""))
+    if need > room:
         raise SonotuneError(
             f"the packed data set takes {need / MIB:.0f} MiB, but Ray's object store on {host} holds "
-            f"{rooms[host] / MIB:.0f} MiB; {WAY_OUT}"
+            f"{room / MIB:.0f} MiB; {WAY_OUT}"
         )
 
 

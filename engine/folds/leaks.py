@@ -111,13 +111,17 @@ def of_units(fold: Fold, pack: Pack) -> list[str]:
     """Patients and groups of duplicates that lie in more than one part."""
     part_of = {case: part for part, cases in fold.parts.items() for case in cases}
     found = []
-    for what, ids in (("patients", pack.patients), ("groups of duplicates", pack.groups)):
+    for one, what, ids in (
+        ("patient", "patients", pack.patients),
+        ("group of duplicates", "groups of duplicates", pack.groups),
+    ):
         parts: dict[str, set[str]] = defaultdict(set)
         for case, name in zip(pack.cases, ids, strict=True):
             if name is not None and case in part_of:
                 parts[name].add(part_of[case])
         torn = [name for name, where in parts.items() if len(where) > 1]
         if torn:
+            what = one if len(torn) == 1 else what
             found.append(f"fold {fold.name}: {len(torn)} {what} in more than one part: {some(torn)}")
     return found
 

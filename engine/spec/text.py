@@ -31,8 +31,13 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - PyYAML's own protocol
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that either reading takes for something else, such as '1e-3'."""
+
+
 for _tag, _pattern, _first in SCALARS:
     _Loader.add_implicit_resolver(_tag, _pattern, _first)
+    _Dumper.add_implicit_resolver(_tag, _pattern, _first)
 
 
 def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
@@ -85,7 +90,8 @@ def mapping(text: str, name: str) -> dict[str, Any]:
 
 
 def dump(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    """Text that is read back as the same values, by this loader and by those of YAML 1.1."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _text_of(path: Path) -> str:

@@ -133,7 +133,7 @@ def _corrected(row: dict[str, Any], digits: int) -> str:
 
 def sentences(study: Study) -> list[str]:
     """For every main metric, of the predictions that count: selected, corrected, over outer folds."""
-    return [f"{label(row['metric'])}: {row['selected']:.3f} on test, pooled over cases; bias-corrected "
+    return [f"{label(row['metric'])}: pooled test {row['selected']:.3f}, bias-corrected "
             f"{_corrected(row, 3)}"
             f"{_over_outer(study, row['metric'])}"
             for row in study.optimism if _counts(study, row["metric"])]  # fmt: skip

@@ -108,7 +108,7 @@ def test_what_figures_are_over_and_their_units_are_told_beside_them(few: Path) -
 def test_the_terminal_says_that_the_corrected_figure_is_pooled_on_test(tmp_path: Path) -> None:
     study = study_of(load(str(make_run(tmp_path / "run", Plan(configs=2, folds=2)))), Select(bootstraps=100))
     told = parts.sentences(study)[0]
-    assert re.match(r"Dice: 0\.\d{3} on test, pooled over cases; bias-corrected 0\.\d{3} \[", told)
+    assert re.match(r"Dice: pooled test 0\.\d{3}, bias-corrected 0\.\d{3} \[", told)
 
 
 def test_the_interval_of_a_difference_names_its_confidence() -> None:

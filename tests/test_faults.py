@@ -19,8 +19,9 @@ import pytest
 
 from engine.driver.worker import FoldTrainable, Shared
 from engine.errors import SonotuneError
-from engine.results import RunPaths
+from engine.results import RunPaths, read_result
 from engine.spec.text import dump
+from engine.storage import LocalStorage
 from engine.task import Task
 from tests import faulty
 from tests.faulty import ONE_CONFIG, check_ends, check_like, document, search
@@ -115,6 +116,27 @@ def test_a_hung_fold_is_ended_and_taken_up_again(tmp_path: Path) -> None:
     assert [task.fold for task in tasks(tmp_path / "run", "ended", status="interrupted")] == ["r0-f1"]
     assert "no epoch has ended for 20 seconds" in (tmp_path / "run" / RunPaths.log).read_text()
     check_ends(tmp_path / "run")
+
+
+def stuck() -> type[FoldTrainable]:
+    """Does not come to the end of its first epoch, at any try."""
+
+    class Stuck(FoldTrainable):
+        def epoch(self) -> dict[str, Any]:
+            if self.task.fold == "r0-f1":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return super().epoch()
+
+    return Stuck
+
+
+def test_a_fold_that_hangs_and_may_not_be_tried_again_fails_for_its_time_limit(tmp_path: Path) -> None:
+    train = {"epochs": 3, "batch": 8, "timeout": 20.0, "retries": 0}
+    search(tmp_path / "run", stuck(), train=train, search=ONE_CONFIG)
+    (failed,) = tasks(tmp_path / "run", "ended", status="failed")
+    result = read_result(LocalStorage(tmp_path / "run"), failed)
+    assert result is not None
+    assert result.error == "the worker was lost: no epoch has ended for 20 seconds (train.timeout)"
 
 
 def held_up(notes: Path) -> type[FoldTrainable]:

@@ -182,7 +182,8 @@ class TaskScheduler(TrialScheduler):
         self.watch.forget(trial.trial_id)
         if task is None:
             return
-        error = f"the worker was lost: {trial.error_file and _text(trial.error_file)}"
+        why = self.watch.ended.pop(trial.trial_id, None)
+        error = f"the worker was lost: {why or (trial.error_file and _text(trial.error_file))}"
         log.warning("%s: %s", task.folder, error)
         progressed = self.conductor.running.get(task, 0) > 0
         verdict = self.faults.gone(task, error, self._retries(task), progressed, self._shares())
@@ -209,10 +210,8 @@ class TaskScheduler(TrialScheduler):
             if trial is None or trial.temporary_state.ray_actor is None:
                 continue
             if self.watch.silence(trial_id) > (timeout or 0.0):
-                log.warning(
-                    "%s: no epoch has ended for %g seconds; its worker is killed", task.folder, timeout
-                )
-                self.watch.forget(trial_id)
+                why = self.watch.end(trial_id, timeout or 0.0)
+                log.warning("%s: %s; its worker is killed", task.folder, why)
                 tune_gaps.kill_worker(trial)
 
     def _reconcile(self, tune_controller: Any) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 class Watch:
     now: Callable[[], float] = time.monotonic
     heard: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)  # why: the worker itself cannot say
 
     def hear(self, trial_id: str) -> None:
         """An epoch has ended, or a worker has just taken the fold."""
@@ -16,6 +17,11 @@ class Watch:
 
     def forget(self, trial_id: str) -> None:
         self.heard.pop(trial_id, None)
+
+    def end(self, trial_id: str, timeout: float) -> str:
+        self.forget(trial_id)
+        self.ended[trial_id] = f"no epoch has ended for {timeout:g} seconds (train.timeout)"
+        return self.ended[trial_id]
 
     def silence(self, trial_id: str) -> float:
         """Seconds since it was heard last; a first question counts as its first word."""

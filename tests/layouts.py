@@ -10,6 +10,7 @@ from openpyxl import Workbook
 from PIL import Image
 
 from engine.data.phantom import generate
+from engine.spec.data import Data
 
 CLASSES = ("benign", "malignant", "normal")
 HEIGHT, WIDTH = 40, 48
@@ -132,3 +133,29 @@ def write_manifest(
         rows.append({"image": image, "mask": mask, "label": picture.label} | (more(index) if more else {}))
     write_rows(root / "cases.csv", rows)
     return root / "cases.csv"
+
+
+def more(index: int) -> dict[str, object]:
+    return {"case": f"c{index}", "patient": f"p{index // 3}", "fold": index % 2, "spacing": 0.1}
+
+
+FOLDERS: dict[str, Callable[[Path, list[Picture]], object]] = {
+    "busi": write_busi,
+    "bus_uclm": write_bus_uclm,
+    "udiat": write_udiat,
+    "bus_bra": write_bus_bra,
+}
+
+
+def write(source: str, root: Path) -> Data:
+    """A sound data set of the source, some cases of each class."""
+    classes = CLASSES[:2] if source in ("udiat", "bus_bra") else CLASSES
+    if source == "padded":
+        return write("busi", root).model_copy(update={"aspect": "pad"})
+    pictures = some_pictures(4 if source != "bus_bra" else 10, classes)
+    place = root
+    if source == "manifest":
+        place = write_manifest(root, pictures, more)
+    else:
+        FOLDERS[source](root, pictures)
+    return Data.model_validate({"source": source, "root": str(place), "classes": classes, "size": 16})

@@ -101,7 +101,9 @@ def test_a_lease_that_cannot_be_let_go_does_not_hide_why_the_study_stopped(serve
 def test_what_a_uri_asks_for_is_not_forgotten(running: Server) -> None:
     """A server of one's own has a certificate of one's own."""
     with s3_server("https") as server:
-        open_storage(f"{server.uri('run')}&tls_verify_certificates=false").write("a", b"x")
+        place = open_storage(f"{server.uri('run')}&tls_verify_certificates=false")
+        place.write("a", b"x")
+        assert place.read("a") == b"x"
 
 
 ASKING: list[Callable[[str], object]] = [folder.existing, folder.with_study, load]

@@ -175,9 +175,7 @@ def _table(*between: str) -> Table:
 def _settled(heat: Heat) -> int:
     """Folds on which nobody waits any more: they have ended, or their configuration is out."""
     rows = slice(heat.count)
-    failed = (heat.state[rows] == State.FAILED).any(axis=1)
-    gone = heat.out[rows] & ~(heat.audited[rows] & ~failed)  # as `heat.wanted` has it, of all at once
-    return int(((heat.state[rows] >= State.COMPLETE) | gone[:, None]).sum())
+    return int(((heat.state[rows] >= State.COMPLETE) | heat.unwanted()[:, None]).sum())
 
 
 def _lasting(seconds: float) -> str:

@@ -151,6 +151,12 @@ class Heat:
             return True
         return bool(self.audited[row]) and not (self.state[row] == State.FAILED).any()
 
+    def unwanted(self) -> np.ndarray:
+        """Of every row that none of its folds is `wanted`."""
+        rows = slice(self.count)
+        failed = (self.state[rows] == State.FAILED).any(axis=1)
+        return np.asarray(self.out[rows] & ~(self.audited[rows] & ~failed))
+
     def trained(self, row: int) -> bool:
         """Has every fold had its last epoch? Then nothing is left that a drop could save."""
         return bool(((self.state[row] == State.COMPLETE) | (self.reached[row] >= self.epochs[row])).all())
